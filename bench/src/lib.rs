@@ -1,0 +1,1 @@
+//! Holds the criterion benchmarks; it has no code of its own.

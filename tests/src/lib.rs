@@ -1,0 +1,1 @@
+//! Holds the behaviours of the whole engine; it has no code of its own.
