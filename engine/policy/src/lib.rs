@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The decisions of the engine: configuration, provider, verdict, retry, rate, source and class.
+//!
+//! Everything here is a function of its arguments: this crate refuses to do IO, to read a clock and to start a thread.
+
+pub mod classify;
+pub mod config;
+mod limits;
+mod network;
+pub mod provider;
+pub mod rate;
+pub mod retry;
+pub mod source;
+pub mod verdict;
+
+pub use limits::{Limits, TlsPolicy};
+pub use network::{Network, NetworkError};
+pub use rate::{Bucket, Rate};

@@ -1,0 +1,361 @@
+//! What a configuration means: typed, complete, every default filled in, every name resolved to an index.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mail::Class;
+
+use crate::provider::{ProviderIndex, Providers};
+use crate::{Network, Rate, TlsPolicy};
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[spool]`
+    pub spool: Spool,
+    /// `[[smtp_listener]]`, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// `[http]`
+    pub http: Option<Http>,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[[account]]`
+    pub accounts: Vec<Account>,
+    /// `[[domain]]`
+    pub domains: Vec<Domain>,
+    /// `[[source]]`; one called `default` that leaves all to the kernel when the file has none. Never empty.
+    pub sources: Vec<Source>,
+    /// `[[pool]]`; behind them one called `default` of all sources, unless the file has one of that name. Never empty.
+    pub pools: Vec<Pool>,
+    /// `[[route]]`
+    pub routes: Vec<Route>,
+    /// `[class.NAME]`, in the order of [`Class::ALL`].
+    pub classes: [ClassPolicy; 4],
+    /// `[provider.NAME]` over the built-in table.
+    pub providers: Providers,
+    /// `[deliver]`
+    pub deliver: Deliver,
+}
+
+/// `[node]`: this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The host name it goes by in greetings, EHLO, Received and Message-ID; `None` is the system's host name, which the shell reads.
+    pub name: Option<String>,
+    /// Where the spool and everything else is kept.
+    pub data_dir: PathBuf,
+    /// How many shards; 0 is one per core.
+    pub shards: u16,
+    /// The unix socket of the CLI.
+    pub control: PathBuf,
+}
+
+/// `[spool]`: how accepted mail is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// What is awaited before mail is accepted.
+    pub durability: Durability,
+    /// Size of a segment file.
+    pub segment_bytes: u64,
+    /// Mail is refused for now when the disk has less room than this.
+    pub min_free_bytes: u64,
+}
+
+/// What is awaited before 250 is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The disk has it.
+    Disk,
+    /// The page cache has it: it survives a crash of the engine, not one of the machine.
+    Memory,
+}
+
+/// `[[smtp_listener]]`: where mail comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Who may relay without logging in.
+    pub trusted: Vec<Network>,
+    /// How connections are protected.
+    pub tls: ListenerTls,
+    /// Who must log in.
+    pub auth: Auth,
+    /// The largest message it takes.
+    pub message_bytes_max: u64,
+    /// Connections at the same time, over all shards.
+    pub connections_max: u32,
+    /// Certificate chain and private key, PEM files; there is one when `tls` is not off.
+    pub certificate: Option<Certificate>,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM file with the chain, the server's own first.
+    pub cert_file: PathBuf,
+    /// PEM file with the private key.
+    pub key_file: PathBuf,
+}
+
+/// How connections of clients are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerTls {
+    /// In clear.
+    Off,
+    /// STARTTLS is offered (RFC 3207).
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Implicit,
+}
+
+/// Who must log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// AUTH is not offered.
+    Off,
+    /// AUTH is offered; trusted networks need not use it.
+    Optional,
+    /// Nobody may send without it, not even from trusted networks.
+    Required,
+}
+
+/// `[http]`: API, metrics and console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The largest message it takes, the same as a listener's default.
+    pub message_bytes_max: u64,
+}
+
+/// `[dns]`: whom to ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers; empty: those of the system.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// `[[account]]`: somebody who may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user name of AUTH and the name in reports.
+    pub name: String,
+    /// For AUTH.
+    pub password_hash: Option<SecretHash>,
+    /// For HTTP.
+    pub token_hash: Option<SecretHash>,
+    /// The class of its mail when a message does not say.
+    pub class: Option<Class>,
+    /// Index of the pool its mail leaves from; `None`: the class's pool.
+    pub pool: Option<usize>,
+    /// What it may send as: addresses, or `@domain`; empty: anything.
+    pub senders: Vec<String>,
+    /// Recipients per time; `None` is unlimited.
+    pub quota: Option<Rate>,
+}
+
+/// What is kept of a password or token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretHash {
+    /// The SHA-256 of a secret that is random and long.
+    Sha256([u8; 32]),
+    /// A PHC string of argon2id, for secrets that people choose.
+    Argon2id(String),
+}
+
+/// `[[domain]]`: a domain that mail is sent from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name, in lower case.
+    pub name: String,
+    /// The domain that bounces of its mail return to; `None`: the envelope sender as submitted.
+    pub return_path: Option<String>,
+    /// Keys that its mail is signed with, all of them.
+    pub dkim: Vec<DkimKey>,
+}
+
+/// `[[domain.dkim]]`: a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimKey {
+    /// The `s=` of the signature.
+    pub selector: String,
+    /// PEM file with the private key.
+    pub key_file: PathBuf,
+    /// What kind of key it is.
+    pub algorithm: DkimAlgorithm,
+}
+
+/// The `a=` of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DkimAlgorithm {
+    /// RSA with SHA-256 (RFC 6376).
+    RsaSha256,
+    /// Ed25519 (RFC 8463).
+    Ed25519Sha256,
+}
+
+/// `[[source]]`: an address that mail leaves from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in reports.
+    pub name: String,
+    /// The local address; `None`: the kernel picks.
+    pub ip: Option<IpAddr>,
+    /// The network device to bind to.
+    pub device: Option<String>,
+    /// What EHLO says; `None`: the node's name.
+    pub ehlo: Option<String>,
+}
+
+/// `[[pool]]`: sources that share mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its sources.
+    pub sources: Vec<Share>,
+    /// Indices of the sources that take over when those are burnt.
+    pub reserve: Vec<usize>,
+}
+
+/// A source's part in a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Index in [`Config::sources`].
+    pub source: usize,
+    /// Its share, at least 1.
+    pub weight: u32,
+}
+
+/// `[[route]]`: mail for a domain goes to these hosts instead of its MX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which domains.
+    pub domain: DomainPattern,
+    /// Where to, in order of preference.
+    pub hosts: Vec<HostPort>,
+    /// How connections are protected; `None`: as the provider or `[deliver]` say.
+    pub tls: Option<TlsPolicy>,
+}
+
+/// Which domains a route is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// All.
+    Any,
+    /// `*.example.test`: all below `.example.test`, which is what is kept here.
+    Below(String),
+    /// One.
+    Exactly(String),
+}
+
+/// A server and its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or IP address (without brackets).
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `[class.NAME]`: how one kind of mail is treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassPolicy {
+    /// Index in [`Config::pools`].
+    pub pool: usize,
+    /// Its share of a path beside the other classes, at least 1.
+    pub weight: u32,
+    /// How soon a message that names no deadline must arrive; `None`: no hurry.
+    pub deadline: Option<Duration>,
+    /// When it is given up and bounced.
+    pub expiry: Duration,
+    /// The waits after the first, second, ... failed attempt; the last repeats. Never empty.
+    pub retry: Vec<Duration>,
+}
+
+/// `[deliver]`: connections to receivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deliver {
+    /// TCP port of receivers.
+    pub port: u16,
+    /// How connections are protected where neither route nor provider say.
+    pub tls: TlsPolicy,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Addresses that DNS may name though they are private.
+    pub allow_private: Vec<Network>,
+    /// How long transactions under way may take to end when the engine stops.
+    pub stop_grace: Duration,
+}
+
+impl Config {
+    /// The route for mail to `domain` (in lower case): the most specific one that fits, and of equals the first.
+    #[must_use]
+    pub fn route(&self, domain: &str) -> Option<&Route> {
+        let mut best: Option<(usize, &Route)> = None;
+        for route in &self.routes {
+            let Some(rank) = route.domain.rank(domain) else { continue };
+            if best.is_none_or(|(highest, _)| rank > highest) {
+                best = Some((rank, route));
+            }
+        }
+        best.map(|(_, route)| route)
+    }
+
+    /// How mail of `class` is treated.
+    #[must_use]
+    pub fn class(&self, class: Class) -> &ClassPolicy {
+        &self.classes[class.index()]
+    }
+
+    /// The waits between attempts: the provider's own schedule where it has one, the class's otherwise. Critical mail
+    /// always keeps that of its class, which is made for its deadlines.
+    #[must_use]
+    pub fn retry(&self, class: Class, provider: ProviderIndex) -> &[Duration] {
+        match &self.providers[provider].retry {
+            Some(retry) if class != Class::Critical => retry,
+            _ => &self.class(class).retry,
+        }
+    }
+
+    /// How a connection is protected: by the route's word, else the provider's, else that of `[deliver]`.
+    #[must_use]
+    pub fn tls(&self, route: Option<&Route>, provider: ProviderIndex) -> TlsPolicy {
+        route.and_then(|route| route.tls).or(self.providers[provider].tls).unwrap_or(self.deliver.tls)
+    }
+
+    /// The account called `name`.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+
+    /// The domain called `name`, or the nearest one above it, as DKIM's relaxed alignment has it (RFC 7489 section 3.1.1).
+    #[must_use]
+    pub fn domain(&self, name: &str) -> Option<&Domain> {
+        let above = |domain: &&Domain| {
+            name.strip_suffix(domain.name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.domains.iter().filter(above).max_by_key(|domain| domain.name.len())
+    }
+}
+
+impl DomainPattern {
+    /// How specifically the pattern fits `domain` (in lower case); `None` when it does not.
+    #[must_use]
+    pub fn rank(&self, domain: &str) -> Option<usize> {
+        match self {
+            Self::Any => Some(0),
+            Self::Below(suffix) => {
+                (domain.len() > suffix.len() && domain.ends_with(suffix)).then_some(suffix.len())
+            }
+            Self::Exactly(name) => (domain == name).then_some(usize::MAX),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a receiver is to be burdened with at most, and how its connections are protected.
+
+use crate::Rate;
+
+/// The limits of one (source, provider): they hold for all sites of the provider together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections at the same time; at least 1.
+    pub connections: u32,
+    /// Recipients per time; `None` is unlimited.
+    pub rate: Option<Rate>,
+    /// Messages after which a connection is closed and a new one made; at least 1.
+    pub messages_per_connection: u32,
+    /// Transactions on the wire of one connection at the same time; 1 waits for each reply before the next.
+    pub pipeline_depth: u16,
+}
+
+/// How a connection to a receiver is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsPolicy {
+    /// In clear, also when the receiver offers STARTTLS.
+    Off,
+    /// STARTTLS when the receiver offers it, without checking its certificate (RFC 7435); in clear otherwise.
+    #[default]
+    Opportunistic,
+    /// STARTTLS with a certificate that names the host, or no delivery.
+    Required,
+}
+
+impl TlsPolicy {
+    /// The names of the configuration file, in the order of the variants.
+    pub const NAMES: [&'static str; 3] = ["off", "opportunistic", "required"];
+
+    /// The policy named so in the configuration file.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(Self::Off),
+            "opportunistic" => Some(Self::Opportunistic),
+            "required" => Some(Self::Required),
+            _ => None,
+        }
+    }
+
+    /// The name in the configuration file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
