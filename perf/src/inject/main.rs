@@ -1,0 +1,90 @@
+//! `inject`: an SMTP client that does nothing but send as fast as it is answered, and measures how fast that is.
+//! It makes no decisions about mail: a reply that is not the expected one is counted, and the connection is made again.
+
+mod letter;
+mod run;
+mod session;
+mod usage;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+/// Sends test messages by SMTP, one recipient each, and prints rate and latencies as JSON.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "inject", version)]
+pub(crate) struct Options {
+    /// Where to send
+    #[arg(long, default_value = "127.0.0.1:2525")]
+    to: SocketAddr,
+    /// Connections at the same time, each worked by a thread
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    connections: u16,
+    /// Messages in all
+    #[arg(long, default_value_t = 10_000)]
+    messages: u64,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
+    bytes: u32,
+    /// Messages per connection; 0 is no limit
+    #[arg(long, default_value_t = 0)]
+    per_connection: u64,
+    /// How commands are sent
+    #[arg(long, value_enum, default_value_t = Mode::Lockstep)]
+    mode: Mode,
+    /// Envelope sender
+    #[arg(long, default_value = "sender@inject.test")]
+    from: String,
+    /// Recipient; {n} is the number of the message
+    #[arg(long, default_value = "user{n}@sink.test")]
+    rcpt: String,
+    /// Header lines to add, as in "X-Staffetta-Class: bulk"
+    #[arg(long, value_name = "LINE")]
+    header: Vec<String>,
+    /// Number of the first message
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Appends the recipient of every acknowledged message to this file, one a line
+    #[arg(long, value_name = "FILE")]
+    acknowledged: Option<PathBuf>,
+    /// Seconds to keep trying to connect, at the start and after a connection broke
+    #[arg(long, default_value_t = 5)]
+    patience: u64,
+}
+
+/// How many replies are awaited before the next command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Every command waits for its reply: four round trips a message, as smtp-source does.
+    Lockstep,
+    /// MAIL, RCPT and DATA together, then the body: two round trips.
+    Pipelined,
+    /// MAIL, RCPT, BDAT and the body together: one round trip.
+    Flight,
+}
+
+fn main() -> ExitCode {
+    match run::run(&Options::parse()) {
+        Ok(report) => {
+            println!("{}", report.to_json());
+            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("inject: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+}

@@ -1,0 +1,279 @@
+//! A run: threads that share one counter, and what they measured together.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use hdrhistogram::Histogram;
+
+use crate::letter::Letter;
+use crate::session::Session;
+use crate::{Options, usage};
+
+/// Latencies are told apart up to a minute.
+const LATENCY_US_MAX: u64 = 60_000_000;
+/// Errors that are printed; the rest is only counted.
+const ERRORS_SHOWN_MAX: usize = 3;
+
+/// What a run measured.
+pub(crate) struct Report {
+    sent: u64,
+    failed: u64,
+    /// Never begun, because the server was gone.
+    unsent: u64,
+    bytes: u64,
+    elapsed: Duration,
+    cpu: Option<Duration>,
+    latencies_us: Histogram<u64>,
+    errors: Vec<String>,
+}
+
+/// Sends everything.
+///
+/// # Errors
+/// When a file cannot be written. What the server does is in the report.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+    let next = AtomicU64::new(0);
+    let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let cpu_before = usage::cpu();
+    let begun = Instant::now();
+    let workers: Vec<anyhow::Result<Worker>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..options.connections)
+            .map(|_| scope.spawn(|| Ok(Worker::new(options, run)?.work(options, &next))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread died"))))
+            .collect()
+    });
+    let elapsed = begun.elapsed();
+    let cpu = usage::cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+    let mut report = Report {
+        sent: 0,
+        failed: 0,
+        unsent: 0,
+        bytes: 0,
+        elapsed,
+        cpu,
+        latencies_us: Histogram::new_with_max(LATENCY_US_MAX, 3)?,
+        errors: Vec::new(),
+    };
+    let mut acknowledged = Vec::new();
+    for worker in workers {
+        report.add(worker?, &mut acknowledged)?;
+    }
+    report.bytes = report.sent * u64::from(options.bytes);
+    report.unsent = options.messages.saturating_sub(report.sent + report.failed);
+    if let Some(file) = &options.acknowledged {
+        append(file, &acknowledged)?;
+    }
+    Ok(report)
+}
+
+/// One thread's part.
+struct Worker {
+    letter: Letter,
+    latencies_us: Histogram<u64>,
+    failed: u64,
+    errors: Vec<String>,
+    acknowledged: Vec<u64>,
+}
+
+impl Worker {
+    fn new(options: &Options, run: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            letter: Letter::new(options, run),
+            latencies_us: Histogram::new_with_max(LATENCY_US_MAX, 3)?,
+            failed: 0,
+            errors: Vec::new(),
+            acknowledged: Vec::new(),
+        })
+    }
+
+    /// Takes numbers until there are none left. A server that stays away ends this worker, not what it has measured.
+    fn work(mut self, options: &Options, next: &AtomicU64) -> Self {
+        let patience = Duration::from_secs(options.patience);
+        let mut session: Option<Session> = None;
+        let mut in_session: u64 = 0;
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            if place >= options.messages {
+                break;
+            }
+            if options.per_connection > 0 && in_session == options.per_connection {
+                session.take().into_iter().for_each(Session::quit);
+            }
+            let opened = match session.take() {
+                Some(open) => Ok(open),
+                None => {
+                    in_session = 0;
+                    Session::open(options.to, options.mode, patience)
+                }
+            };
+            let mut open = match opened {
+                Ok(open) => open,
+                Err(error) => {
+                    self.fail(&error);
+                    break;
+                }
+            };
+            match open.send(&mut self.letter, options.first + place) {
+                Ok(latency) => {
+                    self.acknowledge(options.first + place, latency);
+                    in_session += 1;
+                    session = Some(open);
+                }
+                Err(error) => self.fail(&error),
+            }
+        }
+        session.into_iter().for_each(Session::quit);
+        self
+    }
+
+    fn acknowledge(&mut self, number: u64, latency: Duration) {
+        self.latencies_us.saturating_record(latency.as_micros() as u64);
+        self.acknowledged.push(number);
+    }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        self.failed += 1;
+        if self.errors.len() < ERRORS_SHOWN_MAX {
+            self.errors.push(format!("{error:#}"));
+        }
+    }
+}
+
+impl Report {
+    fn add(&mut self, worker: Worker, acknowledged: &mut Vec<String>) -> anyhow::Result<()> {
+        self.sent += worker.latencies_us.len();
+        self.failed += worker.failed;
+        self.latencies_us.add(&worker.latencies_us)?;
+        let room = ERRORS_SHOWN_MAX.saturating_sub(self.errors.len());
+        self.errors.extend(worker.errors.into_iter().take(room));
+        acknowledged.extend(worker.acknowledged.iter().map(|&number| worker.letter.recipient(number)));
+        Ok(())
+    }
+
+    /// Every message was acknowledged.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.failed == 0 && self.unsent == 0
+    }
+
+    /// One line of JSON.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let seconds = self.elapsed.as_secs_f64();
+        let quantile_ms = |quantile: f64| self.latencies_us.value_at_quantile(quantile) as f64 / 1000.0;
+        let cpu_us = self.cpu.map(|cpu| cpu.as_micros() as f64 / self.sent.max(1) as f64);
+        serde_json::json!({
+            "sent": self.sent,
+            "failed": self.failed,
+            "unsent": self.unsent,
+            "seconds": seconds,
+            "per_second": self.sent as f64 / seconds.max(1e-9),
+            "megabytes_per_second": self.bytes as f64 / seconds.max(1e-9) / 1e6,
+            "cpu_us_per_message": cpu_us,
+            "latency_ms": {
+                "p50": quantile_ms(0.5), "p95": quantile_ms(0.95), "p99": quantile_ms(0.99),
+                "max": self.latencies_us.max() as f64 / 1000.0,
+            },
+            "errors": self.errors,
+        })
+    }
+}
+
+fn append(file: &Path, lines: &[String]) -> anyhow::Result<()> {
+    let cannot = || format!("{} cannot be written", file.display());
+    let out = OpenOptions::new().create(true).append(true).open(file).with_context(cannot)?;
+    let mut out = BufWriter::new(out);
+    for line in lines {
+        writeln!(out, "{line}").with_context(cannot)?;
+    }
+    out.flush().with_context(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::io::{BufRead, BufReader};
+    use std::net::{TcpListener, TcpStream};
+
+    /// Answers every command of one connection; the messages it took.
+    fn serve(stream: TcpStream) -> u64 {
+        let mut input = BufReader::new(stream.try_clone().expect("a clone"));
+        let mut output = stream;
+        let mut taken = 0;
+        let mut in_data = false;
+        output.write_all(b"220 x\r\n").expect("written");
+        let mut line = String::new();
+        while input.read_line(&mut line).unwrap_or(0) > 0 {
+            let reply: &[u8] = match line.as_str() {
+                ".\r\n" => {
+                    (in_data, taken) = (false, taken + 1);
+                    b"250 ok\r\n"
+                }
+                _ if in_data => b"",
+                "DATA\r\n" => {
+                    in_data = true;
+                    b"354 go\r\n"
+                }
+                text if text.starts_with("EHLO") => b"250-x\r\n250 PIPELINING\r\n",
+                text if text.starts_with("QUIT") => b"221 bye\r\n",
+                text if text.starts_with("BDAT") => {
+                    let bytes: u64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a size");
+                    std::io::copy(&mut std::io::Read::take(&mut input, bytes), &mut std::io::sink())
+                        .expect("read");
+                    taken += 1;
+                    b"250 ok\r\n"
+                }
+                _ => b"250 ok\r\n",
+            };
+            output.write_all(reply).expect("written");
+            line.clear();
+        }
+        taken
+    }
+
+    #[test]
+    fn all_messages_are_sent_in_every_mode() {
+        for mode in ["lockstep", "pipelined", "flight"] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("an address").to_string();
+            let server = thread::spawn(move || {
+                let sessions: Vec<_> = listener
+                    .incoming()
+                    .take(2)
+                    .map(|stream| thread::spawn(|| serve(stream.expect("a peer"))))
+                    .collect();
+                sessions.into_iter().map(|session| session.join().expect("a session")).sum::<u64>()
+            });
+            let options = Options::parse_from([
+                "inject",
+                "--to",
+                &address,
+                "--connections",
+                "2",
+                "--messages",
+                "25",
+                "--mode",
+                mode,
+            ]);
+            let report = run(&options).expect("a report");
+            assert!(report.is_clean(), "{:?}", report.errors);
+            assert_eq!((report.sent, server.join().expect("a count")), (25, 25), "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_named() {
+        let address =
+            TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+        let options = Options::parse_from(["inject", "--to", &address, "--patience", "0"]);
+        let report = run(&options).expect("a report");
+        assert!(!report.is_clean() && report.errors[0].contains(&address), "{:?}", report.errors);
+    }
+}
