@@ -1,0 +1,218 @@
+//! DKIM keys: reading, making, and the DNS record that publishes them (RFC 6376 section 3.6.1, RFC 8463 section 4).
+//!
+//! Making a key draws from the crypto library's own generator; aws-lc-rs makes both kinds itself, so that no further
+//! library is needed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey, Sha256};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+
+/// Fewest bits of an RSA key that we sign with (RFC 8301 section 3.2 asks for 1024 and recommends 2048).
+const RSA_BITS_MIN: usize = 2048;
+/// Most bytes of one character-string of a TXT record (RFC 1035 section 3.3).
+const TXT_BYTES_MAX: usize = 255;
+
+/// The kind of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// `rsa-sha256`: what every receiver verifies.
+    RsaSha256,
+    /// `ed25519-sha256`: short and quick; some large receivers do not verify it.
+    Ed25519Sha256,
+}
+
+impl Algorithm {
+    /// The name in `a=` and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RsaSha256 => "rsa-sha256",
+            Self::Ed25519Sha256 => "ed25519-sha256",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        match text {
+            "rsa-sha256" => Ok(Self::RsaSha256),
+            "ed25519-sha256" => Ok(Self::Ed25519Sha256),
+            _ => Err(KeyError::Algorithm(text.to_owned())),
+        }
+    }
+}
+
+/// Why a key cannot be used or made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The algorithm's name is not known.
+    #[error("`{0}` is not an algorithm: use rsa-sha256 or ed25519-sha256")]
+    Algorithm(String),
+    /// The text is no PEM with a private key.
+    #[error("no private key found: the file must be PEM with BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY")]
+    Pem,
+    /// The key is not of the kind that the algorithm needs, or is damaged.
+    #[error("the key is not usable for {algorithm}: {reason}")]
+    Unusable {
+        /// What it was to be used for.
+        algorithm: Algorithm,
+        /// The library's words.
+        reason: String,
+    },
+    /// The RSA key is too short.
+    #[error("the RSA key has {0} bits; at least 2048 are needed")]
+    TooShort(usize),
+    /// The library could not make a key.
+    #[error("a key could not be made")]
+    Generate,
+}
+
+/// A private key ready to sign.
+pub struct Key {
+    pub(super) inner: DkimKey,
+    algorithm: Algorithm,
+    /// What stands behind `p=` in the DNS record.
+    public: String,
+}
+
+impl Key {
+    /// Reads a PEM file's text: PKCS#8, for RSA also PKCS#1.
+    ///
+    /// # Errors
+    /// Not PEM, not a key for `algorithm`, or too short.
+    pub fn from_pem(pem: &str, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Pem)?;
+        let unusable = |reason: String| KeyError::Unusable { algorithm, reason };
+        let (inner, public) = match algorithm {
+            Algorithm::RsaSha256 => {
+                let public = rsa_public(&der).map_err(|error| match error {
+                    RsaError::Rejected(reason) => unusable(reason),
+                    RsaError::TooShort(bits) => KeyError::TooShort(bits),
+                })?;
+                let key = RsaKey::<Sha256>::from_key_der(der).map_err(|error| unusable(error.to_string()))?;
+                (DkimKey::Rsa(key), public)
+            }
+            Algorithm::Ed25519Sha256 => {
+                let PrivateKeyDer::Pkcs8(der) = &der else {
+                    return Err(unusable("it is not in PKCS#8".to_owned()));
+                };
+                let key = Ed25519Key::from_pkcs8_maybe_unchecked_der(der.secret_pkcs8_der())
+                    .map_err(|error| unusable(error.to_string()))?;
+                let public = key.public_key();
+                (DkimKey::Ed25519(key), public)
+            }
+        };
+        Ok(Self { inner, algorithm, public: STANDARD.encode(public) })
+    }
+
+    /// What it signs with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The text of the TXT record that publishes the key.
+    #[must_use]
+    pub fn dns_record(&self) -> String {
+        let kind = match self.algorithm {
+            Algorithm::RsaSha256 => "rsa",
+            Algorithm::Ed25519Sha256 => "ed25519",
+        };
+        format!("v=DKIM1; k={kind}; p={}", self.public)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+enum RsaError {
+    Rejected(String),
+    TooShort(usize),
+}
+
+/// The SubjectPublicKeyInfo of an RSA key.
+fn rsa_public(der: &PrivateKeyDer<'_>) -> Result<Vec<u8>, RsaError> {
+    let pair = match der {
+        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+        _ => return Err(RsaError::Rejected("it is neither in PKCS#8 nor in PKCS#1".to_owned())),
+    };
+    let pair = pair.map_err(|error| RsaError::Rejected(error.to_string()))?;
+    let bits = pair.public_modulus_len() * 8;
+    if bits < RSA_BITS_MIN {
+        return Err(RsaError::TooShort(bits));
+    }
+    let public: PublicKeyX509Der<'_> = pair
+        .public_key()
+        .as_der()
+        .map_err(|_| RsaError::Rejected("its public part cannot be written".to_owned()))?;
+    Ok(public.as_ref().to_vec())
+}
+
+/// Makes an RSA key of 2048 bits, as PKCS#8 PEM.
+///
+/// # Errors
+/// When the library fails.
+pub fn generate_rsa_2048() -> Result<String, KeyError> {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generate)?;
+    Ok(pem(der.as_ref()))
+}
+
+/// Makes an Ed25519 key, as PKCS#8 PEM.
+///
+/// # Errors
+/// When the library fails.
+pub fn generate_ed25519() -> Result<String, KeyError> {
+    let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generate)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generate)?;
+    Ok(pem(der.as_ref()))
+}
+
+fn pem(der: &[u8]) -> String {
+    let mut text = "-----BEGIN PRIVATE KEY-----\n".to_owned();
+    for (index, c) in STANDARD.encode(der).chars().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(c);
+    }
+    text.push_str("\n-----END PRIVATE KEY-----\n");
+    text
+}
+
+/// The name of the record that publishes a key, without a dot at its end.
+#[must_use]
+pub fn dns_name(domain: &str, selector: &str) -> String {
+    format!("{selector}._domainkey.{domain}")
+}
+
+/// The record as a line of a zone file; long text is split as DNS needs it.
+#[must_use]
+pub fn dns_zone_line(domain: &str, selector: &str, record: &str) -> String {
+    let strings: Vec<String> = record
+        .as_bytes()
+        .chunks(TXT_BYTES_MAX)
+        .map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk)))
+        .collect();
+    format!("{}. IN TXT ( {} )", dns_name(domain, selector), strings.join(" "))
+}

@@ -1,0 +1,242 @@
+//! Quoted-printable (RFC 2045 section 6.7) that can be spliced: pieces encoded once and fields encoded on the way
+//! share the columns of one line. It refuses nothing; every byte has its form.
+
+use mail_builder::encoders::quoted_printable::QuotedPrintableEncoder;
+
+/// Longest line, without its line end, counting the `=` of a soft break.
+const LINE_BYTES_MAX: usize = 76;
+
+/// How a field's text is made harmless where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Escape {
+    /// As it is.
+    None,
+    /// The five characters of HTML and `/`, as minijinja writes them.
+    Html,
+}
+
+/// A text encoded from column 0 on.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    bytes: Vec<u8>,
+    /// Bytes of its first line, a soft break's `=` included.
+    first_line: usize,
+    /// Column behind its last byte.
+    column: usize,
+    /// Whether its first line ends within it.
+    several_lines: bool,
+}
+
+impl Encoded {
+    /// Encodes `text`, whose line ends may be CRLF, LF or CR.
+    pub(crate) fn new(text: &str) -> Self {
+        let mut bytes = Vec::with_capacity(text.len() + text.len() / 16 + 16);
+        let mut writer = Writer::new(&mut bytes);
+        writer.text(text, Escape::None);
+        let column = writer.column;
+        let first = memchr::memchr(b'\r', &bytes);
+        Self { first_line: first.unwrap_or(bytes.len()), column, several_lines: first.is_some(), bytes }
+    }
+}
+
+/// Writes one quoted-printable part.
+pub(crate) struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    column: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer at the beginning of a line of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, column: 0 }
+    }
+
+    /// Adds a piece that was encoded before; the line is broken softly when the piece's first line does not fit.
+    pub(crate) fn splice(&mut self, piece: &Encoded) {
+        if piece.bytes.starts_with(b"\r\n") {
+            self.seal();
+        } else {
+            // Behind a piece without a line end of its own there must be room for a soft break.
+            let room = LINE_BYTES_MAX - usize::from(!piece.several_lines);
+            if self.column + piece.first_line > room {
+                self.soft_break();
+            }
+        }
+        self.out.extend_from_slice(&piece.bytes);
+        self.column = if piece.several_lines { piece.column } else { self.column + piece.column };
+    }
+
+    /// Encodes `text` from the current column on.
+    pub(crate) fn text(&mut self, text: &str, escape: Escape) {
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let run = bytes[at..].iter().take_while(|&&b| is_plain(b, escape)).count();
+            if run > 0 {
+                self.plain(&bytes[at..at + run]);
+                at += run;
+                continue;
+            }
+            at += 1;
+            match byte {
+                b'\r' if bytes.get(at) == Some(&b'\n') => {}
+                b'\r' | b'\n' => self.hard_break(),
+                _ => match entity(byte).filter(|_| escape == Escape::Html) {
+                    Some(entity) => self.plain(entity),
+                    None => self.escaped(byte),
+                },
+            }
+        }
+    }
+
+    /// Ends the part: no blank is left at its end, and it ends with a line end.
+    pub(crate) fn finish(mut self) {
+        if self.column > 0 {
+            self.hard_break();
+        }
+    }
+
+    /// Ends the part where a boundary brings its own line end.
+    pub(crate) fn finish_before_boundary(mut self) {
+        self.seal();
+    }
+
+    /// Bytes that stand for themselves.
+    fn plain(&mut self, mut bytes: &[u8]) {
+        while self.column + bytes.len() > LINE_BYTES_MAX - 1 {
+            let (line, rest) = bytes.split_at(LINE_BYTES_MAX - 1 - self.column);
+            self.out.extend_from_slice(line);
+            self.soft_break();
+            bytes = rest;
+        }
+        self.out.extend_from_slice(bytes);
+        self.column += bytes.len();
+    }
+
+    fn escaped(&mut self, byte: u8) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        if self.column + 3 > LINE_BYTES_MAX - 1 {
+            self.soft_break();
+        }
+        let hex = [b'=', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        self.out.extend_from_slice(&hex);
+        self.column += 3;
+    }
+
+    fn soft_break(&mut self) {
+        self.out.extend_from_slice(b"=\r\n");
+        self.column = 0;
+    }
+
+    fn hard_break(&mut self) {
+        self.seal();
+        self.out.extend_from_slice(b"\r\n");
+        self.column = 0;
+    }
+
+    /// A blank before a line end would be lost on the way: it is escaped.
+    fn seal(&mut self) {
+        let Some(&last @ (b' ' | b'\t')) = self.out.last().filter(|_| self.column > 0) else {
+            return;
+        };
+        self.out.pop();
+        self.column -= 1;
+        self.escaped(last);
+    }
+}
+
+/// Bytes that stand for themselves: printable ASCII but `=`, and blanks.
+fn is_plain(byte: u8, escape: Escape) -> bool {
+    let printable = matches!(byte, b' '..=b'~' | b'\t') && byte != b'=';
+    printable && (escape == Escape::None || entity(byte).is_none())
+}
+
+fn entity(byte: u8) -> Option<&'static [u8]> {
+    Some(match byte {
+        b'<' => b"&lt;",
+        b'>' => b"&gt;",
+        b'&' => b"&amp;",
+        b'"' => b"&quot;",
+        b'\'' => b"&#x27;",
+        b'/' => b"&#x2f;",
+        _ => return None,
+    })
+}
+
+/// Encodes bytes that are not ours to reflow, such as the head of a returned message.
+pub(crate) fn encode_foreign(bytes: &[u8], out: &mut Vec<u8>) {
+    QuotedPrintableEncoder::new().preserve_line_breaks().encode_into(bytes, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(encoded: &[u8]) -> String {
+        let bytes =
+            mail_parser::decoders::quoted_printable::quoted_printable_decode(encoded).expect("decodes");
+        String::from_utf8(bytes).expect("is UTF-8").replace("\r\n", "\n")
+    }
+
+    fn check_lines(encoded: &[u8]) {
+        for line in String::from_utf8_lossy(encoded).split("\r\n") {
+            assert!(line.len() <= LINE_BYTES_MAX, "{} bytes: {line:?}", line.len());
+            assert!(!line.ends_with([' ', '\t']), "blank at the end: {line:?}");
+            assert!(!line.contains(['\r', '\n']), "bare line end: {line:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_at_line_ends_and_long_lines_are_encoded() {
+        let long = "x".repeat(200);
+        for (text, expected) in [
+            ("a \nb\t\n", "a=20\r\nb=09\r\n"),
+            ("1=2 é", "1=3D2 =C3=A9\r\n"),
+            ("a\r\nb\rc\nd", "a\r\nb\r\nc\r\nd\r\n"),
+            ("", ""),
+            (&long, &format!("{0}=\r\n{0}=\r\n{1}\r\n", "x".repeat(75), "x".repeat(50))),
+        ] {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out);
+            writer.text(text, Escape::None);
+            writer.finish();
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn spliced_pieces_read_as_one_text(
+            pieces in prop::collection::vec(("[ -~\n\té=<]{0,100}", any::<bool>(), any::<bool>()), 0..8)
+        ) {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out);
+            let mut whole = String::new();
+            for (text, spliced, html) in &pieces {
+                match (spliced, html) {
+                    (true, _) => writer.splice(&Encoded::new(text)),
+                    (false, false) => writer.text(text, Escape::None),
+                    (false, true) => writer.text(text, Escape::Html),
+                }
+                if *html && !spliced {
+                    for c in text.chars() {
+                        match u8::try_from(c).ok().and_then(entity) {
+                            Some(entity) => whole.push_str(&String::from_utf8_lossy(entity)),
+                            None => whole.push(c),
+                        }
+                    }
+                } else {
+                    whole.push_str(text);
+                }
+            }
+            writer.finish();
+            check_lines(&out);
+            if !whole.is_empty() && !whole.ends_with('\n') {
+                whole.push('\n');
+            }
+            prop_assert_eq!(decode(&out), whole);
+        }
+    }
+}
