@@ -1,1 +1,434 @@
-//! Placeholder.
+//! The queue: who waits for what, and whose turn it is.
+//!
+//! Three kinds of waiting, one 32-byte node each in one [`Store`](store::Store): *scheduled* in a timing wheel, *ready* in the flows of
+//! a path, *held* back by a campaign. Order of service on a path: critical mail by earliest deadline; then deficit round
+//! robin over classes by weight, tenants within a class, campaigns within a tenant. Paths of one (source, provider)
+//! share connections and rate, of which a part is kept for critical mail.
+//!
+//! This crate refuses to do IO, to read a clock, and to know addresses, messages or hosts. Every call costs the same
+//! however much waits, except those that say otherwise.
+
+mod campaign;
+mod drr;
+mod flow;
+mod limits;
+mod path;
+mod pull;
+mod ready;
+mod slab;
+mod store;
+mod sweep;
+mod ticket;
+mod view;
+mod wheel;
+
+use std::time::Duration;
+
+use mail::{CampaignId, RecipientId, UnixMs};
+
+pub use campaign::CampaignState;
+pub use policy::Limits;
+pub use ticket::{FlowKey, PathId, PathKey, Pull, Refused, Ticket};
+pub use view::{PathView, Place, Totals};
+
+use campaign::Campaigns;
+use ready::{Arrival, Ready};
+use slab::NONE;
+use store::{State, Store};
+use sweep::Sweep;
+use wheel::Wheel;
+
+/// The queue of one shard. It owns a ticket from the call that takes it to the call that hands it out.
+#[derive(Debug)]
+pub struct Queue {
+    store: Store,
+    wheel: Wheel,
+    ready: Ready,
+    campaigns: Campaigns,
+    sweep: Sweep,
+    /// Expired tickets that pulls have come upon.
+    expired: Vec<Ticket>,
+    scheduled: u64,
+    /// The latest moment anybody has named.
+    now: UnixMs,
+}
+
+impl Queue {
+    /// An empty queue. `weights` are the shares of the classes in the order of [`mail::Class::ALL`]; critical needs none, because
+    /// it goes first. `critical_share`, from 0 to 1, is the part of connections and rate that is kept for critical
+    /// mail while some waits. `now` is the first moment the queue can name; it can name 34 years from there.
+    #[must_use]
+    pub fn new(weights: [u32; 4], critical_share: f32, now: UnixMs) -> Self {
+        Self {
+            store: Store::new(now),
+            wheel: Wheel::new(),
+            ready: Ready::new(weights, critical_share.clamp(0.0, 1.0)),
+            campaigns: Campaigns::new(),
+            sweep: Sweep::default(),
+            expired: Vec::new(),
+            scheduled: 0,
+            now,
+        }
+    }
+
+    fn saw(&mut self, now: UnixMs) {
+        self.now = self.now.max(now);
+    }
+
+    // Scheduled
+
+    /// Lets a ticket wait until `due`, or until it expires if that is sooner. `campaign` is the one it is part of.
+    ///
+    /// # Errors
+    /// Gives it back when its campaign was cancelled.
+    pub fn schedule(
+        &mut self,
+        ticket: Ticket,
+        campaign: Option<CampaignId>,
+        due: UnixMs,
+    ) -> Result<(), Refused> {
+        let campaign = self.admit(ticket, campaign)?;
+        if campaign != NONE {
+            self.campaigns[campaign].scheduled += 1;
+        }
+        let due = match ticket.expiry {
+            0 => due,
+            expiry => due.min(UnixMs::from_seconds(u64::from(expiry))),
+        };
+        let when = self.store.tick(due);
+        let node = self.store.insert(ticket, State::Scheduled, campaign, when);
+        self.wheel.insert(&mut self.store, node);
+        self.scheduled += 1;
+        Ok(())
+    }
+
+    /// Hands out up to `max` tickets that are due. They may have expired: see [`Ticket::is_expired`].
+    pub fn due(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
+        self.saw(now);
+        let mut nodes = Vec::new();
+        self.wheel.due(&mut self.store, now, max, &mut nodes);
+        for node in nodes {
+            if self.store[node].state() == State::Scheduled {
+                out.push(self.store[node].ticket());
+                let campaign = self.store[node].place;
+                self.unschedule(campaign);
+            }
+            self.store.remove(node);
+        }
+    }
+
+    fn unschedule(&mut self, campaign: u32) {
+        self.scheduled -= 1;
+        if campaign != NONE {
+            self.campaigns[campaign].scheduled -= 1;
+            self.campaigns.settle(campaign);
+        }
+    }
+
+    /// When to call [`Queue::due`] and [`Queue::poll_wanting`] next, if nothing else happens: a ticket is due, tickets
+    /// must be moved in the wheel ahead of it, or a suspension ends.
+    #[must_use]
+    pub fn next_due(&self) -> Option<UnixMs> {
+        let due = self.wheel.next_due(&self.store);
+        due.into_iter().chain(self.ready.next_resume()).min()
+    }
+
+    // Paths
+
+    /// The path of `key`, made if need be. `limits` hold for all paths of its source and provider together; they
+    /// replace the ones in force.
+    pub fn path(&mut self, key: PathKey, limits: Limits) -> PathId {
+        self.ready.path(key, limits, false, self.now)
+    }
+
+    /// As [`Queue::path`], but `limits` hold for this path alone: for providers that are only a name for sites which
+    /// have nothing in common. What a path was made as, it stays.
+    pub fn path_alone(&mut self, key: PathKey, limits: Limits) -> PathId {
+        self.ready.path(key, limits, true, self.now)
+    }
+
+    /// Replaces the limits that a path shares with others.
+    pub fn set_limits(&mut self, path: PathId, limits: Limits) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.set_limits(path, limits);
+        }
+    }
+
+    /// Lets a ticket wait for its turn on a path.
+    ///
+    /// # Errors
+    /// Gives it back when its campaign was cancelled or the path is no more.
+    pub fn enqueue(
+        &mut self,
+        path: PathId,
+        key: FlowKey,
+        ticket: Ticket,
+        now: UnixMs,
+    ) -> Result<(), Refused> {
+        self.saw(now);
+        self.push(path, key, ticket, false)
+    }
+
+    /// Takes back a ticket that was pulled but not tried: it goes to the front of its line, and its token back to
+    /// the rate.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub fn unpull(&mut self, path: PathId, key: FlowKey, ticket: Ticket) -> Result<(), Refused> {
+        if let Some(path) = self.ready.paths.find(path) {
+            let group = self.ready.paths.rows[path].group;
+            self.ready.groups[group].give_back();
+        }
+        self.push(path, key, ticket, true)
+    }
+
+    fn push(&mut self, path: PathId, key: FlowKey, ticket: Ticket, comes_back: bool) -> Result<(), Refused> {
+        let is_cancelled =
+            key.campaign.is_some_and(|id| self.campaigns.state(id) == CampaignState::Cancelled);
+        if is_cancelled {
+            return Err(Refused::Cancelled(ticket));
+        }
+        let path = self.ready.paths.find(path).ok_or(Refused::NoPath(ticket))?;
+        let arrival = Arrival { path, key, ticket, comes_back };
+        self.ready.push(&mut self.store, &mut self.campaigns, arrival, self.now);
+        Ok(())
+    }
+
+    /// What a connection of the path is to do next. Takes a token of the rate when it hands out a ticket.
+    pub fn pull(&mut self, path: PathId, now: UnixMs) -> Pull {
+        self.saw(now);
+        let Some(path) = self.ready.paths.find(path) else { return Pull::Empty };
+        let Self { ready, store, campaigns, expired, .. } = self;
+        pull::pull(ready, store, campaigns, expired, (path, now))
+    }
+
+    /// Takes up to `max` tickets off a path, in the order of service, whatever its limits and suspension: to route
+    /// them again. Those of paused campaigns stay.
+    pub fn reroute(&mut self, path: PathId, max: usize, out: &mut Vec<(Ticket, FlowKey)>) {
+        let Some(path) = self.ready.paths.find(path) else { return };
+        for _ in 0..max {
+            let row = &mut self.ready.paths.rows[path];
+            let Some(class) = row.turns.choose(&self.ready.weights, &row.ready) else { return };
+            row.turns.charge(class);
+            out.push(self.ready.pop(&mut self.store, &mut self.campaigns, path, class));
+        }
+    }
+
+    // Connections
+
+    /// The paths to look at since the last call, each once: work has come, a suspension has ended, or a place has
+    /// become free. For each: let an idle connection pull (it may be told to yield), else open one while
+    /// [`Queue::wants_connection`] says so.
+    pub fn poll_wanting(&mut self, now: UnixMs, out: &mut Vec<PathId>) {
+        self.saw(now);
+        self.ready.take_hints(now, out);
+    }
+
+    /// Whether to open one more connection: there is more ready work than connections, and the limits that the path
+    /// shares leave a place for it.
+    #[must_use]
+    pub fn wants_connection(&self, path: PathId, now: UnixMs) -> bool {
+        self.ready.paths.find(path).is_some_and(|path| self.ready.wants_connection(path, now))
+    }
+
+    /// Counts a connection, from the moment one begins to connect.
+    pub fn connection_opened(&mut self, path: PathId) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.connection_opened(path, self.now);
+        }
+    }
+
+    /// Counts a connection as gone, also when it was never established.
+    pub fn connection_closed(&mut self, path: PathId) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.connection_closed(path, self.now);
+        }
+    }
+
+    /// Lets a path rest until a moment. Its tickets stay and expire; see [`Queue::reroute`].
+    pub fn suspend(&mut self, path: PathId, until: UnixMs, reason: &str) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.suspend(path, until, reason);
+        }
+    }
+
+    /// Ends the rest of a path.
+    pub fn resume(&mut self, path: PathId) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.resume(path);
+        }
+    }
+
+    /// Looks at up to `max` paths, going on where the last call ended, and removes those without tickets and connections
+    /// that have not been used for `idle_for`. Returns how many it removed. Their [`PathId`]s mean no path then.
+    pub fn drop_idle(&mut self, now: UnixMs, idle_for: Duration, max: usize) -> usize {
+        self.saw(now);
+        self.ready.drop_idle(now, idle_for, max)
+    }
+
+    // Campaigns
+
+    /// What is known of a campaign.
+    #[must_use]
+    pub fn campaign_state(&self, id: CampaignId) -> CampaignState {
+        self.campaigns.state(id)
+    }
+
+    /// Lets the tickets of a campaign wait on their paths until it is resumed. Costs as much as it has flows.
+    pub fn pause_campaign(&mut self, id: CampaignId) {
+        self.set_paused(id, true);
+    }
+
+    /// Lets the tickets of a paused campaign leave again. Costs as much as it has flows.
+    pub fn resume_campaign(&mut self, id: CampaignId) {
+        self.set_paused(id, false);
+    }
+
+    fn set_paused(&mut self, id: CampaignId, paused: bool) {
+        let index = self.campaigns.intern(id);
+        let campaign = &mut self.campaigns[index];
+        if campaign.state != CampaignState::Cancelled {
+            campaign.state = if paused { CampaignState::Paused } else { CampaignState::Running };
+            self.ready.set_paused(&campaign.flows, paused);
+        }
+        self.campaigns.settle(index);
+    }
+
+    /// Takes out everything that waits of a campaign, wherever it waits, and refuses what comes later of it, until
+    /// [`Queue::forget_campaign`]. Costs as much as it has tickets, and a walk over the store when some are scheduled.
+    pub fn cancel_campaign(&mut self, id: CampaignId) -> Vec<Ticket> {
+        let index = self.campaigns.intern(id);
+        self.campaigns[index].state = CampaignState::Cancelled;
+        let mut out = Vec::new();
+        while let Some(&flow) = self.campaigns[index].flows.last() {
+            self.ready.drain(&mut self.store, &mut self.campaigns, flow, &mut out);
+        }
+        out.extend(std::iter::from_fn(|| self.campaigns[index].pop_held(&mut self.store)));
+        self.cancel_scheduled(index, &mut out);
+        out
+    }
+
+    fn cancel_scheduled(&mut self, campaign: u32, out: &mut Vec<Ticket>) {
+        for index in 0..self.store.bound() {
+            if self.campaigns[campaign].scheduled == 0 {
+                return;
+            }
+            let node = &mut self.store[index];
+            if node.state() == State::Scheduled && node.place == campaign {
+                out.push(node.ticket());
+                node.set_state(State::Dead);
+                self.unschedule(campaign);
+            }
+        }
+    }
+
+    /// Forgets that a campaign was cancelled or paused: when it is finished.
+    pub fn forget_campaign(&mut self, id: CampaignId) {
+        let Some(index) = self.campaigns.find(id) else { return };
+        if self.campaigns[index].state == CampaignState::Cancelled {
+            self.campaigns[index].state = CampaignState::Running;
+        }
+        self.set_paused(id, false);
+    }
+
+    /// Keeps a ticket until its campaign is released.
+    ///
+    /// # Errors
+    /// Gives it back when the campaign was cancelled.
+    pub fn hold(&mut self, campaign: CampaignId, ticket: Ticket) -> Result<(), Refused> {
+        let index = self.admit(ticket, Some(campaign))?;
+        let when = self.store.tick(self.now);
+        let node = self.store.insert(ticket, State::Held, index, when);
+        self.campaigns[index].hold(&mut self.store, node);
+        Ok(())
+    }
+
+    /// Hands out everything that a campaign holds back. Costs as much as that is.
+    pub fn release(&mut self, campaign: CampaignId) -> Vec<Ticket> {
+        let mut out = Vec::new();
+        self.release_some(campaign, usize::MAX, &mut out);
+        out
+    }
+
+    /// Hands out up to `max` tickets that a campaign holds back, first come first; false when none are left.
+    pub fn release_some(&mut self, campaign: CampaignId, max: usize, out: &mut Vec<Ticket>) -> bool {
+        let Some(index) = self.campaigns.find(campaign) else { return false };
+        let held = std::iter::from_fn(|| self.campaigns[index].pop_held(&mut self.store));
+        out.extend(held.take(max));
+        let is_left = self.campaigns[index].held_count > 0;
+        self.campaigns.settle(index);
+        is_left
+    }
+
+    /// The index of the campaign, or [`NONE`].
+    fn admit(&mut self, ticket: Ticket, campaign: Option<CampaignId>) -> Result<u32, Refused> {
+        let Some(id) = campaign else { return Ok(NONE) };
+        match self.campaigns.state(id) {
+            CampaignState::Cancelled => Err(Refused::Cancelled(ticket)),
+            _ => Ok(self.campaigns.intern(id)),
+        }
+    }
+
+    // Expiry
+
+    /// Takes out up to `max` tickets that wait on a path or are held back and whose time has run out. Each call looks at
+    /// a few thousand of those that wait, going on where the last one ended; call it some ten times a second.
+    pub fn expired(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
+        self.saw(now);
+        let first = max.min(self.expired.len());
+        out.extend(self.expired.drain(..first));
+        let rooms = (&mut self.ready, &mut self.store, &mut self.campaigns);
+        self.sweep.expired(rooms, now, max - first, out);
+    }
+
+    // Views
+
+    /// All paths, in the order of their keys. Costs as much as there are paths and flows.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathView> {
+        view::paths(&self.ready, &self.store)
+    }
+
+    /// The paths that have something to send now. Costs as much as there are paths and flows.
+    #[must_use]
+    pub fn ready_paths(&self) -> Vec<PathView> {
+        let mut paths = self.paths();
+        paths.retain(|path| path.ready != [0; 4] && path.suspended.is_none());
+        paths
+    }
+
+    /// One path; `None` when it is no more. Costs as much as there are flows.
+    #[must_use]
+    pub fn path_view(&self, path: PathId) -> Option<PathView> {
+        let index = self.ready.paths.find(path)?;
+        Some(view::path(&self.ready, &self.store, index))
+    }
+
+    /// The path of a key, if it exists.
+    #[must_use]
+    pub fn find_path(&self, key: PathKey) -> Option<PathId> {
+        self.ready.paths.find_key(key).map(|index| self.ready.paths.id(index))
+    }
+
+    /// Everything that waits, in numbers. Costs as much as there are paths and campaigns.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        view::totals(&self.ready, &self.campaigns, self.scheduled, self.expired.len() as u64)
+    }
+
+    /// Where a recipient waits; `None` when it is not in the queue. Walks over everything that waits: about a
+    /// millisecond per million.
+    #[must_use]
+    pub fn find(&self, id: RecipientId) -> Option<Place> {
+        view::find(&self.ready, &self.campaigns, &self.store, id)
+    }
+
+    /// What the queue owns of memory, in bytes. Costs as much as there are flows and campaigns.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.store.bytes()
+            + self.ready.bytes()
+            + self.campaigns.bytes()
+            + self.expired.capacity() * size_of::<Ticket>()
+    }
+}

@@ -1,0 +1,323 @@
+//! One line of tickets: those of a (class, tenant, campaign) on a path. It refuses to know when its turn comes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use rustc_hash::FxHashMap;
+
+use crate::drr::{Links, Member, Ring};
+use crate::slab::{NONE, Slab};
+use crate::store::{List, State, Store};
+use crate::{FlowKey, Ticket};
+
+/// Dead nodes that a line may hold beyond its live ones before it is cleaned.
+const DEAD_MAX: u32 = 64;
+
+/// How urgent a critical ticket is: by deadline, then by arrival on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Urgency {
+    pub(crate) deadline: u32,
+    pub(crate) arrival: u32,
+}
+
+/// How tickets of a flow follow each other.
+#[derive(Debug)]
+enum Line {
+    /// As they came.
+    Arrival(List),
+    /// By urgency: critical mail.
+    Urgency(BinaryHeap<Reverse<(Urgency, u32)>>),
+}
+
+/// A line of tickets.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) key: FlowKey,
+    pub(crate) path: u32,
+    pub(crate) tenant: u32,
+    /// Its campaign, or [`NONE`].
+    pub(crate) campaign: u32,
+    /// Where the campaign lists it.
+    pub(crate) campaign_slot: u32,
+    /// Under which urgency the path lists it; only critical flows that may be served are listed.
+    pub(crate) listed: Option<Urgency>,
+    pub(crate) paused: bool,
+    /// Tickets that wait.
+    pub(crate) live: u32,
+    dead: u32,
+    links: Links,
+    line: Line,
+}
+
+impl Flow {
+    pub(crate) fn new(key: FlowKey, path: u32, tenant: u32) -> Self {
+        let line = match key.class {
+            mail::Class::Critical => Line::Urgency(BinaryHeap::new()),
+            _ => Line::Arrival(List::EMPTY),
+        };
+        Self {
+            key,
+            path,
+            tenant,
+            campaign: NONE,
+            campaign_slot: NONE,
+            listed: None,
+            paused: false,
+            live: 0,
+            dead: 0,
+            links: Links::OUTSIDE,
+            line,
+        }
+    }
+
+    /// Adds a node at the end, or at the front when it comes back untried.
+    pub(crate) fn push(&mut self, store: &mut Store, node: u32, arrival: u32, comes_back: bool) {
+        match &mut self.line {
+            Line::Arrival(list) if comes_back => list.push_front(store, node),
+            Line::Arrival(list) => list.push_back(store, node),
+            Line::Urgency(heap) => {
+                let deadline = match store[node].ticket().deadline {
+                    0 => u32::MAX,
+                    deadline => deadline,
+                };
+                heap.push(Reverse((Urgency { deadline, arrival }, node)));
+            }
+        }
+        self.live += 1;
+    }
+
+    fn front(&self) -> Option<u32> {
+        match &self.line {
+            Line::Arrival(list) => list.front(),
+            Line::Urgency(heap) => heap.peek().map(|Reverse((_, node))| *node),
+        }
+    }
+
+    fn pop_any(&mut self, store: &Store) -> Option<u32> {
+        match &mut self.line {
+            Line::Arrival(list) => list.pop_front(store),
+            Line::Urgency(heap) => heap.pop().map(|Reverse((_, node))| node),
+        }
+    }
+
+    /// Frees the dead nodes at the front.
+    fn trim(&mut self, store: &mut Store) {
+        while let Some(node) = self.front()
+            && store[node].state() == State::Dead
+        {
+            self.pop_any(store);
+            store.remove(node);
+            self.dead -= 1;
+        }
+    }
+
+    /// Takes the first ticket.
+    pub(crate) fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
+        self.trim(store);
+        let node = self.pop_any(store)?;
+        let ticket = store[node].ticket();
+        store.remove(node);
+        self.live -= 1;
+        self.trim(store);
+        Some(ticket)
+    }
+
+    /// Takes a ticket out of the middle: its node stays in the line, dead, until it is at the front or they are many.
+    pub(crate) fn kill(&mut self, store: &mut Store, node: u32) {
+        store[node].set_state(State::Dead);
+        self.live -= 1;
+        self.dead += 1;
+        self.trim(store);
+        if self.dead > self.live + DEAD_MAX {
+            self.clean(store);
+        }
+    }
+
+    /// Frees all dead nodes.
+    fn clean(&mut self, store: &mut Store) {
+        match &mut self.line {
+            Line::Arrival(list) => {
+                let mut old = std::mem::replace(list, List::EMPTY);
+                while let Some(node) = old.pop_front(store) {
+                    match store[node].state() {
+                        State::Dead => store.remove(node),
+                        _ => list.push_back(store, node),
+                    }
+                }
+            }
+            Line::Urgency(heap) => heap.retain(|Reverse((_, node))| {
+                let dead = store[*node].state() == State::Dead;
+                if dead {
+                    store.remove(*node);
+                }
+                !dead
+            }),
+        }
+        self.dead = 0;
+    }
+
+    /// How urgent the first ticket is; `None` for lines that are not ordered so, and for empty ones.
+    pub(crate) fn urgency(&self) -> Option<Urgency> {
+        match &self.line {
+            Line::Arrival(_) => None,
+            Line::Urgency(heap) => heap.peek().map(|Reverse((urgency, _))| *urgency),
+        }
+    }
+
+    /// Since when the one that waits longest has waited: the first of a line by arrival, any of a line by urgency.
+    pub(crate) fn oldest(&self, store: &Store) -> Option<mail::UnixMs> {
+        let tick = match &self.line {
+            Line::Arrival(list) => list.front().map(|node| store[node].when()),
+            Line::Urgency(heap) => heap.iter().map(|Reverse((_, node))| store[*node].when()).min(),
+        };
+        tick.map(|tick| store.moment(tick))
+    }
+
+    /// Whether its turn may come.
+    pub(crate) const fn may_be_served(&self) -> bool {
+        self.live > 0 && !self.paused
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.line {
+            Line::Arrival(_) => 0,
+            Line::Urgency(heap) => heap.capacity() * size_of::<Reverse<(Urgency, u32)>>(),
+        }
+    }
+}
+
+impl Member for Flow {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// The flows of one tenant in one class of a path, taking turns.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    key: (u32, mail::Class, u32),
+    pub(crate) ring: Ring,
+    flows: u32,
+    links: Links,
+}
+
+impl Member for Tenant {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// All flows and tenants, by index and by key.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    pub(crate) rows: Slab<Flow>,
+    pub(crate) tenants: Slab<Tenant>,
+    by_key: FxHashMap<(u32, FlowKey), u32>,
+    tenant_by_key: FxHashMap<(u32, mail::Class, u32), u32>,
+}
+
+impl Flows {
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: Slab::new(),
+            tenants: Slab::new(),
+            by_key: FxHashMap::default(),
+            tenant_by_key: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn find(&self, path: u32, key: FlowKey) -> Option<u32> {
+        self.by_key.get(&(path, key)).copied()
+    }
+
+    /// Makes the flow of `key`, which does not exist yet.
+    pub(crate) fn insert(&mut self, path: u32, key: FlowKey) -> u32 {
+        let tenant_key = (path, key.class, key.tenant);
+        let tenants = &mut self.tenants;
+        let tenant = *self.tenant_by_key.entry(tenant_key).or_insert_with(|| {
+            tenants.insert(Tenant { key: tenant_key, ring: Ring::EMPTY, flows: 0, links: Links::OUTSIDE })
+        });
+        self.tenants[tenant].flows += 1;
+        let flow = self.rows.insert(Flow::new(key, path, tenant));
+        self.by_key.insert((path, key), flow);
+        flow
+    }
+
+    /// Removes a flow without tickets that is in no ring, and its tenant if that was its last.
+    pub(crate) fn remove(&mut self, index: u32) -> Flow {
+        let flow = self.rows.remove(index);
+        debug_assert!(flow.live == 0 && flow.dead == 0 && flow.links.is_outside(), "the flow is done");
+        self.by_key.remove(&(flow.path, flow.key));
+        let tenant = &mut self.tenants[flow.tenant];
+        tenant.flows -= 1;
+        if tenant.flows == 0 {
+            let key = tenant.key;
+            self.tenants.remove(flow.tenant);
+            self.tenant_by_key.remove(&key);
+        }
+        flow
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.bytes()
+            + self.tenants.bytes()
+            + crate::view::map_bytes(&self.by_key)
+            + crate::view::map_bytes(&self.tenant_by_key)
+            + self.rows.iter().map(|(_, flow)| flow.heap_bytes()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::{Class, RecipientId, UnixMs};
+
+    use super::*;
+
+    fn filled(class: Class, deadlines: &[u32]) -> (Flow, Store, Vec<u32>) {
+        let mut store = Store::new(UnixMs(0));
+        let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None }, 0, 0);
+        let mut nodes = Vec::new();
+        for (id, &deadline) in (0..).zip(deadlines) {
+            let ticket = Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline, attempts: 0, class };
+            let node = store.insert(ticket, State::Ready, 0, id + 100);
+            flow.push(&mut store, node, id as u32, false);
+            nodes.push(node);
+        }
+        (flow, store, nodes)
+    }
+
+    fn drain(flow: &mut Flow, store: &mut Store) -> Vec<u64> {
+        std::iter::from_fn(|| flow.pop(store)).map(|ticket| ticket.id.raw()).collect()
+    }
+
+    #[test]
+    fn critical_mail_goes_by_deadline_and_other_mail_as_it_came() {
+        let deadlines = [0, 30, 10, 30, 20];
+        let (mut flow, mut store, _) = filled(Class::Critical, &deadlines);
+        assert_eq!(drain(&mut flow, &mut store), [2, 4, 1, 3, 0]);
+        let (mut flow, mut store, _) = filled(Class::Bulk, &deadlines);
+        assert_eq!(flow.oldest(&store), Some(UnixMs(100)));
+        assert_eq!(drain(&mut flow, &mut store), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_dead_are_skipped_and_never_pile_up() {
+        for class in [Class::Critical, Class::Bulk] {
+            let (mut flow, mut store, nodes) = filled(class, &[5; 1000]);
+            for (index, &node) in nodes.iter().enumerate().filter(|(index, _)| index % 5 != 1) {
+                flow.kill(&mut store, node);
+                assert!(flow.dead <= flow.live + DEAD_MAX, "at {index}");
+            }
+            assert_eq!(drain(&mut flow, &mut store), (0..200).map(|n| 5 * n + 1).collect::<Vec<_>>());
+            assert_eq!((flow.live, flow.dead, store.bytes()), (0, 0, 0));
+        }
+    }
+}

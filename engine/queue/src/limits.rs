@@ -1,0 +1,269 @@
+//! What all paths of one (source, provider) share: connections, rate, and who has a claim on them. It refuses to
+//! know what waits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mail::UnixMs;
+use policy::{Bucket, Limits};
+
+/// Paths remembered as possibly idle, at most; beyond it connections close by their idle timeout.
+const IDLE_MAX: usize = 256;
+/// What a bucket holds unclaimed before bulk may take it while critical mail waits: this much of its time, or of one interval if that is longer.
+const BURST: Duration = Duration::from_millis(100);
+
+/// Who shares limits: the paths of a source to a provider, or to one site where the provider is only a name for
+/// many that have nothing in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GroupKey {
+    pub(crate) source: u16,
+    pub(crate) provider: u16,
+    pub(crate) site: Option<u64>,
+}
+
+/// A path that has work but no connection; the least has the best claim to the next one: critical first, then the longest waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    pub(crate) other: bool,
+    pub(crate) since: u64,
+    pub(crate) path: u32,
+}
+
+/// What the next recipient of a path is, seen from the shared limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Critical mail, or other mail that has had to wait for too long a run of it.
+    First,
+    /// Any other mail.
+    Other,
+}
+
+/// The shared limits and how much of them is used.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) key: GroupKey,
+    limits: Limits,
+    bucket: Option<Bucket>,
+    critical_share: f32,
+    pub(crate) connections: u32,
+    /// Connections that were told to yield and have not closed yet.
+    yielding: u32,
+    /// Critical recipients that could leave now, on all paths.
+    pub(crate) critical_ready: u64,
+    pub(crate) claims: BTreeSet<Claim>,
+    /// Paths that had a connection and no work when last asked.
+    idle: Vec<u32>,
+    pub(crate) paths: u32,
+}
+
+impl Group {
+    pub(crate) fn new(key: GroupKey, limits: Limits, critical_share: f32) -> Self {
+        Self {
+            key,
+            limits,
+            bucket: limits.rate.map(Bucket::new),
+            critical_share,
+            connections: 0,
+            yielding: 0,
+            critical_ready: 0,
+            claims: BTreeSet::new(),
+            idle: Vec::new(),
+            paths: 0,
+        }
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes new limits; what the bucket holds stays.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.bucket = match (self.bucket, limits.rate) {
+            (Some(mut bucket), Some(rate)) => {
+                bucket.set_rate(rate);
+                Some(bucket)
+            }
+            (_, rate) => rate.map(Bucket::new),
+        };
+        self.limits = limits;
+    }
+
+    fn connections_max(&self) -> u32 {
+        self.limits.connections.max(1)
+    }
+
+    /// Connections kept for critical mail while some waits; at least one, unless nothing is to be kept.
+    fn reserve(&self) -> u32 {
+        (self.critical_share * self.connections_max() as f32).ceil() as u32
+    }
+
+    /// Connections that a path may take part of: all of them with critical mail, else those that are not kept for it.
+    fn connections_for(&self, has_critical: bool) -> u32 {
+        let kept = if has_critical || self.critical_ready == 0 { 0 } else { self.reserve() };
+        self.connections_max().saturating_sub(kept)
+    }
+
+    /// Connections that may still be opened.
+    pub(crate) fn free(&self) -> u32 {
+        self.connections_max().saturating_sub(self.connections)
+    }
+
+    /// Whether a path may open one more. One that has some already leaves the last places to those that have none.
+    pub(crate) fn has_place(&self, has_critical: bool, has_connection: bool) -> bool {
+        let places = self.connections_for(has_critical).saturating_sub(self.connections) as usize;
+        let wanted = if has_connection { self.claims.len() } else { 0 };
+        places > wanted
+    }
+
+    /// Whether a path with `connections` is to give one to a path that has none.
+    pub(crate) fn must_yield(&self, has_work: bool, has_critical: bool, connections: u32) -> bool {
+        let Some(first) = self.claims.first() else { return false };
+        if self.free() > 0 || self.yielding as usize >= self.claims.len() {
+            return false;
+        }
+        let borrowed = self.connections > self.connections_max().saturating_sub(self.reserve());
+        !has_work || connections > 1 && !has_critical || !first.other && !has_critical && borrowed
+    }
+
+    pub(crate) fn yielded(&mut self) {
+        self.yielding += 1;
+    }
+
+    pub(crate) fn closed(&mut self) {
+        self.connections = self.connections.saturating_sub(1);
+        self.yielding = self.yielding.saturating_sub(1).min(self.connections);
+    }
+
+    pub(crate) fn remember_idle(&mut self, path: u32) -> bool {
+        let has_room = self.idle.len() < IDLE_MAX;
+        if has_room {
+            self.idle.push(path);
+        }
+        has_room
+    }
+
+    pub(crate) fn take_idle(&mut self) -> Option<u32> {
+        self.idle.pop()
+    }
+
+    pub(crate) fn forget_idle(&mut self, path: u32) {
+        self.idle.retain(|&idle| idle != path);
+    }
+
+    /// Takes one token.
+    ///
+    /// # Errors
+    /// The moment at which to ask again.
+    pub(crate) fn take_token(&mut self, need: Need, now: UnixMs) -> Result<(), UnixMs> {
+        let patience = self.patience(need);
+        let Some(bucket) = self.bucket.as_mut() else { return Ok(()) };
+        if let Some(moment) = bucket.wait_until(now - patience) {
+            return Err(moment + patience);
+        }
+        bucket.take(now)
+    }
+
+    /// For how long a token must have lain unclaimed: critical mail takes it at once; other mail waits while there
+    /// is critical mail on any path, so that tokens are kept for it, but do not go to waste when it cannot use them.
+    fn patience(&self, need: Need) -> Duration {
+        let Some(rate) = self.limits.rate else { return Duration::ZERO };
+        if need == Need::First || self.critical_ready == 0 {
+            return Duration::ZERO;
+        }
+        let interval = rate.per() / rate.count().max(1);
+        let share = self.critical_share.min(0.9);
+        interval.max(BURST).mul_f32(share / (1.0 - share))
+    }
+
+    /// Puts back a token that was taken and not used.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(bucket) = self.bucket.as_mut() {
+            bucket.give_back();
+        }
+    }
+
+    /// How long the group must have been unused before forgetting it breaks no limit.
+    pub(crate) fn memory(&self) -> Duration {
+        self.limits.rate.map_or(Duration::ZERO, |rate| rate.per())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::Rate;
+
+    use super::*;
+
+    fn group(connections: u32, rate: Option<Rate>) -> Group {
+        let key = GroupKey { source: 0, provider: 0, site: None };
+        let limits = Limits { connections, rate, messages_per_connection: 100, pipeline_depth: 1 };
+        Group::new(key, limits, 0.2)
+    }
+
+    /// Tokens that `need` gets in `length_ms` when it asks at the moment it is told to.
+    fn tokens(group: &mut Group, need: Need, start: UnixMs, length_ms: u64) -> u64 {
+        let (mut now, mut taken) = (start, 0);
+        while now.0 < start.0 + length_ms {
+            match group.take_token(need, now) {
+                Ok(()) => taken += 1,
+                Err(moment) => {
+                    assert!(moment > now, "the wait ends after now");
+                    now = moment;
+                }
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn other_mail_borrows_the_reserve_only_while_no_critical_waits() {
+        let mut group = group(10, None);
+        group.connections = 8;
+        assert!(group.has_place(false, false));
+        group.critical_ready = 1;
+        assert!(!group.has_place(false, false));
+        assert!(group.has_place(true, false));
+    }
+
+    #[test]
+    fn the_last_places_go_to_those_without_a_connection() {
+        let mut group = group(10, None);
+        group.connections = 9;
+        group.claims.insert(Claim { other: true, since: 0, path: 7 });
+        assert!(!group.has_place(false, true));
+        assert!(group.has_place(false, false));
+    }
+
+    #[test]
+    fn one_connection_yields_for_each_claim() {
+        let mut group = group(2, None);
+        group.connections = 2;
+        assert!(!group.must_yield(false, false, 2));
+        group.claims.insert(Claim { other: true, since: 0, path: 7 });
+        assert!(group.must_yield(true, false, 2));
+        assert!(!group.must_yield(true, false, 1));
+        assert!(group.must_yield(false, false, 1));
+        group.yielded();
+        assert!(!group.must_yield(false, false, 1));
+        group.closed();
+        assert!(!group.must_yield(false, false, 1), "a place is free");
+    }
+
+    #[test]
+    fn other_mail_leaves_its_share_of_a_slow_rate_to_critical_mail_that_does_not_come() {
+        let start = UnixMs(1_700_000_000_000);
+        let mut group = group(1, Rate::new(3600, Duration::from_secs(3600)));
+        assert_eq!(tokens(&mut group, Need::Other, start, 100_000), 100);
+        group.critical_ready = 1;
+        assert_eq!(tokens(&mut group, Need::Other, start + Duration::from_secs(100), 100_000), 80);
+    }
+
+    #[test]
+    fn a_fast_rate_loses_nothing_by_the_reserve() {
+        let start = UnixMs(1_700_000_000_000);
+        let mut group = group(1, Some(Rate::per_second(1000)));
+        group.critical_ready = 1;
+        let taken = tokens(&mut group, Need::Other, start, 10_000);
+        assert!((9_900..=10_100).contains(&taken), "{taken}");
+    }
+}

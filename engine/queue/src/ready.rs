@@ -1,0 +1,463 @@
+//! What may leave now: paths, their flows, and the limits they share. It refuses to look into the future.
+
+use std::collections::BTreeSet;
+
+use mail::{Class, UnixMs};
+use rustc_hash::FxHashMap;
+
+use crate::campaign::{CampaignState, Campaigns};
+use crate::flow::Flows;
+use crate::limits::{Group, GroupKey};
+use crate::path::{Path, Paths};
+use crate::slab::{NONE, Slab};
+use crate::store::{State, Store};
+use crate::{FlowKey, Limits, PathId, PathKey, Ticket};
+
+/// Paths told of one place that has become free, at most.
+const CLAIMS_HINTED_MAX: usize = 16;
+
+/// A ticket on its way into a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) path: u32,
+    pub(crate) key: FlowKey,
+    pub(crate) ticket: Ticket,
+    /// Taken before and not tried: it goes to the front.
+    pub(crate) comes_back: bool,
+}
+
+/// Paths, flows and groups.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) paths: Paths,
+    pub(crate) flows: Flows,
+    pub(crate) groups: Slab<Group>,
+    group_by_key: FxHashMap<GroupKey, u32>,
+    /// Suspended paths by the end of their rest.
+    suspended: BTreeSet<(UnixMs, u32)>,
+    /// Paths that the shell should look at.
+    hints: Vec<PathId>,
+    pub(crate) weights: [u32; 4],
+    critical_share: f32,
+    /// Claims made so far: orders them by age.
+    claims: u64,
+    /// Where the search for idle paths goes on.
+    idle_cursor: u32,
+}
+
+impl Ready {
+    pub(crate) fn new(weights: [u32; 4], critical_share: f32) -> Self {
+        Self {
+            paths: Paths::new(),
+            flows: Flows::new(),
+            groups: Slab::new(),
+            group_by_key: FxHashMap::default(),
+            suspended: BTreeSet::new(),
+            hints: Vec::new(),
+            weights,
+            critical_share,
+            claims: 0,
+            idle_cursor: 0,
+        }
+    }
+
+    /// The path of `key`; with limits of its own when it is `alone`.
+    pub(crate) fn path(&mut self, key: PathKey, limits: Limits, alone: bool, now: UnixMs) -> PathId {
+        let index = match self.paths.find_key(key) {
+            Some(index) => index,
+            None => self.make_path(key, limits, alone, now),
+        };
+        self.paths.rows[index].used = now;
+        self.set_limits(index, limits);
+        self.paths.id(index)
+    }
+
+    fn make_path(&mut self, key: PathKey, limits: Limits, alone: bool, now: UnixMs) -> u32 {
+        let site = alone.then_some(key.site);
+        let group_key = GroupKey { source: key.source, provider: key.provider, site };
+        let (groups, share) = (&mut self.groups, self.critical_share);
+        let make = || groups.insert(Group::new(group_key, limits, share));
+        let group = *self.group_by_key.entry(group_key).or_insert_with(make);
+        self.groups[group].paths += 1;
+        self.paths.insert(key, group, now)
+    }
+
+    pub(crate) fn set_limits(&mut self, path: u32, limits: Limits) {
+        let group = self.paths.rows[path].group;
+        if self.groups[group].limits() != limits {
+            self.groups[group].set_limits(limits);
+            self.hint(path);
+            self.hint_claims(group);
+        }
+    }
+
+    // Tickets
+
+    pub(crate) fn push(
+        &mut self,
+        store: &mut Store,
+        campaigns: &mut Campaigns,
+        arrival: Arrival,
+        now: UnixMs,
+    ) {
+        let Arrival { path, key, ticket, comes_back } = arrival;
+        let flow = match self.flows.find(path, key) {
+            Some(flow) => flow,
+            None => self.make_flow(campaigns, path, key),
+        };
+        let when = store.tick(now);
+        let node = store.insert(ticket, State::Ready, flow, when);
+        let row = &mut self.paths.rows[path];
+        row.used = row.used.max(now);
+        row.waiting += 1;
+        let arrival = row.turns.arrival(comes_back);
+        self.flows.rows[flow].push(store, node, arrival, comes_back);
+        if !self.flows.rows[flow].paused {
+            self.list(flow);
+            self.add_ready(path, key.class, 1);
+        }
+    }
+
+    fn make_flow(&mut self, campaigns: &mut Campaigns, path: u32, key: FlowKey) -> u32 {
+        let index = self.flows.insert(path, key);
+        if let Some(id) = key.campaign {
+            let campaign = campaigns.intern(id);
+            let row = &mut campaigns[campaign];
+            let flow = &mut self.flows.rows[index];
+            flow.campaign = campaign;
+            flow.campaign_slot = row.flows.len() as u32;
+            flow.paused = row.state == CampaignState::Paused;
+            row.flows.push(index);
+        }
+        index
+    }
+
+    /// Takes the next ticket of a class that has one ready.
+    pub(crate) fn pop(
+        &mut self,
+        store: &mut Store,
+        campaigns: &mut Campaigns,
+        path: u32,
+        class: Class,
+    ) -> (Ticket, FlowKey) {
+        let flow = self.next_flow(path, class).expect("a class with ready tickets lists a flow");
+        let ticket = self.flows.rows[flow].pop(store).expect("a listed flow has a ticket");
+        let key = self.flows.rows[flow].key;
+        self.after_removal(store, campaigns, flow, 1);
+        (ticket, key)
+    }
+
+    /// The flow whose turn it is; the turn is over with it.
+    fn next_flow(&mut self, path: u32, class: Class) -> Option<u32> {
+        let turns = &mut self.paths.rows[path].turns;
+        let Some(ring) = turns.ring(class) else {
+            return turns.critical.first().map(|(_, flow)| *flow);
+        };
+        let tenant = ring.front()?;
+        ring.turn(&self.flows.tenants);
+        let ring = &mut self.flows.tenants[tenant].ring;
+        let flow = ring.front()?;
+        ring.turn(&self.flows.rows);
+        Some(flow)
+    }
+
+    /// Takes a ticket out of the middle of its flow.
+    pub(crate) fn kill(&mut self, store: &mut Store, campaigns: &mut Campaigns, node: u32) {
+        let flow = store[node].place;
+        self.flows.rows[flow].kill(store, node);
+        self.after_removal(store, campaigns, flow, 1);
+    }
+
+    /// Takes all tickets out of a flow and removes it.
+    pub(crate) fn drain(
+        &mut self,
+        store: &mut Store,
+        campaigns: &mut Campaigns,
+        flow: u32,
+        out: &mut Vec<Ticket>,
+    ) {
+        let count = self.flows.rows[flow].live;
+        out.extend(std::iter::from_fn(|| self.flows.rows[flow].pop(store)));
+        self.after_removal(store, campaigns, flow, count);
+    }
+
+    /// Books `count` tickets that have left a flow, and removes the flow when they were its last.
+    fn after_removal(&mut self, store: &mut Store, campaigns: &mut Campaigns, flow: u32, count: u32) {
+        let row = &self.flows.rows[flow];
+        let (path, class, paused, is_done) = (row.path, row.key.class, row.paused, row.live == 0);
+        self.paths.rows[path].waiting -= count;
+        if !paused {
+            self.list(flow);
+            self.remove_ready(path, class, count);
+        }
+        if is_done {
+            let flow = self.flows.remove(flow);
+            self.leave_campaign(campaigns, flow.campaign, flow.campaign_slot);
+        }
+    }
+
+    fn leave_campaign(&mut self, campaigns: &mut Campaigns, campaign: u32, slot: u32) {
+        if campaign == NONE {
+            return;
+        }
+        let flows = &mut campaigns[campaign].flows;
+        flows.swap_remove(slot as usize);
+        if let Some(&moved) = flows.get(slot as usize) {
+            self.flows.rows[moved].campaign_slot = slot;
+        }
+        campaigns.settle(campaign);
+    }
+
+    /// Stops or lets go all flows of a campaign.
+    pub(crate) fn set_paused(&mut self, flows: &[u32], paused: bool) {
+        for &flow in flows {
+            let row = &mut self.flows.rows[flow];
+            if row.paused == paused {
+                continue;
+            }
+            row.paused = paused;
+            let (path, class, count) = (row.path, row.key.class, row.live);
+            self.list(flow);
+            if paused {
+                self.remove_ready(path, class, count);
+            } else {
+                self.add_ready(path, class, count);
+            }
+        }
+    }
+
+    /// Brings the listing of a flow in the order of service in line with what it holds.
+    fn list(&mut self, index: u32) {
+        let flow = &mut self.flows.rows[index];
+        let may_be_served = flow.may_be_served();
+        let turns = &mut self.paths.rows[flow.path].turns;
+        let Some(class_ring) = turns.ring(flow.key.class) else {
+            let urgency = flow.urgency().filter(|_| may_be_served);
+            if flow.listed != urgency {
+                flow.listed.map(|listed| turns.critical.remove(&(listed, index)));
+                urgency.map(|urgency| turns.critical.insert((urgency, index)));
+                flow.listed = urgency;
+            }
+            return;
+        };
+        let is_listed = !crate::drr::Member::links(flow).is_outside();
+        if is_listed == may_be_served {
+            return;
+        }
+        let tenant = flow.tenant;
+        let ring = &mut self.flows.tenants[tenant].ring;
+        let was_empty = ring.is_empty();
+        if may_be_served {
+            ring.push_back(&mut self.flows.rows, index);
+        } else {
+            ring.remove(&mut self.flows.rows, index);
+        }
+        let is_empty = ring.is_empty();
+        match (was_empty, is_empty) {
+            (true, false) => class_ring.push_back(&mut self.flows.tenants, tenant),
+            (false, true) => class_ring.remove(&mut self.flows.tenants, tenant),
+            _ => {}
+        }
+    }
+
+    // Counts, claims and hints
+
+    fn add_ready(&mut self, path: u32, class: Class, count: u32) {
+        let row = &mut self.paths.rows[path];
+        row.ready[class.index()] += count;
+        if class == Class::Critical && row.suspension.is_none() {
+            self.groups[row.group].critical_ready += u64::from(count);
+        }
+        self.claim(path);
+        self.hint(path);
+    }
+
+    fn remove_ready(&mut self, path: u32, class: Class, count: u32) {
+        let row = &mut self.paths.rows[path];
+        row.ready[class.index()] -= count;
+        if class == Class::Critical && row.suspension.is_none() {
+            self.groups[row.group].critical_ready -= u64::from(count);
+        }
+        self.claim(path);
+    }
+
+    /// Brings the claim of a path in line with whether it has work and no connection.
+    fn claim(&mut self, path: u32) {
+        let row = &mut self.paths.rows[path];
+        let group = &mut self.groups[row.group];
+        let has_claim = row.connections == 0 && row.suspension.is_none() && row.ready_total() > 0;
+        let other = !row.has_critical();
+        if has_claim == row.claim.is_some() && row.claim.is_none_or(|claim| claim.other == other) {
+            return;
+        }
+        if let Some(claim) = row.claim.take() {
+            group.claims.remove(&claim);
+        }
+        if !has_claim {
+            return;
+        }
+        self.claims += 1;
+        let claim = crate::limits::Claim { other, since: self.claims, path };
+        group.claims.insert(claim);
+        row.claim = Some(claim);
+        if group.free() == 0 {
+            self.hint_idle(path);
+        }
+    }
+
+    /// Asks the shell to look at a path.
+    pub(crate) fn hint(&mut self, path: u32) {
+        let id = self.paths.id(path);
+        let row = &mut self.paths.rows[path];
+        if !row.is_hinted && row.suspension.is_none() {
+            row.is_hinted = true;
+            self.hints.push(id);
+        }
+    }
+
+    /// Asks the shell to look at a path with an idle connection, which will yield it to `path`.
+    fn hint_idle(&mut self, path: u32) {
+        let group = self.paths.rows[path].group;
+        while let Some(idle) = self.groups[group].take_idle() {
+            let row = &mut self.paths.rows[idle];
+            row.is_idle = false;
+            if row.connections > 0 && row.ready_total() == 0 {
+                self.hint(idle);
+                return;
+            }
+        }
+    }
+
+    /// Asks the shell to look at the paths with the best claims to the places that are free.
+    fn hint_claims(&mut self, group: u32) {
+        let row = &self.groups[group];
+        let count = CLAIMS_HINTED_MAX.min(row.free() as usize);
+        let first: Vec<u32> = row.claims.iter().take(count).map(|claim| claim.path).collect();
+        first.into_iter().for_each(|path| self.hint(path));
+    }
+
+    /// Moves the hints out, and those of paths whose rest is over.
+    pub(crate) fn take_hints(&mut self, now: UnixMs, out: &mut Vec<PathId>) {
+        while let Some(&(until, path)) = self.suspended.first()
+            && until <= now
+        {
+            self.resume(path);
+        }
+        for id in self.hints.drain(..) {
+            if let Some(path) = self.paths.find(id) {
+                self.paths.rows[path].is_hinted = false;
+                out.push(id);
+            }
+        }
+    }
+
+    // Connections and suspensions
+
+    pub(crate) fn wants_connection(&self, path: u32, now: UnixMs) -> bool {
+        let row = &self.paths.rows[path];
+        let has_work = row.suspended_until(now).is_none() && row.ready_total() > row.connections;
+        has_work && self.groups[row.group].has_place(row.has_critical(), row.connections > 0)
+    }
+
+    pub(crate) fn connection_opened(&mut self, path: u32, now: UnixMs) {
+        let row = &mut self.paths.rows[path];
+        row.connections += 1;
+        row.used = row.used.max(now);
+        self.groups[row.group].connections += 1;
+        self.claim(path);
+    }
+
+    pub(crate) fn connection_closed(&mut self, path: u32, now: UnixMs) {
+        let row = &mut self.paths.rows[path];
+        if row.connections == 0 {
+            return;
+        }
+        row.connections -= 1;
+        row.used = row.used.max(now);
+        let (group, has_work) = (row.group, row.ready_total() > 0);
+        self.groups[group].closed();
+        self.claim(path);
+        if has_work {
+            self.hint(path);
+        }
+        self.hint_claims(group);
+    }
+
+    pub(crate) fn suspend(&mut self, path: u32, until: UnixMs, reason: &str) {
+        self.resume(path);
+        let row = &mut self.paths.rows[path];
+        row.suspension = Some(Box::new(crate::path::Suspension::new(until, reason)));
+        self.groups[row.group].critical_ready -= u64::from(row.ready[Class::Critical.index()]);
+        self.suspended.insert((until, path));
+        self.claim(path);
+    }
+
+    pub(crate) fn resume(&mut self, path: u32) {
+        let row = &mut self.paths.rows[path];
+        let Some(suspension) = row.suspension.take() else { return };
+        self.groups[row.group].critical_ready += u64::from(row.ready[Class::Critical.index()]);
+        self.suspended.remove(&(suspension.until, path));
+        self.claim(path);
+        self.hint(path);
+    }
+
+    /// When the next suspension ends.
+    pub(crate) fn next_resume(&self) -> Option<UnixMs> {
+        self.suspended.first().map(|(until, _)| *until)
+    }
+
+    pub(crate) fn suspended_count(&self) -> usize {
+        self.suspended.len()
+    }
+
+    /// Remembers that a path has a connection and nothing for it.
+    pub(crate) fn is_idle(&mut self, path: u32) {
+        let row = &mut self.paths.rows[path];
+        if !row.is_idle && row.connections > 0 {
+            row.is_idle = self.groups[row.group].remember_idle(path);
+        }
+    }
+
+    // Removal
+
+    /// Looks at up to `max` paths and removes those that nobody has used since `before`.
+    pub(crate) fn drop_idle(&mut self, now: UnixMs, idle_for: std::time::Duration, max: usize) -> usize {
+        let mut dropped = 0;
+        let bound = self.paths.rows.bound();
+        for _ in 0..max.min(bound as usize) {
+            self.idle_cursor = if self.idle_cursor + 1 >= bound { 0 } else { self.idle_cursor + 1 };
+            let Some(path) = self.paths.rows.get(self.idle_cursor) else { continue };
+            let idle_for = idle_for.max(self.groups[path.group].memory());
+            if may_be_dropped(path) && path.used + idle_for <= now {
+                self.drop_path(self.idle_cursor);
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    fn drop_path(&mut self, index: u32) {
+        let path = self.paths.remove(index);
+        let group = &mut self.groups[path.group];
+        group.paths -= 1;
+        if path.is_idle {
+            group.forget_idle(index);
+        }
+        if group.paths == 0 {
+            let key = self.groups.remove(path.group).key;
+            self.group_by_key.remove(&key);
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.paths.bytes()
+            + self.flows.bytes()
+            + self.groups.bytes()
+            + crate::view::map_bytes(&self.group_by_key)
+            + self.hints.capacity() * size_of::<PathId>()
+    }
+}
+
+fn may_be_dropped(path: &Path) -> bool {
+    path.waiting == 0 && path.connections == 0 && path.suspension.is_none()
+}

@@ -1,0 +1,299 @@
+//! Where tickets lie while they wait: 32 bytes each, threaded into lists by index. It refuses to know why they wait.
+
+use std::ops::{Index, IndexMut};
+
+use mail::{Class, RecipientId, UnixMs};
+
+use crate::Ticket;
+use crate::slab::NONE;
+
+/// Nodes of one block: 128 KiB, so that growth never copies and never asks for much at once.
+const BLOCK_NODES: usize = 4096;
+
+/// Milliseconds since the queue was made. Five bytes hold 34 years of them.
+pub(crate) type Tick = u64;
+
+/// The last tick a node can hold.
+pub(crate) const TICK_MAX: Tick = (1 << 40) - 1;
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// In no list; `next` leads through the free ones.
+    Free = 0,
+    /// In the timing wheel until `when`; `place` is its campaign.
+    Scheduled = 1,
+    /// In a flow since `when`; `place` is the flow.
+    Ready = 2,
+    /// Held back by its campaign since `when`; `place` is the campaign.
+    Held = 3,
+    /// Taken out, but still in a list, whose owner will free it.
+    Dead = 4,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Free, Self::Scheduled, Self::Ready, Self::Held, Self::Dead];
+}
+
+/// One waiting ticket, or a free place for one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    id: u64,
+    expiry: u32,
+    deadline: u32,
+    /// The next node of the list it is in.
+    pub(crate) next: u32,
+    /// What `state` says.
+    pub(crate) place: u32,
+    when_low: u32,
+    attempts: u16,
+    when_high: u8,
+    /// Class in the lower four bits, state in the upper.
+    tag: u8,
+}
+
+const _: () = assert!(size_of::<Node>() == 32, "a node is exactly 32 bytes");
+
+impl Node {
+    fn new(ticket: Ticket, state: State, place: u32, when: Tick) -> Self {
+        let mut node = Self {
+            id: ticket.id.raw(),
+            expiry: ticket.expiry,
+            deadline: ticket.deadline,
+            next: NONE,
+            place,
+            when_low: 0,
+            attempts: ticket.attempts,
+            when_high: 0,
+            tag: ticket.class as u8 | ((state as u8) << 4),
+        };
+        node.set_when(when);
+        node
+    }
+
+    fn set_when(&mut self, when: Tick) {
+        let when = when.min(TICK_MAX);
+        self.when_low = when as u32;
+        self.when_high = (when >> 32) as u8;
+    }
+
+    pub(crate) fn when(&self) -> Tick {
+        u64::from(self.when_low) | (u64::from(self.when_high) << 32)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::ALL[usize::from(self.tag >> 4)]
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.tag = (self.tag & 0x0f) | ((state as u8) << 4);
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        let class = Class::from_index(usize::from(self.tag & 0x0f)).expect("a node holds a class");
+        Ticket {
+            id: RecipientId::from_raw(self.id),
+            expiry: self.expiry,
+            deadline: self.deadline,
+            attempts: self.attempts,
+            class,
+        }
+    }
+
+    pub(crate) fn raw_id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether its time has run out at `now_s` seconds since the epoch.
+    pub(crate) fn is_expired(&self, now_s: u64) -> bool {
+        self.expiry != 0 && u64::from(self.expiry) <= now_s
+    }
+}
+
+/// All nodes, in blocks.
+#[derive(Debug)]
+pub(crate) struct Store {
+    origin: UnixMs,
+    blocks: Vec<Box<[Node]>>,
+    free: u32,
+    used: usize,
+}
+
+impl Store {
+    /// No nodes. Ticks count from `origin`.
+    pub(crate) const fn new(origin: UnixMs) -> Self {
+        Self { origin, blocks: Vec::new(), free: NONE, used: 0 }
+    }
+
+    /// The tick of `moment`: that of the origin when it lies before, the last one when it lies beyond.
+    pub(crate) fn tick(&self, moment: UnixMs) -> Tick {
+        moment.0.saturating_sub(self.origin.0).min(TICK_MAX)
+    }
+
+    /// The moment of `tick`.
+    pub(crate) fn moment(&self, tick: Tick) -> UnixMs {
+        UnixMs(self.origin.0.saturating_add(tick))
+    }
+
+    /// Lays a ticket down; the caller threads it into a list.
+    pub(crate) fn insert(&mut self, ticket: Ticket, state: State, place: u32, when: Tick) -> u32 {
+        if self.free == NONE {
+            self.grow();
+        }
+        let index = self.free;
+        let node = &mut self[index];
+        let next_free = node.next;
+        *node = Node::new(ticket, state, place, when);
+        self.free = next_free;
+        self.used += 1;
+        index
+    }
+
+    /// Frees a node that is in no list any more.
+    pub(crate) fn remove(&mut self, index: u32) {
+        let free = self.free;
+        let node = &mut self[index];
+        debug_assert_ne!(node.state(), State::Free, "a node is freed once");
+        node.set_state(State::Free);
+        node.next = free;
+        self.free = index;
+        self.used -= 1;
+        if self.used == 0 {
+            *self = Self::new(self.origin);
+        }
+    }
+
+    fn grow(&mut self) {
+        let first = self.bound();
+        let empty =
+            Ticket { id: RecipientId::default(), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
+        let mut block = vec![Node::new(empty, State::Free, NONE, 0); BLOCK_NODES].into_boxed_slice();
+        for (node, next) in block.iter_mut().zip(first + 1..) {
+            node.next = next;
+        }
+        block[BLOCK_NODES - 1].next = self.free;
+        self.free = first;
+        self.blocks.push(block);
+        assert!(self.blocks.len() * BLOCK_NODES < NONE as usize, "a shard holds fewer than 2^32 tickets");
+    }
+
+    /// Nodes that exist, free or not: indices are below it.
+    pub(crate) fn bound(&self) -> u32 {
+        (self.blocks.len() * BLOCK_NODES) as u32
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.blocks.len() * BLOCK_NODES * size_of::<Node>()
+            + self.blocks.capacity() * size_of::<Box<[Node]>>()
+    }
+}
+
+impl Index<u32> for Store {
+    type Output = Node;
+
+    fn index(&self, index: u32) -> &Node {
+        &self.blocks[index as usize / BLOCK_NODES][index as usize % BLOCK_NODES]
+    }
+}
+
+impl IndexMut<u32> for Store {
+    fn index_mut(&mut self, index: u32) -> &mut Node {
+        &mut self.blocks[index as usize / BLOCK_NODES][index as usize % BLOCK_NODES]
+    }
+}
+
+/// A list of nodes, first in, first out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl List {
+    pub(crate) const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.head == NONE
+    }
+
+    pub(crate) const fn front(self) -> Option<u32> {
+        if self.head == NONE { None } else { Some(self.head) }
+    }
+
+    pub(crate) fn push_back(&mut self, store: &mut Store, index: u32) {
+        store[index].next = NONE;
+        if self.is_empty() {
+            self.head = index;
+        } else {
+            store[self.tail].next = index;
+        }
+        self.tail = index;
+    }
+
+    pub(crate) fn push_front(&mut self, store: &mut Store, index: u32) {
+        store[index].next = self.head;
+        if self.is_empty() {
+            self.tail = index;
+        }
+        self.head = index;
+    }
+
+    pub(crate) fn pop_front(&mut self, store: &Store) -> Option<u32> {
+        let index = self.front()?;
+        self.head = store[index].next;
+        if self.is_empty() {
+            self.tail = NONE;
+        }
+        Some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(id: u64) -> Ticket {
+        Ticket { id: RecipientId::from_raw(id), expiry: 7, deadline: 8, attempts: 9, class: Class::Personal }
+    }
+
+    #[test]
+    fn a_node_gives_back_what_was_laid_down() {
+        let mut store = Store::new(UnixMs(0));
+        let index = store.insert(ticket(u64::MAX), State::Held, 5, TICK_MAX);
+        let node = &store[index];
+        assert_eq!(node.ticket(), ticket(u64::MAX));
+        assert_eq!((node.state(), node.place, node.when()), (State::Held, 5, TICK_MAX));
+    }
+
+    #[test]
+    fn lists_are_first_in_first_out_and_freed_nodes_are_used_again() {
+        let mut store = Store::new(UnixMs(0));
+        let mut list = List::EMPTY;
+        for id in 0..10_000 {
+            let index = store.insert(ticket(id), State::Ready, 0, 0);
+            list.push_back(&mut store, index);
+        }
+        let bound = store.bound();
+        for id in 0..10_000 {
+            let index = list.pop_front(&store).expect("the list holds it");
+            assert_eq!(store[index].raw_id(), id);
+            store.remove(index);
+            let again = store.insert(ticket(id + 10_000), State::Ready, 0, 0);
+            list.push_back(&mut store, again);
+        }
+        assert_eq!(store.bound(), bound);
+        while let Some(index) = list.pop_front(&store) {
+            store.remove(index);
+        }
+        assert_eq!((store.bytes(), list), (0, List::EMPTY));
+    }
+
+    #[test]
+    fn moments_outside_the_life_of_the_queue_are_drawn_to_its_ends() {
+        let store = Store::new(UnixMs(1_700_000_000_001));
+        assert_eq!(store.tick(UnixMs(0)), 0);
+        assert_eq!(store.tick(UnixMs::NEVER), TICK_MAX);
+        assert_eq!(store.moment(store.tick(UnixMs(1_700_000_000_008))), UnixMs(1_700_000_000_008));
+    }
+}

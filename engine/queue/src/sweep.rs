@@ -1,0 +1,51 @@
+//! The walk over everything that waits, a portion at a time, in search of tickets whose time has run out.
+
+use mail::UnixMs;
+
+use crate::Ticket;
+use crate::campaign::Campaigns;
+use crate::ready::Ready;
+use crate::store::{State, Store};
+
+/// Places looked at in one call, at most: a few microseconds.
+const PLACES_MAX: u32 = 4096;
+
+/// Where the walk goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    cursor: u32,
+}
+
+impl Sweep {
+    /// Takes up to `max` expired tickets out of flows and out of what campaigns hold back. Those in the wheel come
+    /// out of it when they expire.
+    pub(crate) fn expired(
+        &mut self,
+        (ready, store, campaigns): (&mut Ready, &mut Store, &mut Campaigns),
+        now: UnixMs,
+        max: usize,
+        out: &mut Vec<Ticket>,
+    ) {
+        let (now_s, mut room) = (now.seconds(), max);
+        for _ in 0..PLACES_MAX.min(store.bound()) {
+            if room == 0 || store.bound() == 0 {
+                return;
+            }
+            self.cursor = if self.cursor + 1 >= store.bound() { 0 } else { self.cursor + 1 };
+            let node = &store[self.cursor];
+            let state = node.state();
+            if !node.is_expired(now_s) || !matches!(state, State::Ready | State::Held) {
+                continue;
+            }
+            out.push(node.ticket());
+            room -= 1;
+            if state == State::Ready {
+                ready.kill(store, campaigns, self.cursor);
+            } else {
+                let campaign = node.place;
+                campaigns[campaign].kill_held(store, self.cursor);
+                campaigns.settle(campaign);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What people see of the queue: paths, totals, where one recipient waits. It refuses to change anything.
+//!
+//! These walk over all paths and flows (or, for one recipient, over everything that waits): they are for a question
+//! that a person asks, not for each message.
+
+use std::collections::HashMap;
+
+use mail::{CampaignId, RecipientId, UnixMs};
+use rustc_hash::FxHashMap;
+
+use crate::campaign::Campaigns;
+use crate::ready::Ready;
+use crate::store::{State, Store};
+use crate::{FlowKey, Limits, PathId, PathKey};
+
+/// One path, as `queue ls` shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathView {
+    /// Its name in the queue.
+    pub id: PathId,
+    /// Where it leads.
+    pub key: PathKey,
+    /// Recipients that could leave now, per class in the order of [`mail::Class::ALL`].
+    pub ready: [u32; 4],
+    /// Recipients that wait for their campaign to be resumed.
+    pub paused: u32,
+    /// Since when the first in its lines has waited there.
+    pub oldest: Option<UnixMs>,
+    /// Open connections.
+    pub connections: u32,
+    /// The limits that it shares with the other paths of its source and provider.
+    pub limits: Limits,
+    /// Until when it rests, and why.
+    pub suspended: Option<(UnixMs, String)>,
+}
+
+/// Everything that waits, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Recipients whose time has not come.
+    pub scheduled: u64,
+    /// Recipients that could leave now, per class in the order of [`mail::Class::ALL`].
+    pub ready: [u64; 4],
+    /// Recipients on a path that wait for their campaign to be resumed.
+    pub paused: u64,
+    /// Recipients held back until their campaign is released.
+    pub held: u64,
+    /// Recipients that have expired and wait to be taken by `expired`.
+    pub expired: u64,
+    /// Paths.
+    pub paths: usize,
+    /// Paths that rest.
+    pub paths_suspended: usize,
+    /// Lines of (class, tenant, campaign) on paths.
+    pub flows: usize,
+    /// Open connections.
+    pub connections: u64,
+}
+
+impl Totals {
+    /// All recipients that the queue has.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.scheduled + self.ready.iter().sum::<u64>() + self.paused + self.held + self.expired
+    }
+}
+
+/// Where a recipient waits, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// For a moment to come.
+    Scheduled {
+        /// That moment.
+        due: UnixMs,
+    },
+    /// For its turn on a path.
+    Ready {
+        /// The path; its view tells whether it rests.
+        path: PathId,
+        /// Its line; the campaign may be paused.
+        flow: FlowKey,
+        /// Since when it has stood there.
+        since: UnixMs,
+    },
+    /// For its campaign to be released.
+    Held {
+        /// The campaign.
+        campaign: CampaignId,
+        /// Since when.
+        since: UnixMs,
+    },
+}
+
+pub(crate) fn paths(ready: &Ready, store: &Store) -> Vec<PathView> {
+    let mut oldest: FxHashMap<u32, UnixMs> = FxHashMap::default();
+    for (_, flow) in ready.flows.rows.iter() {
+        if let Some(since) = flow.oldest(store) {
+            oldest.entry(flow.path).and_modify(|first| *first = since.min(*first)).or_insert(since);
+        }
+    }
+    let view = |index: u32| one_path(ready, index, oldest.get(&index).copied());
+    let mut views: Vec<PathView> = ready.paths.rows.iter().map(|(index, _)| view(index)).collect();
+    views.sort_by_key(|view| view.key);
+    views
+}
+
+pub(crate) fn path(ready: &Ready, store: &Store, index: u32) -> PathView {
+    let flows = ready.flows.rows.iter().filter(|(_, flow)| flow.path == index);
+    let oldest = flows.filter_map(|(_, flow)| flow.oldest(store)).min();
+    one_path(ready, index, oldest)
+}
+
+fn one_path(ready: &Ready, index: u32, oldest: Option<UnixMs>) -> PathView {
+    let path = &ready.paths.rows[index];
+    let suspended = path.suspension.as_ref();
+    PathView {
+        id: ready.paths.id(index),
+        key: path.key,
+        ready: path.ready,
+        paused: path.waiting - path.ready_total(),
+        oldest,
+        connections: path.connections,
+        limits: ready.groups[path.group].limits(),
+        suspended: suspended.map(|suspension| (suspension.until, suspension.reason.to_string())),
+    }
+}
+
+pub(crate) fn totals(ready: &Ready, campaigns: &Campaigns, scheduled: u64, expired: u64) -> Totals {
+    let mut totals = Totals {
+        scheduled,
+        held: campaigns.held(),
+        expired,
+        paths: ready.paths.rows.count(),
+        paths_suspended: ready.suspended_count(),
+        flows: ready.flows.rows.count(),
+        ..Totals::default()
+    };
+    for (_, path) in ready.paths.rows.iter() {
+        for (total, count) in totals.ready.iter_mut().zip(path.ready) {
+            *total += u64::from(count);
+        }
+        totals.paused += u64::from(path.waiting - path.ready_total());
+        totals.connections += u64::from(path.connections);
+    }
+    totals
+}
+
+pub(crate) fn find(ready: &Ready, campaigns: &Campaigns, store: &Store, id: RecipientId) -> Option<Place> {
+    let is_it = |index: &u32| {
+        let node = &store[*index];
+        node.raw_id() == id.raw() && !matches!(node.state(), State::Free | State::Dead)
+    };
+    let node = &store[(0..store.bound()).find(is_it)?];
+    let when = store.moment(node.when());
+    Some(match node.state() {
+        State::Scheduled => Place::Scheduled { due: when },
+        State::Held => Place::Held { campaign: campaigns[node.place].id, since: when },
+        _ => {
+            let flow = &ready.flows.rows[node.place];
+            Place::Ready { path: ready.paths.id(flow.path), flow: flow.key, since: when }
+        }
+    })
+}
+
+/// What a hash table owns: a byte of control and a place for an entry per bucket, and a bucket per seven eighths of
+/// an entry.
+pub(crate) fn map_bytes<K, V, S>(map: &HashMap<K, V, S>) -> usize {
+    map.capacity() * 8 / 7 * (size_of::<(K, V)>() + 1)
+}
