@@ -1,0 +1,260 @@
+//! The thread that follows every shard's log and keeps the event store up to date.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mail::UnixMs;
+use spool::{Cursor, Hold, Reader};
+
+use crate::live::Live;
+use crate::tail::{Campaigns, EVENTS_PER_BATCH, ShardTail};
+use crate::write::{Batch, Writer};
+use crate::{Store, StoreError};
+
+/// The pause between two passes under load: long enough to gather hundreds of events into one transaction, short
+/// against what a reader of the feed notices.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// The longest pause of an idle engine: five short looks a second cost nothing that can be measured.
+const IDLE_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// The pause after the store failed, a full disk mostly.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// After how many events, or how long after the first, they are made durable and the spool's segments let go.
+const CHECKPOINT_EVENTS: usize = 32_768;
+const CHECKPOINT_AGE: Duration = Duration::from_secs(5);
+
+/// How long events and counts per minute are kept, and how often old ones are looked for.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Old events that are forgotten at a time: more than a minute brings, few enough not to hold up the new ones.
+const PRUNED_MAX: u32 = 20_000;
+
+/// The running reader. Dropping it stops it too, without waiting.
+#[derive(Debug)]
+pub struct Reporter {
+    store: Store,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reporter {
+    /// Opens the store in `data_dir` and follows `readers`, of which the first is shard 0's, and so on.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or the thread cannot be started.
+    pub fn start(data_dir: &Path, readers: Vec<Reader>) -> Result<Self, StoreError> {
+        let live = Arc::new(Live::default());
+        let (store, writer) = Store::create(data_dir, Arc::clone(&live))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker = Worker::new(writer, readers, live, Arc::clone(&stop))?;
+        let thread = std::thread::Builder::new()
+            .name("report".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|source| StoreError::File { path: data_dir.to_owned(), source })?;
+        Ok(Self { store, stop, thread: Some(thread) })
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// Reads what has been written until now, makes it durable and ends. Call it when the engine has stopped.
+    pub fn stop(mut self) {
+        self.tell_to_stop();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(
+                "the report thread ended by a panic; the event store is read on at the next start"
+            );
+        }
+    }
+
+    fn tell_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+    }
+}
+
+struct Worker {
+    writer: Writer,
+    shards: Vec<Shard>,
+    campaigns: Campaigns,
+    batch: Batch,
+    live: Arc<Live>,
+    stop: Arc<AtomicBool>,
+    /// Events that were committed and not yet made durable, and since when there are any.
+    unsaved: usize,
+    unsaved_since: Option<Instant>,
+    pruned: Instant,
+}
+
+struct Shard {
+    number: u8,
+    reader: Reader,
+    tail: ShardTail,
+    hold: Hold,
+    position: u64,
+}
+
+impl Worker {
+    fn new(
+        writer: Writer,
+        readers: Vec<Reader>,
+        live: Arc<Live>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, StoreError> {
+        let mut shards = Vec::with_capacity(readers.len());
+        for (number, reader) in readers.into_iter().enumerate() {
+            let number =
+                u8::try_from(number).map_err(|_| StoreError::Spool("more than 256 shards".to_owned()))?;
+            shards.push(Shard::open(number, reader, &writer)?);
+        }
+        let campaigns = Campaigns { started: writer.started()? };
+        Ok(Self {
+            writer,
+            shards,
+            campaigns,
+            batch: Batch::default(),
+            live,
+            stop,
+            unsaved: 0,
+            unsaved_since: None,
+            pruned: Instant::now(),
+        })
+    }
+
+    fn run(mut self) {
+        let mut idle = PAUSE;
+        loop {
+            // Asked before the pass: what was written before the stop is still read.
+            let stopping = self.stop.load(Ordering::Acquire);
+            let pause = match self.pass() {
+                Ok(Pass::Full) => Duration::ZERO,
+                Ok(Pass::Some) => {
+                    idle = PAUSE;
+                    PAUSE
+                }
+                Ok(Pass::Nothing) if stopping => break,
+                Ok(Pass::Nothing) => {
+                    idle = (idle * 2).min(IDLE_PAUSE_MAX);
+                    idle
+                }
+                Err(error) => {
+                    tracing::error!("{error}; nothing is lost, the events are read again from the spool");
+                    self.start_over();
+                    if stopping {
+                        break;
+                    }
+                    FAULT_PAUSE
+                }
+            };
+            if !stopping && !pause.is_zero() {
+                std::thread::park_timeout(pause);
+            }
+        }
+        if let Err(error) = self.save() {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Reads one batch from all shards and commits it.
+    fn pass(&mut self) -> Result<Pass, StoreError> {
+        let now = clock();
+        self.batch.clear();
+        let mut records = 0;
+        for shard in &mut self.shards {
+            records += shard.tail.read(&mut self.batch, &mut self.campaigns, now);
+        }
+        if records > 0 {
+            self.writer.commit(&self.batch)?;
+            self.committed();
+        }
+        let due = self.unsaved_since.is_some_and(|since| since.elapsed() >= CHECKPOINT_AGE);
+        if due || self.unsaved >= CHECKPOINT_EVENTS {
+            self.save()?;
+        }
+        if self.pruned.elapsed() >= PRUNE_EVERY {
+            self.prune(now)?;
+        }
+        Ok(match records {
+            0 => Pass::Nothing,
+            _ if self.batch.len() >= EVENTS_PER_BATCH => Pass::Full,
+            _ => Pass::Some,
+        })
+    }
+
+    fn committed(&mut self) {
+        for (number, position) in &self.batch.cursors {
+            if let Some(shard) = self.shards.get_mut(usize::from(*number)) {
+                shard.position = *position;
+            }
+        }
+        self.unsaved += self.batch.len();
+        self.unsaved_since.get_or_insert_with(Instant::now);
+        self.live.told(&self.batch.events);
+    }
+
+    /// Makes the store durable; only then may the spool let go of what it was made from.
+    fn save(&mut self) -> Result<(), StoreError> {
+        if self.unsaved_since.is_none() || !self.writer.checkpoint()? {
+            return Ok(());
+        }
+        self.unsaved = 0;
+        self.unsaved_since = None;
+        for shard in &self.shards {
+            shard.hold.advance(Cursor(shard.position));
+        }
+        Ok(())
+    }
+
+    fn prune(&mut self, now: UnixMs) -> Result<(), StoreError> {
+        self.pruned = Instant::now();
+        for shard in &self.shards {
+            self.writer.prune(shard.number, now - KEPT, PRUNED_MAX)?;
+        }
+        self.writer.prune_minutes(now - KEPT)?;
+        Ok(())
+    }
+
+    /// After a failed commit: every shard is read again from what the store has.
+    fn start_over(&mut self) {
+        for shard in &mut self.shards {
+            shard.tail = ShardTail::new(shard.number, shard.reader.clone(), shard.position);
+        }
+    }
+}
+
+enum Pass {
+    /// There is more at once.
+    Full,
+    Some,
+    Nothing,
+}
+
+impl Shard {
+    fn open(number: u8, reader: Reader, writer: &Writer) -> Result<Self, StoreError> {
+        let position = writer.position(number)?;
+        let hold = reader.hold(Cursor(position));
+        let tail = ShardTail::new(number, reader.clone(), position);
+        Ok(Self { number, reader, tail, hold, position })
+    }
+}
+
+fn clock() -> UnixMs {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,149 @@
+//! The tables of the event store and how its file is opened.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::StoreError;
+
+/// The number of the layout below; a file with another number is set aside and built anew from the spool.
+const LAYOUT: i64 = 1;
+
+/// `event.id` and all other identifiers are the raw numbers of `mail::RecordId`, as signed integers: within a shard
+/// they keep their order. Rows are added in that order, so the table and both indexes grow at their ends.
+/// `cursor` says up to where each shard's log has been told. `started` has the last start of each campaign, from which on its recipients could be sent.
+/// `tally` counts outcomes (and acceptances, see [`ACCEPTED`]) per minute; `total` is its sum over time.
+const TABLES: &str = "
+    CREATE TABLE cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
+    CREATE TABLE started (campaign INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+    CREATE TABLE origin (
+        id INTEGER PRIMARY KEY, sender TEXT NOT NULL, tenant TEXT NOT NULL, class INTEGER NOT NULL,
+        campaign INTEGER NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL,
+        UNIQUE (sender, tenant, class, campaign, name, tags)
+    ) STRICT;
+    CREATE TABLE route (
+        id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, mx TEXT NOT NULL,
+        address TEXT NOT NULL, tls TEXT NOT NULL, UNIQUE (source, provider, mx, address, tls)
+    ) STRICT;
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY, recipient INTEGER NOT NULL, message INTEGER NOT NULL, origin INTEGER NOT NULL,
+        route INTEGER NOT NULL, address TEXT NOT NULL, accepted_at INTEGER NOT NULL, at INTEGER NOT NULL,
+        disposition INTEGER NOT NULL, attempt INTEGER NOT NULL, next_attempt INTEGER, phase INTEGER NOT NULL,
+        verdict TEXT NOT NULL, code INTEGER NOT NULL, enhanced TEXT NOT NULL, reply TEXT NOT NULL,
+        connect_ms INTEGER NOT NULL, transaction_ms INTEGER NOT NULL, latency_ms INTEGER, metadata TEXT
+    ) STRICT;
+    CREATE INDEX event_recipient ON event (recipient);
+    CREATE INDEX event_message ON event (message);
+    CREATE TABLE tally (
+        campaign INTEGER NOT NULL, minute INTEGER NOT NULL, tenant TEXT NOT NULL, class INTEGER NOT NULL,
+        provider TEXT NOT NULL, source TEXT NOT NULL, state INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (campaign, minute, tenant, class, provider, source, state)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE total (
+        campaign INTEGER NOT NULL, provider TEXT NOT NULL, state INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (campaign, provider, state)
+    ) STRICT, WITHOUT ROWID;";
+
+/// The state under which `tally` and `total` count recipients that were accepted; all others are the
+/// discriminants of `mail::Disposition`.
+pub(crate) const ACCEPTED: i64 = 255;
+
+/// How long a connection waits for another one's lock. The writer is alone and readers need no lock in WAL mode,
+/// so only a checkpoint or a foreign tool that has the file open can cause a wait.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Opens the store's file for writing, making it anew when it is missing, damaged or of another layout.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    match try_writer(path) {
+        Ok(Some(connection)) => Ok(connection),
+        Ok(None) => rebuild(path, "it has another layout"),
+        Err(error) if is_damage(&error) => rebuild(path, &error.to_string()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the store's file for reading beside the writer.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.pragma_update(None, "mmap_size", 256_i64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// `None` when the file holds another layout.
+fn try_writer(path: &Path) -> Result<Option<Connection>, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // In WAL mode NORMAL never damages the file in a power cut; it may take back the last transactions, and with them
+    // their cursor, so that they are read again from the spool, which is held until a checkpoint has made them durable.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+        return Ok(Some(connection));
+    }
+    Ok((layout == LAYOUT).then_some(connection))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// The spool is the truth: a file that cannot be used is set aside, and a new one is filled from the spool.
+fn rebuild(path: &Path, why: &str) -> Result<Connection, StoreError> {
+    let aside = suffixed(path, ".old");
+    tracing::warn!("the event store {} is built anew from the spool: {why}", path.display());
+    std::fs::rename(path, &aside).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    for suffix in ["-wal", "-shm"] {
+        match std::fs::remove_file(suffixed(path, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::File { path: suffixed(path, suffix), source: error });
+            }
+            _ => {}
+        }
+    }
+    try_writer(path)?.ok_or(StoreError::Layout)
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_database_is_set_aside() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("events.sqlite");
+        std::fs::write(&path, vec![7_u8; 8192]).expect("written");
+        let connection = open_writer(&path).expect("built anew");
+        let count: i64 =
+            connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).expect("a table");
+        assert_eq!(count, 0);
+        assert!(dir.path().join("events.sqlite.old").exists());
+    }
+
+    #[test]
+    fn another_layout_is_set_aside() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("events.sqlite");
+        open_writer(&path).expect("made").pragma_update(None, "user_version", 99).expect("changed");
+        open_writer(&path).expect("built anew");
+        assert!(dir.path().join("events.sqlite.old").exists());
+        open_writer(&path).expect("opened again");
+    }
+}

@@ -1,0 +1,647 @@
+//! The reading half of the event store: the feed, stories, messages and counts, each from one short query.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mail::{CampaignId, Class, Disposition, MessageId, Phase, RecipientId, RecordId, UnixMs};
+use prometheus_client::registry::Registry;
+use rusqlite::{Connection, Row, ToSql};
+use tokio::sync::watch;
+
+use crate::event::{Event, Origin, Outcome, Route, Subject, Way};
+use crate::live::Live;
+use crate::schema::{self, ACCEPTED};
+use crate::write::{Writer, key};
+use crate::{Cursor, CursorError};
+
+/// Most events that one call gives.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// The file in the data directory.
+const FILE: &str = "events.sqlite";
+
+/// Connections for reading that are kept open: more readers at once than this open one for themselves.
+const READERS_KEPT: usize = 4;
+
+/// The shards there can be: an identifier has 8 bits for them.
+const SHARDS_MAX: u16 = 256;
+
+/// Why the event store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("the event store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The cursor of a reader is wrong.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// A file cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store that was just made is not of our layout.
+    #[error("the new event store has another layout: another engine uses the same data_dir")]
+    Layout,
+    /// The spool cannot be read.
+    #[error("the event store cannot read the spool: {0}")]
+    Spool(String),
+}
+
+/// The event store, open for reading. Clones share it. Every call reads the disk and may take milliseconds: call it
+/// where blocking is allowed.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    readers: Mutex<Vec<Connection>>,
+    live: Arc<Live>,
+}
+
+/// What became of a campaign's recipients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Recipients taken in; of a single provider always 0, because the provider is not known until they are tried.
+    pub accepted: u64,
+    /// Taken by their receiver.
+    pub delivered: u64,
+    /// Refused for good.
+    pub bounced: u64,
+    /// Given up when their time ran out.
+    pub expired: u64,
+    /// Withdrawn by the user.
+    pub cancelled: u64,
+    /// Not tried because of a suppression list.
+    pub suppressed: u64,
+    /// Attempts that ended in a deferral; not part of the balance.
+    pub deferrals: u64,
+    /// Attempts whose end nobody knows; not part of the balance.
+    pub unknown_retries: u64,
+}
+
+impl Counts {
+    /// Recipients with a final outcome.
+    #[must_use]
+    pub const fn finished(&self) -> u64 {
+        self.delivered + self.bounced + self.expired + self.cancelled + self.suppressed
+    }
+
+    /// Recipients that still wait.
+    #[must_use]
+    pub const fn queued(&self) -> u64 {
+        self.accepted.saturating_sub(self.finished())
+    }
+
+    fn add(&mut self, state: i64, count: u64) {
+        let disposition = u8::try_from(state).ok().and_then(Disposition::from_index);
+        match disposition {
+            Some(Disposition::Delivered) => self.delivered += count,
+            Some(Disposition::Deferred) => self.deferrals += count,
+            Some(Disposition::Unknown) => self.unknown_retries += count,
+            Some(Disposition::Bounced) => self.bounced += count,
+            Some(Disposition::Expired) => self.expired += count,
+            Some(Disposition::Cancelled) => self.cancelled += count,
+            Some(Disposition::Suppressed) => self.suppressed += count,
+            None if state == ACCEPTED => self.accepted += count,
+            None => {}
+        }
+    }
+}
+
+/// The counts of a campaign, whole and by provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CampaignCounts {
+    /// All of it.
+    pub all: Counts,
+    /// By name of the provider; the empty name is of those that were never routed.
+    pub providers: Vec<(String, Counts)>,
+}
+
+/// Everything that was tried for one recipient of a message, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// The recipient.
+    pub recipient: RecipientId,
+    /// What became of each attempt; at least one.
+    pub events: Vec<Event>,
+}
+
+impl Store {
+    /// Opens the store in `data_dir` beside a running engine or after one; nothing new is told through it.
+    ///
+    /// # Errors
+    /// When there is none or it cannot be read.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join(FILE);
+        let reader = schema::open_reader(&path)?;
+        let shared = Shared { path, readers: Mutex::new(vec![reader]), live: Arc::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Opens the store in `data_dir`, making it when it is missing, and returns the one writer with it.
+    pub(crate) fn create(data_dir: &Path, live: Arc<Live>) -> Result<(Self, Writer), StoreError> {
+        let path = data_dir.join(FILE);
+        let writer = Writer::new(schema::open_writer(&path)?);
+        let shared = Shared { path, readers: Mutex::new(Vec::new()), live };
+        Ok((Self { shared: Arc::new(shared) }, writer))
+    }
+
+    /// Counts the events that have been told since the start; its receiver is woken by each batch of new ones.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.live.subscribe()
+    }
+
+    /// The metrics that the events feed.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.shared.live.registry()
+    }
+
+    /// At most `limit` events (and never more than [`EVENTS_MAX`]) that follow `cursor`, and the cursor behind them.
+    /// Within a shard they come in the order of its log, between shards about in the order of time. Reading on from the
+    /// returned cursor gives every event exactly once. `tenant` leaves out the events of other accounts; so that a
+    /// call stays short however rare the account's own are, at most [`EVENTS_MAX`] are looked at, and the list may be
+    /// empty although there are more: the feed has been read to its end when the returned cursor is the given one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_after(
+        &self,
+        cursor: &Cursor,
+        limit: usize,
+        tenant: Option<&str>,
+    ) -> Result<(Vec<Event>, Cursor), StoreError> {
+        let limit = limit.clamp(1, EVENTS_MAX);
+        let looked_at_max = if tenant.is_some() { EVENTS_MAX } else { limit };
+        self.read(|connection| {
+            let mut shards = Vec::new();
+            for shard in shards_of(connection)? {
+                shards.push(shard_events(connection, shard, cursor.last(shard), looked_at_max)?.into_iter());
+            }
+            let mut found = Vec::new();
+            let mut next = cursor.clone();
+            for event in merge(shards, looked_at_max) {
+                if found.len() == limit {
+                    break;
+                }
+                next.advance(event.id);
+                if tenant.is_none_or(|tenant| event.subject.origin.tenant == tenant) {
+                    found.push(event);
+                }
+            }
+            Ok((found, next))
+        })
+    }
+
+    /// The cursor behind all events there are now: where to begin to follow.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn end(&self) -> Result<Cursor, StoreError> {
+        self.read(|connection| {
+            let mut cursor = Cursor::default();
+            for shard in shards_of(connection)? {
+                let mut statement =
+                    connection.prepare_cached("SELECT max(id) FROM event WHERE id BETWEEN ?1 AND ?2")?;
+                let (first, last) = bounds(shard);
+                if let Some(id) = statement.query_row([first, last], |row| row.get::<_, Option<i64>>(0))? {
+                    cursor.advance(RecordId::from_raw(id.cast_unsigned()));
+                }
+            }
+            Ok(cursor)
+        })
+    }
+
+    /// Everything that was tried for `recipient`, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn story(&self, recipient: RecipientId) -> Result<Vec<Event>, StoreError> {
+        self.read(|connection| {
+            let sql = format!("{SELECT_EVENT} WHERE event.recipient = ?1 ORDER BY event.id");
+            events(connection, &sql, &[&key(recipient.0)])
+        })
+    }
+
+    /// The stories of the recipients of `message` that have one, in the order of the recipients; of a message with
+    /// very many events only those of the first `events_max`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn message(&self, message: MessageId, events_max: usize) -> Result<Vec<Story>, StoreError> {
+        let found = self.read(|connection| {
+            let sql = format!("{SELECT_EVENT} WHERE event.message = ?1 ORDER BY event.id LIMIT ?2");
+            events(connection, &sql, &[&key(message.0), &i64::try_from(events_max).unwrap_or(i64::MAX)])
+        })?;
+        let mut stories: Vec<Story> = Vec::new();
+        let mut places = rustc_hash::FxHashMap::default();
+        for event in found {
+            let recipient = event.subject.recipient;
+            let place = *places.entry(recipient).or_insert_with(|| {
+                stories.push(Story { recipient, events: Vec::new() });
+                stories.len() - 1
+            });
+            stories[place].events.push(event);
+        }
+        stories.sort_by_key(|story| story.recipient);
+        Ok(stories)
+    }
+
+    /// What became of the recipients of `campaign`, whole and by provider.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn campaign(&self, campaign: CampaignId) -> Result<CampaignCounts, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT provider, state, count FROM total WHERE campaign = ?1 ORDER BY provider",
+            )?;
+            let mut rows = statement.query([key(campaign.0)])?;
+            let mut counts = CampaignCounts::default();
+            while let Some(row) = rows.next()? {
+                let (provider, state): (String, i64) = (row.get(0)?, row.get(1)?);
+                let count = row.get::<_, i64>(2)?.cast_unsigned();
+                counts.all.add(state, count);
+                if state != ACCEPTED {
+                    add_to_provider(&mut counts.providers, provider, state, count);
+                }
+            }
+            Ok(counts)
+        })
+    }
+
+    /// How many recipients of `campaign` reached their final outcome since `since`, by the counts per minute: the
+    /// minute of `since` counts whole.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn finished_since(&self, campaign: CampaignId, since: UnixMs) -> Result<u64, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT state, sum(count) FROM tally WHERE campaign = ?1 AND minute >= ?2 GROUP BY state",
+            )?;
+            let mut rows = statement.query([key(campaign.0), (since.0 / 60_000).cast_signed()])?;
+            let mut counts = Counts::default();
+            while let Some(row) = rows.next()? {
+                counts.add(row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
+            }
+            Ok(counts.finished())
+        })
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let kept = self.kept().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.shared.path)?,
+        };
+        let answer = query(&connection)?;
+        let mut readers = self.kept();
+        if readers.len() < READERS_KEPT {
+            readers.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+const SELECT_EVENT: &str = "SELECT event.id, recipient, message, event.address, accepted_at, metadata,
+    sender, tenant, class, campaign, name, tags,
+    at, disposition, attempt, next_attempt, phase, verdict, code, enhanced, reply,
+    source, provider, mx, route.address, tls, connect_ms, transaction_ms, latency_ms
+    FROM event JOIN origin ON origin.id = event.origin JOIN route ON route.id = event.route";
+
+fn shards_of(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT shard FROM cursor WHERE shard < ?1 ORDER BY shard")?;
+    let shards = statement.query_map([SHARDS_MAX], |row| row.get(0))?;
+    Ok(shards.collect::<Result<_, _>>()?)
+}
+
+/// The first and the last number of a shard's events.
+const fn bounds(shard: u8) -> (i64, i64) {
+    (key(RecordId::new(shard, 0)), key(RecordId::new(shard, RecordId::POSITION_MAX)))
+}
+
+fn shard_events(
+    connection: &Connection,
+    shard: u8,
+    last: Option<RecordId>,
+    limit: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let (first, end) = bounds(shard);
+    let after = last.map_or(first.saturating_sub(1), key);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = format!("{SELECT_EVENT} WHERE event.id > ?1 AND event.id <= ?2 ORDER BY event.id LIMIT ?3");
+    events(connection, &sql, &[&after, &end, &limit])
+}
+
+/// Takes `limit` events from the fronts of `shards`, always the earliest.
+fn merge(mut shards: Vec<std::vec::IntoIter<Event>>, limit: usize) -> Vec<Event> {
+    let mut merged = Vec::new();
+    while merged.len() < limit {
+        let earliest = shards
+            .iter_mut()
+            .filter(|shard| !shard.as_slice().is_empty())
+            .min_by_key(|shard| shard.as_slice().first().map(|event| event.result.at));
+        let Some(event) = earliest.and_then(Iterator::next) else { break };
+        merged.push(event);
+    }
+    merged
+}
+
+fn add_to_provider(providers: &mut Vec<(String, Counts)>, provider: String, state: i64, count: u64) {
+    if providers.last().is_none_or(|(name, _)| *name != provider) {
+        providers.push((provider, Counts::default()));
+    }
+    if let Some((_, counts)) = providers.last_mut() {
+        counts.add(state, count);
+    }
+}
+
+fn events(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<Event>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(values, read_event)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
+    let subject = Subject {
+        recipient: RecipientId(id_at(row, 1)?),
+        message: MessageId(id_at(row, 2)?),
+        address: row.get(3)?,
+        accepted_at: UnixMs(number_at(row, 4)?),
+        metadata: row.get(5)?,
+        origin: read_origin(row)?,
+    };
+    let result = read_outcome(row)?;
+    let route = Route {
+        source: row.get(21)?,
+        provider: row.get(22)?,
+        mx: row.get(23)?,
+        address: row.get(24)?,
+        tls: row.get(25)?,
+    };
+    let way = Way { route, connect_ms: row.get(26)?, transaction_ms: row.get(27)? };
+    Ok(Event { id: id_at(row, 0)?, subject, result, way })
+}
+
+fn read_origin(row: &Row<'_>) -> Result<Origin, rusqlite::Error> {
+    let campaign = number_at(row, 9)?;
+    let tags: String = row.get(11)?;
+    Ok(Origin {
+        sender: row.get(6)?,
+        tenant: row.get(7)?,
+        class: Class::from_index(usize::from(row.get::<_, u8>(8)?)).unwrap_or(Class::Bulk),
+        campaign: (campaign != 0).then_some(CampaignId::from_raw(campaign)),
+        campaign_name: row.get(10)?,
+        tags: tags.split('\n').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+fn read_outcome(row: &Row<'_>) -> Result<Outcome, rusqlite::Error> {
+    Ok(Outcome {
+        at: UnixMs(number_at(row, 12)?),
+        disposition: Disposition::from_index(row.get(13)?).unwrap_or(Disposition::Unknown),
+        attempt: row.get(14)?,
+        next_attempt: row.get::<_, Option<i64>>(15)?.map(|at| UnixMs(at.cast_unsigned())),
+        phase: Phase::from_index(row.get(16)?).unwrap_or(Phase::Routing),
+        verdict: row.get(17)?,
+        code: row.get(18)?,
+        enhanced: row.get(19)?,
+        reply: row.get(20)?,
+        latency_ms: row.get::<_, Option<i64>>(28)?.map(i64::cast_unsigned),
+    })
+}
+
+fn id_at(row: &Row<'_>, column: usize) -> Result<RecordId, rusqlite::Error> {
+    number_at(row, column).map(RecordId::from_raw)
+}
+
+fn number_at(row: &Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::Batch;
+
+    const MINUTE: u64 = 60_000;
+
+    fn origin(tenant: &str, campaign: Option<u64>) -> Origin {
+        Origin {
+            sender: "news@s.test".to_owned(),
+            tenant: tenant.to_owned(),
+            class: Class::Bulk,
+            campaign: campaign.map(CampaignId::from_raw),
+            campaign_name: String::new(),
+            tags: vec!["one".to_owned(), "two".to_owned()],
+        }
+    }
+
+    fn event(id: RecordId, recipient: u64, origin: &Origin, disposition: Disposition) -> Event {
+        let delivered = disposition == Disposition::Delivered;
+        let outcome = mail::Outcome {
+            at: UnixMs(MINUTE * 10 + id.position()),
+            attempt: 1,
+            disposition,
+            next_attempt: (!disposition.is_final()).then_some(UnixMs(MINUTE * 20)),
+            phase: if delivered { Phase::Body } else { Phase::Rcpt },
+            verdict: if delivered { String::new() } else { "recipient.unknown".to_owned() },
+            reply: mail::Reply::enhanced(550, mail::Enhanced(5, 1, 1), "no such user"),
+            source: "a".to_owned(),
+            provider: if recipient % 2 == 0 { "even" } else { "odd" }.to_owned(),
+            mx: "mx.test".to_owned(),
+            address: "192.0.2.1:25".to_owned(),
+            tls: String::new(),
+            timings: mail::Timings { connect_ms: 3, transaction_ms: 4 },
+        };
+        let subject = Subject {
+            recipient: RecipientId::from_raw(recipient),
+            message: MessageId::from_raw(7),
+            address: format!("r{recipient}@x.test"),
+            accepted_at: UnixMs(MINUTE * 10),
+            metadata: Some("{\"order\":1}".to_owned()),
+            origin: origin.clone(),
+        };
+        Event::new(id, subject, outcome, UnixMs(MINUTE * 10))
+    }
+
+    fn created(dir: &Path) -> (Store, Writer) {
+        Store::create(dir, Arc::default()).expect("a store")
+    }
+
+    fn commit(writer: &mut Writer, events: Vec<Event>) {
+        let mut batch = Batch::default();
+        for event in &events {
+            batch.cursors.insert(event.id.shard(), event.id.position() + 8);
+        }
+        batch.events = events;
+        writer.commit(&batch).expect("committed");
+    }
+
+    #[test]
+    fn the_feed_gives_every_event_once_over_all_shards() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let origin = origin("", None);
+        let mut ids = Vec::new();
+        for n in 0..50_u64 {
+            for shard in [0_u8, 1, 200] {
+                ids.push(RecordId::new(shard, n * 16));
+            }
+        }
+        let all: Vec<Event> =
+            ids.iter().map(|&id| event(id, id.raw(), &origin, Disposition::Delivered)).collect();
+        for part in all.chunks(40) {
+            commit(&mut writer, part.to_vec());
+        }
+        let mut cursor = Cursor::default();
+        let mut read = Vec::new();
+        loop {
+            let (events, next) = store.events_after(&cursor, 7, None).expect("read");
+            if events.is_empty() {
+                assert_eq!(next, cursor);
+                break;
+            }
+            read.extend(events);
+            cursor = next.to_string().parse().expect("a cursor");
+        }
+        assert!(read.is_sorted_by_key(|event| event.result.at));
+        read.sort_by_key(|event| event.id);
+        let mut all = all;
+        all.sort_by_key(|event| event.id);
+        assert_eq!(read, all);
+        assert_eq!(store.end().expect("read"), cursor);
+    }
+
+    #[test]
+    fn an_account_sees_its_own_events_and_still_gets_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let (mine, other) = (origin("me", None), origin("other", None));
+        let events = (0..100_u64).map(|n| {
+            let origin = if n == 90 { &mine } else { &other };
+            event(RecordId::new(0, n * 16), n, origin, Disposition::Delivered)
+        });
+        commit(&mut writer, events.collect());
+        let (events, next) = store.events_after(&Cursor::default(), 10, Some("me")).expect("read");
+        assert_eq!(events.len(), 1);
+        assert_eq!(next, store.end().expect("read"));
+    }
+
+    #[test]
+    fn stories_and_messages_are_read_back_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let origin = origin("", Some(7));
+        let first = event(RecordId::new(0, 160), 40, &origin, Disposition::Deferred);
+        let other = event(RecordId::new(0, 176), 41, &origin, Disposition::Bounced);
+        let second = event(RecordId::new(0, 192), 40, &origin, Disposition::Delivered);
+        commit(&mut writer, vec![first.clone(), other.clone(), second.clone()]);
+        assert_eq!(store.story(RecipientId::from_raw(40)).expect("read"), [first.clone(), second.clone()]);
+        assert_eq!(store.story(RecipientId::from_raw(1)).expect("read"), []);
+        let stories = store.message(MessageId::from_raw(7), 100).expect("read");
+        let wanted = [
+            Story { recipient: RecipientId::from_raw(40), events: vec![first, second] },
+            Story { recipient: RecipientId::from_raw(41), events: vec![other] },
+        ];
+        assert_eq!(stories, wanted);
+    }
+
+    #[test]
+    fn campaigns_are_counted_by_outcome_and_provider() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let campaign = origin("", Some(7));
+        let mut batch = Batch::default();
+        for _ in 0..5 {
+            batch.accept(&campaign, UnixMs(MINUTE));
+        }
+        batch.accept(&origin("", None), UnixMs(MINUTE));
+        batch.events = vec![
+            event(RecordId::new(0, 160), 40, &campaign, Disposition::Deferred),
+            event(RecordId::new(0, 176), 41, &campaign, Disposition::Bounced),
+            event(RecordId::new(0, 192), 40, &campaign, Disposition::Delivered),
+        ];
+        writer.commit(&batch).expect("committed");
+        let counts = store.campaign(CampaignId::from_raw(7)).expect("read");
+        let all = Counts { accepted: 5, delivered: 1, bounced: 1, deferrals: 1, ..Counts::default() };
+        assert_eq!((counts.all, counts.all.queued()), (all, 3));
+        let even = Counts { delivered: 1, deferrals: 1, ..Counts::default() };
+        let odd = Counts { bounced: 1, ..Counts::default() };
+        assert_eq!(counts.providers, [("even".to_owned(), even), ("odd".to_owned(), odd)]);
+        let since =
+            |minute| store.finished_since(CampaignId::from_raw(7), UnixMs(minute * MINUTE)).expect("read");
+        assert_eq!((since(10), since(11)), (2, 0));
+    }
+
+    #[test]
+    fn what_is_told_twice_is_kept_and_counted_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let campaign = origin("", Some(7));
+        for _ in 0..2 {
+            let (store, mut writer) = created(dir.path());
+            commit(&mut writer, vec![event(RecordId::new(0, 176), 41, &campaign, Disposition::Bounced)]);
+            assert_eq!(store.campaign(CampaignId::from_raw(7)).expect("read").all.bounced, 1);
+            assert_eq!(writer.position(0).expect("read"), 184);
+            assert!(writer.checkpoint().expect("done"));
+        }
+    }
+
+    #[test]
+    fn old_events_are_forgotten_and_totals_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let campaign = origin("", Some(7));
+        let events = (0..10_u64).map(|n| event(RecordId::new(0, n * 16), n, &campaign, Disposition::Bounced));
+        commit(&mut writer, events.collect());
+        let before = UnixMs(MINUTE * 10 + 64);
+        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 3);
+        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 1);
+        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 0);
+        assert_eq!(writer.prune_minutes(UnixMs(MINUTE * 11)).expect("pruned"), 2);
+        assert_eq!(store.events_after(&Cursor::default(), 100, None).expect("read").0.len(), 6);
+        assert_eq!(store.campaign(CampaignId::from_raw(7)).expect("read").all.bounced, 10);
+    }
+
+    #[test]
+    fn an_event_reads_as_one_flat_object() {
+        let event = event(RecordId::new(0, 176), 41, &origin("acme", Some(7)), Disposition::Delivered);
+        let json = serde_json::to_value(&event).expect("written");
+        for (name, value) in [
+            ("id", "\"000000000005g\""),
+            ("event", "\"delivered\""),
+            ("recipient", "\"0000000000019\""),
+            ("address", "\"r41@x.test\""),
+            ("account", "\"acme\""),
+            ("class", "\"bulk\""),
+            ("campaign", "\"0000000000007\""),
+            ("tags", "[\"one\",\"two\"]"),
+            ("metadata", "{\"order\":1}"),
+            ("mx_address", "\"192.0.2.1:25\""),
+            ("phase", "\"body\""),
+            ("at", "\"1970-01-01T00:10:00.176Z\""),
+            ("latency_ms", "176"),
+            ("next_attempt", "null"),
+        ] {
+            assert_eq!(json[name].to_string(), value, "{name}");
+        }
+    }
+}
