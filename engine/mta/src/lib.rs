@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The shell of the engine: shards, rings, sockets, resolution of names. It decides nothing that `policy` decides.
+
+mod accept;
+mod campaigns;
+mod clock;
+mod control;
+mod counters;
+mod deliver;
+pub mod io;
+mod notice;
+mod refusal;
+pub mod resolve;
+mod shard;
+mod shared;
+mod signing;
+mod sources;
+mod submission;
+mod views;
+
+pub use campaigns::Campaign;
+pub use control::{Engine, Handle, StartError};
+pub use counters::Counters;
+pub use refusal::Refusal;
+pub use submission::{Accepted, NewCampaign, NewRecipient, Submission, SubmissionMeta};
+pub use views::{PathFilter, PathView, WaitingView, Why};

@@ -1,0 +1,105 @@
+//! TLS between a stream's two halves: rustls with our own buffers. It touches no socket.
+
+use std::io::{self, BufRead, Write};
+
+use rustls::Connection;
+
+use super::incoming::Incoming;
+
+/// Plaintext encrypted at a time: four records, so that a large message never stands encrypted as a whole.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A TLS connection and the plaintext that is on its way out.
+pub(super) struct Secure {
+    connection: Connection,
+    source: Vec<u8>,
+    encrypted: usize,
+}
+
+impl Secure {
+    pub(super) fn new(mut connection: Connection) -> Self {
+        // The stream takes all output after each piece; a second limit would only cut pieces in two.
+        connection.set_buffer_limit(None);
+        Self { connection, source: Vec::new(), encrypted: 0 }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Puts plaintext in line and returns what was there.
+    pub(super) fn replace_source(&mut self, source: Vec<u8>) -> Vec<u8> {
+        self.encrypted = 0;
+        std::mem::replace(&mut self.source, source)
+    }
+
+    pub(super) fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    /// Moves what the peer must get next into `line`: records of the handshake, alerts, the next piece of plaintext.
+    pub(super) fn encrypt(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
+        if !self.is_handshaking() && self.encrypted < self.source.len() {
+            let end = self.source.len().min(self.encrypted + PIECE_BYTES);
+            self.connection.writer().write_all(&self.source[self.encrypted..end])?;
+            self.encrypted = end;
+        }
+        while self.connection.wants_write() {
+            self.connection.write_tls(line)?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Secure::encrypt`] would produce anything.
+    pub(super) fn has_output(&self) -> bool {
+        self.connection.wants_write() || (!self.is_handshaking() && self.encrypted < self.source.len())
+    }
+
+    /// Feeds a part of the received bytes to the connection.
+    ///
+    /// # Errors
+    /// `InvalidData` with the cause when the peer breaks the protocol or its certificate is refused.
+    pub(super) fn feed(&mut self, incoming: &mut Incoming) -> io::Result<()> {
+        let mut unread = incoming.unread();
+        let taken = self.connection.read_tls(&mut unread)?;
+        incoming.consume(taken);
+        match self.connection.process_new_packets() {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault)),
+        }
+    }
+
+    /// Appends decrypted bytes; `false` when the peer has closed its side in good order.
+    pub(super) fn take_plaintext(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
+        let mut reader = self.connection.reader();
+        loop {
+            let bytes = match reader.fill_buf() {
+                Ok([]) => return Ok(false),
+                Ok(chunk) => {
+                    into.extend_from_slice(chunk);
+                    chunk.len()
+                }
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(fault) => return Err(fault),
+            };
+            reader.consume(bytes);
+        }
+    }
+
+    /// Version and cipher as mail logs write them: `TLSv1.3 TLS_AES_128_GCM_SHA256`.
+    pub(super) fn description(&self) -> Option<String> {
+        let version = match self.connection.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "TLS",
+        };
+        let suite = self.connection.negotiated_cipher_suite()?.suite();
+        let cipher = suite.as_str().unwrap_or("an unnamed cipher");
+        Some(format!("{version} {}", cipher.replacen("TLS13_", "TLS_", 1)))
+    }
+
+    /// Whether an earlier session with this peer was taken up again; `None` before the end of the handshake.
+    pub(super) fn is_resumed(&self) -> Option<bool> {
+        Some(self.connection.handshake_kind()? == rustls::HandshakeKind::Resumed)
+    }
+}
