@@ -1,7 +1,13 @@
 //! The configuration file: read into what was written, then into what it means, with every problem named at once.
 
+mod keys;
 mod model;
 mod problems;
+mod reference;
+mod resolve;
+mod stated;
+mod units;
+mod value;
 
 pub use model::{
     Account, Auth, Certificate, ClassPolicy, Config, Deliver, DkimAlgorithm, DkimKey, Dns, Domain,
@@ -9,6 +15,12 @@ pub use model::{
     Source, Spool,
 };
 pub use problems::{Problem, Severity};
+pub use reference::reference;
+
+pub(crate) use stated::Block;
+
+use problems::Problems;
+use stated::Stated;
 
 /// What came of a configuration file.
 #[derive(Clone, Debug)]
@@ -20,14 +32,23 @@ pub struct Checked {
 }
 
 /// Reads the `text` of a configuration file called `file`, which problems name and to whose directory relative paths belong.
+///
+/// The text alone is judged: whether files, addresses and devices that it names are there is for the shell to see.
 #[must_use]
 pub fn check(file: &str, text: &str) -> Checked {
-    let _ = (file, text);
-    Checked { config: None, problems: Vec::new() }
+    let mut problems = Problems::new(file, text);
+    let stated = Stated::read(text, &mut problems);
+    let config = resolve::resolve(file, &stated, &mut problems);
+    let config = config.filter(|_| !problems.has_errors());
+    Checked { config, problems: problems.into_sorted() }
 }
 
-/// The reference of all keys, in Markdown.
-#[must_use]
-pub fn reference() -> String {
-    String::new()
+/// The `[provider.NAME]` sections of a text that has nothing else; `None` when something is wrong with it.
+pub(crate) fn provider_blocks(text: &str) -> Option<Vec<Block>> {
+    let mut problems = Problems::new("", text);
+    let blocks = stated::read_only(&keys::PROVIDER, text, &mut problems);
+    (!problems.has_errors()).then_some(blocks)
 }
+
+#[cfg(test)]
+mod tests;

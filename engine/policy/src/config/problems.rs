@@ -47,43 +47,78 @@ impl fmt::Display for Problem {
 
 /// What is wrong, why, and what to do: a problem before its place is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
-    pub(super) what: String,
-    pub(super) cause: String,
-    pub(super) cure: String,
+pub(crate) struct Complaint {
+    pub(crate) what: String,
+    pub(crate) cause: String,
+    pub(crate) cure: String,
 }
 
 impl Complaint {
-    pub(super) fn new(what: impl Into<String>, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { what: what.into(), cause: cause.into(), cure: cure.into() }
     }
 }
 
 /// Gathers the problems of one file.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     file: &'a str,
     /// Byte offset at which each line begins.
     line_starts: Vec<usize>,
+    /// Lines that are not TOML: what else seems wrong there only follows from that.
+    broken_lines: Vec<usize>,
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(file: &'a str, text: &str) -> Self {
+    pub(crate) fn new(file: &'a str, text: &str) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file, line_starts, found: Vec::new() }
+        Self { file, line_starts, broken_lines: Vec::new(), found: Vec::new() }
     }
 
-    pub(super) fn error(&mut self, place: &Place, complaint: Complaint) {
+    pub(crate) fn error(&mut self, place: &Place, complaint: Complaint) {
         self.push(Severity::Error, place, complaint);
     }
 
-    pub(super) fn warning(&mut self, place: &Place, complaint: Complaint) {
+    pub(crate) fn warning(&mut self, place: &Place, complaint: Complaint) {
         self.push(Severity::Warning, place, complaint);
+    }
+
+    /// A line that is not TOML.
+    pub(crate) fn syntax(&mut self, span: Range<usize>, message: &str) {
+        let place = Place::new(span, "");
+        let line = self.line_at(place.offset);
+        if self.broken_lines.contains(&line) {
+            return;
+        }
+        let (cause, cure) = match message {
+            "duplicate key" => ("the same key or section is written twice", "remove one of the two"),
+            _ => (
+                "a quote, bracket or equals sign is missing or too many",
+                "text is written in quotes, lists in brackets, as in `key = [\"a\", \"b\"]`",
+            ),
+        };
+        self.error(&place, Complaint::new(message, cause, cure));
+        self.broken_lines.push(line);
+    }
+
+    /// A key that must be written and is not; not said when it may be on a broken line.
+    pub(crate) fn missing(&mut self, place: &Place, complaint: Complaint) {
+        if self.broken_lines.is_empty() {
+            self.error(place, complaint);
+        }
+    }
+
+    /// The line of a byte offset, counted from 1.
+    pub(crate) fn line_at(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|&start| start <= offset)
     }
 
     fn push(&mut self, severity: Severity, place: &Place, complaint: Complaint) {
         let Complaint { what, cause, cure } = complaint;
-        let line = self.line_starts.partition_point(|&start| start <= place.offset);
+        let line = self.line_at(place.offset);
+        if self.broken_lines.contains(&line) {
+            return;
+        }
         self.found.push(Problem {
             severity,
             file: self.file.to_owned(),
@@ -95,12 +130,12 @@ impl<'a> Problems<'a> {
         });
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// All of them, in the order of their lines.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.found.sort_by(|a, b| (a.line, a.severity, &a.key).cmp(&(b.line, b.severity, &b.key)));
         self.found
     }
@@ -108,24 +143,24 @@ impl<'a> Problems<'a> {
 
 /// Where in the file, and at which key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) offset: usize,
-    pub(super) key: String,
+pub(crate) struct Place {
+    pub(crate) offset: usize,
+    pub(crate) key: String,
 }
 
 impl Place {
-    pub(super) fn new(span: Range<usize>, key: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Range<usize>, key: impl Into<String>) -> Self {
         Self { offset: span.start, key: key.into() }
     }
 
     /// The same place, at a key below.
-    pub(super) fn below(&self, key: &str) -> Self {
+    pub(crate) fn below(&self, key: &str) -> Self {
         Self { offset: self.offset, key: format!("{}.{key}", self.key) }
     }
 }
 
 /// The candidate that `text` was most likely meant to be; `None` when none is near.
-pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let allowed = (text.chars().count() / 3).max(1) + 1;
     candidates
         .into_iter()

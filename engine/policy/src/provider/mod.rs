@@ -10,6 +10,8 @@ use rustc_hash::FxHashMap;
 
 use crate::{Limits, Network, TlsPolicy};
 
+pub(crate) use table::Partial;
+
 /// One provider, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -131,3 +133,6 @@ impl Index<ProviderIndex> for Providers {
         self.get(index).unwrap_or(&self.list[0])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
+
+mod receive;
+mod send;
+
+use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
+
+pub(crate) use send::PROVIDER;
+
+/// One section of the file.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    /// What it is for, in a sentence or two.
+    pub(crate) about: &'static str,
+    pub(crate) keys: &'static [Key],
+}
+
+/// How a section is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// `[name]`, once; it holds also when it is not written.
+    Once,
+    /// `[name]`, once or not at all: without it there is no such thing.
+    Maybe,
+    /// `[[name]]`, any number of times.
+    Many,
+    /// `[name.NAME]` with names that the user makes up.
+    Named,
+    /// `[name.NAME]` with the name of a class.
+    PerClass,
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Standard,
+    /// What it says.
+    pub(crate) about: &'static str,
+    /// Why the default is what it is, or what happens without the key.
+    pub(crate) reason: &'static str,
+}
+
+/// What a key that is not written means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standard {
+    /// It must be written.
+    Required,
+    /// Nothing; the reason says what happens then.
+    Nothing,
+    /// This TOML value.
+    Is(&'static str),
+    /// One TOML value for each class, most urgent first; an empty text is nothing.
+    PerClass([&'static str; 4]),
+}
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Text,
+    Path,
+    HostName,
+    DomainPattern,
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Duration {
+        max_days: u64,
+    },
+    Size {
+        min: u64,
+        max: u64,
+    },
+    Rate,
+    RateOrUnlimited,
+    Socket,
+    Resolver,
+    Ip,
+    Network,
+    Class,
+    OneOf(&'static [&'static str]),
+    HostPort,
+    MxPattern,
+    SenderPattern,
+    Secret,
+    Device,
+    /// A name, or `{ source = "a", weight = 2 }`.
+    Share,
+    List(&'static Kind),
+    /// Sections within the section.
+    Sections(&'static Section),
+}
+
+impl Kind {
+    /// The words of the reference and of problems.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Path => "path".to_owned(),
+            Self::HostName => "host or domain name".to_owned(),
+            Self::DomainPattern => "domain, `*.domain` or `*`".to_owned(),
+            Self::Integer { min, max } => format!("number from {min} to {max}"),
+            Self::Duration { .. } => "duration such as \"90s\" or \"4h\"".to_owned(),
+            Self::Size { .. } => "size such as \"256MiB\"".to_owned(),
+            Self::Rate => "rate such as \"100/s\" or \"5000/h\"".to_owned(),
+            Self::RateOrUnlimited => "rate such as \"100/s\", or \"unlimited\"".to_owned(),
+            Self::Socket => "IP address and port such as \"127.0.0.1:2525\"".to_owned(),
+            Self::Resolver => "IP address, with a port if it is not 53".to_owned(),
+            Self::Ip => "IP address".to_owned(),
+            Self::Network => "network such as \"127.0.0.0/8\"".to_owned(),
+            Self::Class => "\"critical\", \"transactional\", \"personal\" or \"bulk\"".to_owned(),
+            Self::OneOf(names) => {
+                let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+                quoted.join(" or ")
+            }
+            Self::HostPort => "host, with a port if it is not that of `[deliver]`".to_owned(),
+            Self::MxPattern => "host name, or `.domain` for all hosts below it".to_owned(),
+            Self::SenderPattern => "address, or `@domain`".to_owned(),
+            Self::Secret => "\"sha256:\" and 64 hexadecimal digits, or \"$argon2id$…\"".to_owned(),
+            Self::Device => "network device such as \"eth1\"".to_owned(),
+            Self::Share => "name, or { source = name, weight = number }".to_owned(),
+            Self::List(kind) => format!("list of: {}", kind.words()),
+            Self::Sections(section) => format!("sections `[[…{}]]`", section.name),
+        }
+    }
+}
+
+/// All sections, in the order of the reference.
+pub(crate) const SECTIONS: &[&Section] = &[
+    &NODE,
+    &SPOOL,
+    &SMTP_LISTENER,
+    &HTTP,
+    &DNS,
+    &ACCOUNT,
+    &DOMAIN,
+    &SOURCE,
+    &POOL,
+    &ROUTE,
+    &CLASS,
+    &PROVIDER,
+    &DELIVER,
+];
+
+/// The key that a section of many is known by.
+pub(super) const NAME: Key = Key {
+    name: "name",
+    kind: Kind::Text,
+    default: Standard::Required,
+    about: "Its name here, in other sections and in reports.",
+    reason: "",
+};

@@ -1,0 +1,497 @@
+//! Whole files: what the defaults come to, and the line, key and cure of each thing that can be wrong.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mail::Class;
+
+use super::*;
+use crate::{Rate, TlsPolicy};
+
+const MINIMAL: &str = r#"
+[node]
+data_dir = "data"
+
+[[smtp_listener]]
+address = "127.0.0.1:2525"
+
+[[route]]
+domain = "*"
+hosts = ["127.0.0.1:2526"]
+"#;
+
+fn good(text: &str) -> Config {
+    let checked = check("/etc/staffetta/staffetta.toml", text);
+    assert_eq!(checked.problems, []);
+    checked.config.expect("no problems")
+}
+
+/// `line key: cure` of each problem, in order.
+fn complaints(text: &str) -> Vec<String> {
+    let checked = check("f.toml", text);
+    let errors = checked.problems.iter().any(|problem| problem.severity == Severity::Error);
+    assert_eq!(
+        checked.config.is_none(),
+        errors,
+        "a configuration is there exactly when there is no error: {text}"
+    );
+    checked.problems.iter().map(|p| format!("{} {}: {}", p.line, p.key, p.cure)).collect()
+}
+
+#[test]
+fn a_file_with_data_dir_listener_and_route_is_enough() {
+    let config = good(MINIMAL);
+    assert_eq!(config.node.data_dir, Path::new("/etc/staffetta/data"));
+    assert_eq!(config.node.control, Path::new("/etc/staffetta/data/control.sock"));
+    assert_eq!((config.node.shards, config.node.name.as_deref()), (0, None));
+    assert_eq!(config.spool.durability, Durability::Disk);
+    assert_eq!((config.spool.segment_bytes, config.spool.min_free_bytes), (256 << 20, 1 << 30));
+    let listener = &config.listeners[0];
+    assert!(
+        listener.trusted.iter().any(|network| network.contains("127.0.0.1".parse().expect("an address")))
+    );
+    assert_eq!(
+        (listener.tls, listener.auth, listener.message_bytes_max),
+        (ListenerTls::Off, Auth::Off, 50 << 20)
+    );
+    assert_eq!(config.sources, [Source { name: "default".to_owned(), ..Source::default() }]);
+    assert_eq!(config.pools[0].sources, [Share { source: 0, weight: 1 }]);
+    assert_eq!(config.route("any.test").map(|route| route.hosts[0].port), Some(2526));
+    assert_eq!(config.deliver.tls, TlsPolicy::Opportunistic);
+    assert_eq!(config.deliver.port, 25);
+    assert_eq!(config.class(Class::Critical).deadline, Some(Duration::from_secs(600)));
+    assert_eq!(config.class(Class::Bulk).expiry, Duration::from_secs(3 * 86_400));
+    assert!(config.http.is_none() && config.accounts.is_empty());
+}
+
+#[test]
+fn more_urgent_classes_are_tried_again_sooner_and_weigh_more() {
+    let classes = good(MINIMAL).classes;
+    for pair in classes.windows(2) {
+        assert!(pair[0].retry[0] < pair[1].retry[0] && pair[0].weight > pair[1].weight);
+    }
+    assert!(classes.iter().all(|class| class.retry.is_sorted() && class.retry[0] < class.expiry));
+}
+
+const FULL: &str = r#"
+[node]
+name = "Mail.Example.TEST"
+data_dir = "/var/lib/staffetta"
+shards = 4
+control = "/run/staffetta.sock"
+
+[spool]
+durability = "memory"
+segment = "64MiB"
+min_free = "0B"
+
+[[smtp_listener]]
+address = "0.0.0.0:25"
+trusted = ["10.0.0.0/8", "fd00::/8"]
+tls = "starttls"
+cert_file = "cert.pem"
+key_file = "key.pem"
+auth = "optional"
+max_message = "20MiB"
+max_connections = 50
+
+[[smtp_listener]]
+address = "[::1]:587"
+trusted = []
+auth = "required"
+
+[http]
+address = "127.0.0.1:8080"
+
+[dns]
+servers = ["127.0.0.1:5353", "::1"]
+
+[[account]]
+name = "shop"
+password_hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA"
+token_hash = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+class = "transactional"
+pool = "warm"
+senders = ["@Example.test", "ann@example.test"]
+quota = "5000/h"
+
+[[domain]]
+name = "example.test"
+return_path = "bounces.example.test"
+[[domain.dkim]]
+selector = "s1"
+key_file = "s1.pem"
+[[domain.dkim]]
+selector = "e1"
+key_file = "e1.pem"
+algorithm = "ed25519-sha256"
+
+[[source]]
+name = "a"
+ip = "127.0.0.2"
+device = "lo"
+ehlo = "a.example.test"
+[[source]]
+name = "b"
+ip = "127.0.0.3"
+
+[[pool]]
+name = "warm"
+sources = [{ source = "b", weight = 3 }, "a"]
+reserve = ["a"]
+
+[[route]]
+domain = "*.corp.test"
+hosts = ["relay.corp.test", "[::1]:2525"]
+tls = "required"
+[[route]]
+domain = "vip.corp.test"
+hosts = ["10.0.0.1"]
+
+[class.critical]
+pool = "warm"
+weight = 20
+deadline = "2m"
+expiry = "1h"
+retry = ["5s", "10s"]
+
+[provider.google]
+connections = 2
+retry = ["10m"]
+domains = ["workspace.test"]
+
+[provider.default]
+rate = "50/s"
+
+[provider.own]
+mx = [".own.test"]
+tls = "off"
+rate = "unlimited"
+
+[deliver]
+port = 2525
+tls = "required"
+connect_timeout = "5s"
+idle_timeout = "1m30s"
+allow_private = ["127.0.0.0/8"]
+stop_grace = "1s"
+"#;
+
+#[test]
+fn every_key_of_the_contract_is_taken() {
+    let config = good(FULL);
+    assert_eq!(config.node.name.as_deref(), Some("mail.example.test"));
+    assert_eq!(config.node.control, Path::new("/run/staffetta.sock"));
+    assert_eq!(config.spool.durability, Durability::Memory);
+    let listener = &config.listeners[0];
+    let certificate = listener.certificate.as_ref().expect("starttls");
+    assert_eq!(certificate.cert_file, Path::new("/etc/staffetta/cert.pem"));
+    assert_eq!((listener.message_bytes_max, listener.connections_max), (20 << 20, 50));
+    assert_eq!(config.listeners[1].auth, Auth::Required);
+    assert_eq!(config.http.as_ref().map(|http| http.message_bytes_max), Some(32 << 20));
+    assert_eq!(config.dns.servers[1].to_string(), "[::1]:53");
+    let account = config.account("shop").expect("an account");
+    assert_eq!((account.class, account.pool), (Some(Class::Transactional), Some(0)));
+    assert_eq!(account.senders, ["@example.test", "ann@example.test"]);
+    assert_eq!(account.quota, Rate::new(5000, Duration::from_secs(3600)));
+    assert!(matches!(account.token_hash, Some(SecretHash::Sha256(_))));
+    assert_eq!(config.domain("news.example.test").map(|domain| domain.dkim.len()), Some(2));
+    assert_eq!(config.domain("other-example.test"), None);
+    assert_eq!(config.domains[0].dkim[1].algorithm, DkimAlgorithm::Ed25519Sha256);
+    assert_eq!(config.sources[0].device.as_deref(), Some("lo"));
+    let [warm, default] = config.pools.as_slice() else { panic!("the default pool is added") };
+    assert_eq!(warm.sources, [Share { source: 1, weight: 3 }, Share { source: 0, weight: 1 }]);
+    assert_eq!((warm.reserve.as_slice(), default.sources.len()), ([0].as_slice(), 2));
+    assert_eq!(config.class(Class::Critical).retry.len(), 2);
+    assert_eq!((config.class(Class::Critical).pool, config.class(Class::Bulk).pool), (0, 1));
+    assert_eq!(config.deliver.idle_timeout, Duration::from_secs(90));
+}
+
+#[test]
+fn the_most_specific_route_decides_and_its_hosts_have_ports() {
+    let config = good(FULL);
+    let hosts = |domain| config.route(domain).map(|route| route.hosts.clone()).unwrap_or_default();
+    assert_eq!(hosts("vip.corp.test"), [HostPort { host: "10.0.0.1".to_owned(), port: 2525 }]);
+    assert_eq!(hosts("x.corp.test")[1], HostPort { host: "::1".to_owned(), port: 2525 });
+    assert_eq!(hosts("corp.test"), []);
+    assert_eq!(hosts("xcorp.test"), []);
+}
+
+#[test]
+fn route_provider_and_deliver_say_in_this_order_how_to_protect() {
+    let config = good(FULL);
+    let own = config.providers.by_name("own").expect("new");
+    let google = config.providers.by_name("google").expect("built in");
+    assert_eq!(config.tls(config.route("a.corp.test"), own), TlsPolicy::Required);
+    assert_eq!(config.tls(None, own), TlsPolicy::Off);
+    assert_eq!(config.tls(None, google), TlsPolicy::Required);
+    assert_eq!(config.retry(Class::Bulk, google), [Duration::from_secs(600)]);
+    assert_eq!(config.retry(Class::Critical, google).len(), 2);
+    assert_eq!(config.retry(Class::Bulk, own).len(), 5);
+}
+
+#[test]
+fn each_wrong_value_is_named_with_line_key_and_cure() {
+    let duration = "write it like \"90s\", \"4h\" or \"2d\"";
+    let size = "write it like \"512KiB\", \"256MiB\" or \"1GiB\"";
+    for (lines, expected) in [
+        ("[deliver]\nstop_grace = 30", format!("11 deliver.stop_grace: {duration}")),
+        ("[deliver]\n\nstop_grace = \"30\"", format!("12 deliver.stop_grace: {duration}")),
+        (
+            "[deliver]\nstop_grace = \"0s\"",
+            "11 deliver.stop_grace: write more than 0 and at most \"1d\"".to_owned(),
+        ),
+        ("[deliver]\nport = \"25\"", "11 deliver.port: write it like 1".to_owned()),
+        ("[deliver]\nport = 70000", "11 deliver.port: write a number from 1 to 65535".to_owned()),
+        (
+            "[deliver]\ntls = \"require\"",
+            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required".to_owned(),
+        ),
+        (
+            "[deliver]\nallow_private = \"10.0.0.0/8\"",
+            "11 deliver.allow_private: write it in brackets: [\"127.0.0.0/8\"]".to_owned(),
+        ),
+        (
+            "[deliver]\nallow_private = [\n  \"10.0.0.0/8\",\n  \"10.0.0.0/99\",\n]",
+            "13 deliver.allow_private: write it like \"127.0.0.0/8\"".to_owned(),
+        ),
+        ("[spool]\nsegment = 268435456", format!("11 spool.segment: {size}")),
+        ("[spool]\nsegment = \"256MB!\"", format!("11 spool.segment: {size}")),
+        ("[spool]\nsegment = \"1B\"", "11 spool.segment: write at least 64KiB and at most 4GiB".to_owned()),
+        (
+            "[http]\naddress = \"127.0.0.1\"",
+            "11 http.address: write it like \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),
+        ),
+        ("[dns]\nservers = [\"dns.test\"]", "11 dns.servers: write it like \"127.0.0.1:5353\"".to_owned()),
+        (
+            "[[source]]\nname = \"a\"\nip = \"127.0.0\"",
+            "12 source.ip: write it like \"192.0.2.1\"".to_owned(),
+        ),
+        (
+            "[[source]]\nname = \"a\"\ndevice = \"a device\"",
+            "12 source.device: write it like \"eth1\"".to_owned(),
+        ),
+        (
+            "[provider.google]\nrate = 100",
+            "11 provider.google.rate: write it like \"100/s\", \"5000/h\" or \"unlimited\"".to_owned(),
+        ),
+        (
+            "[provider.google]\nconnections = 0",
+            "11 provider.google.connections: write a number from 1 to 100000".to_owned(),
+        ),
+        ("[class.bulk]\nretry = [\"soon\"]", format!("11 class.bulk.retry: {duration}")),
+        (
+            "[[account]]\nname = \"a\"\ntoken_hash = \"secret\"",
+            "12 account.token_hash: write it like \"sha256:…\", the output of `printf %s SECRET | sha256sum`"
+                .to_owned(),
+        ),
+    ] {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(found.contains(&expected), "{lines}\nexpected {expected}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn each_unknown_name_is_answered_with_the_nearest_one() {
+    for (lines, expected) in [
+        ("[deliver]\nstopgrace = \"1s\"", "11 deliver.stopgrace: did you mean `stop_grace`?"),
+        ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
+        (
+            "[deliver]\ncolour = 1",
+            "11 deliver.colour: use one of: port, tls, connect_timeout, idle_timeout, allow_private, stop_grace",
+        ),
+        ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
+        ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),
+        ("[class.critcal]\nweight = 1", "10 class.critcal: did you mean `critical`?"),
+        (
+            "[class]\nweight = 1",
+            "11 class.weight: write [class.critical|transactional|personal|bulk] above it",
+        ),
+        ("[provider]\nrate = \"1/s\"", "11 provider.rate: write [provider.NAME] above it"),
+        (
+            "[provider.gogle]\nconnections = 1",
+            "10 provider.gogle: did you mean [provider.google]? Otherwise add mx, domains or networks",
+        ),
+        ("[source]\nname = \"a\"", "10 source: write [[source]]"),
+        ("[[http]]\naddress = \"127.0.0.1:80\"", "10 http: write [http]"),
+        (
+            "[[domain]]\nname = \"a.test\"\n[domain.dkim]\nselector = \"s\"",
+            "12 domain.dkim: write [[domain.dkim]]",
+        ),
+        (
+            "[[domain]]\nname = \"a.test\"\n[[domain.dkim]]\nselector = \"s\"\nkeyfile = \"k\"",
+            "14 domain.dkim.keyfile: did you mean `key_file`?",
+        ),
+        (
+            "[[pool]]\nname = \"p\"\nsources = [{ sorce = \"default\" }]",
+            "12 pool.sources: did you mean `source`?",
+        ),
+    ] {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(found.iter().any(|one| one == expected), "{lines}\nexpected {expected}\nfound {found:#?}");
+    }
+}
+
+/// What is added to the minimal file, and the complaint that is expected.
+type Case = (&'static str, &'static str);
+
+const SENDING: &[Case] = &[
+    (
+        "[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n[[pool]]\nname = \"p\"\nsources = [\"a\", \"c\"]",
+        "16 pool.sources: did you mean `a`?",
+    ),
+    (
+        "[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n[[pool]]\nname = \"p\"\nsources = [\"a\", \"a\"]",
+        "16 pool.sources: write { source = \"a\", weight = 2 } once",
+    ),
+    (
+        "[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n[[pool]]\nname = \"p\"\nsources = []",
+        "16 pool.sources: name some of: a, b",
+    ),
+    (
+        "[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n[[source]]\nname = \"a\"",
+        "15 source.name: choose another, or merge the two sections",
+    ),
+    ("[class.bulk]\npool = \"defualt\"", "11 class.bulk.pool: did you mean `default`?"),
+    (
+        "[class.bulk]\npool = \"slow\"",
+        "11 class.bulk.pool: add a [[pool]] of this name, or use one of: default",
+    ),
+    (
+        "[class.bulk]\nretry = []",
+        "11 class.bulk.retry: write at least one wait: [\"15m\"]; without the key the default holds",
+    ),
+    (
+        "[class.bulk]\nexpiry = \"10m\"",
+        "11 class.bulk.expiry: write a longer expiry or a shorter first retry",
+    ),
+    (
+        "[class.critical]\nexpiry = \"5m\"",
+        "11 class.critical.expiry: write a longer expiry or a shorter deadline",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = []",
+        "12 route.hosts: name a host, or remove the route so that the MX is used",
+    ),
+    (
+        "[[route]]\ndomain = \"*\"\nhosts = [\"x\"]",
+        "11 route.domain: put all hosts into one route, in order of preference",
+    ),
+    (
+        "[provider.a]\nmx = [\".x.test\"]\n[provider.b]\nmx = [\".x.test\"]",
+        "13 provider.b.mx: leave it in one of the two sections",
+    ),
+    (
+        "[provider.a]\nretry = []\nmx = [\"a\"]",
+        "11 provider.a.retry: write at least one wait: [\"15m\"]; without the key the default holds",
+    ),
+];
+
+const RECEIVING: &[Case] = &[
+    (
+        "[[smtp_listener]]\naddress = \"0.0.0.0:2525\"",
+        "11 smtp_listener.address: choose another port, or remove one of the two",
+    ),
+    (
+        "[http]\naddress = \"127.0.0.1:2525\"",
+        "11 http.address: choose another port, or remove one of the two",
+    ),
+    (
+        "[http]\naddress = \"0.0.0.0:8025\"",
+        "11 http.address: add an [[account]] with name and token_hash, or listen on 127.0.0.1",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"127.0.0.1:25\"\ntls = \"implicit\"\ncert_file = \"c\"",
+        "12 smtp_listener.tls: add `key_file = \"….pem\"`, or write tls = \"off\"",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"127.0.0.1:25\"\ncert_file = \"c\"",
+        "12 smtp_listener.cert_file: write tls = \"starttls\", or remove the key",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"127.0.0.1:25\"\nauth = \"required\"",
+        "12 smtp_listener.auth: add an [[account]] with name and password_hash, or write auth = \"off\"",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"10.0.0.1:25\"\nauth = \"required\"",
+        "12 smtp_listener.auth: write tls = \"starttls\" with cert_file and key_file",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"10.0.0.1:25\"\ntrusted = [\"0.0.0.0/0\"]",
+        "12 smtp_listener.trusted: name only the networks of your own programs, and let others log in (auth)",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"10.0.0.1:25\"\ntrusted = []",
+        "12 smtp_listener.trusted: trust a network, or write auth = \"required\"",
+    ),
+    (
+        "[[smtp_listener]]\naddress = \"10.0.0.1:25\"\nmax_message = \"1GiB\"",
+        "12 smtp_listener.max_message: write spool.segment = \"2GiB\" or more, or max_message = \"128MiB\" or less",
+    ),
+    ("[[account]]\nname = \"a\"", "10 account: add one of them"),
+    (
+        "[[domain]]\nname = \"a.test\"",
+        "10 domain: `staffetta init` writes a key and prints the DNS record to publish",
+    ),
+];
+
+#[test]
+fn sections_are_checked_against_each_other() {
+    for (lines, expected) in SENDING.iter().chain(RECEIVING) {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(found.iter().any(|one| one == expected), "{lines}\nexpected {expected}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn missing_keys_and_sections_are_named_at_their_section() {
+    assert_eq!(
+        complaints(""),
+        [
+            "1 node.data_dir: add `data_dir = …` (path)",
+            "1 smtp_listener: add [[smtp_listener]] with address = \"127.0.0.1:2525\"",
+        ]
+    );
+    assert_eq!(
+        complaints("[node]\nshards = 1\n\n[[smtp_listener]]\n[[route]]\n"),
+        [
+            "1 node.data_dir: add `data_dir = …` (path)",
+            "4 smtp_listener.address: add `address = …` (IP address and port such as \"127.0.0.1:2525\")",
+            "5 route.domain: add `domain = …` (domain, `*.domain` or `*`)",
+            "5 route.hosts: add `hosts = …` (list of: host, with a port if it is not that of `[deliver]`)",
+        ]
+    );
+}
+
+#[test]
+fn all_problems_are_found_at_once_also_beside_lines_that_are_not_toml() {
+    let text = "[node]\ndata_dir = \"d\"\nshards = = 1\n\n[[smtp_listener]]\naddress = \"127.0.0.1:25\"\nauht = \"off\"\n\n[deliver]\nport = 25\nport = 26\nstop_grace = 5\n";
+    let lines: Vec<_> = check("f.toml", text).problems.iter().map(|p| (p.line, p.key.clone())).collect();
+    let expected = [(3, ""), (7, "smtp_listener.auht"), (11, ""), (12, "deliver.stop_grace")];
+    assert_eq!(lines, expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn a_problem_prints_as_one_block() {
+    let checked = check("dir/f.toml", "[node]\ndata_dir = \"d\"\nshrads = 2\n\n[http]\n");
+    assert_eq!(
+        checked.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "error: dir/f.toml:3: node.shrads: there is no key `shrads` in [node]\n  cause: a misspelt name\n  cure:  did you mean `shards`?"
+        ]
+    );
+}
+
+#[test]
+fn small_segments_make_small_messages_the_default() {
+    let config = good(&format!("{MINIMAL}[spool]\nsegment = \"1MiB\"\n"));
+    assert_eq!(config.listeners[0].message_bytes_max, 512 << 10);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_check_panic(text in "(\\[{1,2}[a-z_.]{0,12}\\]{1,2}|[a-z_.]{1,10} = [\\[\\]{}\",0-9a-z/. =]{0,20}|\\PC{0,20})(\n(\\[{1,2}[a-z_.]{0,12}\\]{1,2}|[a-z_]{1,10} = [\\[\\]{}\",0-9a-z/. =]{0,20})){0,8}") {
+        let checked = check("f", &text);
+        proptest::prop_assert!(checked.config.is_some() || !checked.problems.is_empty());
+    }
+}
