@@ -4,6 +4,8 @@
 //! several messages may be under way; with PIPELINING alone the envelope is one flight and the next one follows the
 //! body; otherwise each command waits for its reply.
 
+mod awaited;
+mod flow;
 mod replies;
 mod session;
 mod transaction;

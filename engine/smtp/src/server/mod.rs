@@ -17,8 +17,10 @@
 mod auth;
 mod body;
 mod command;
+mod dispatch;
 mod envelope;
 mod session;
+mod text;
 
 use std::net::IpAddr;
 use std::time::Duration;

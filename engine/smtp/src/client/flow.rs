@@ -1,0 +1,236 @@
+//! The transactions of a session: how they are sent, and what their replies mean for each recipient.
+
+use mail::Phase;
+
+use super::awaited::Awaited;
+use super::replies::RawReply;
+use super::session::{ClientSession, State};
+use super::transaction::{Flight, put_chunk, put_mail, put_recipients};
+use super::{ClientEvent, Lost, Transaction};
+use crate::wire;
+
+/// A longer message is not sent before its envelope is accepted: most of a long one would be wasted on a refusal.
+const FLIGHT_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// A buffer that is kept between transactions holds most messages, and no more.
+const SPARE_TEXT_BYTES_MAX: usize = 128 * 1024;
+
+impl ClientSession {
+    fn pipelines(&self) -> bool {
+        self.config.pipelining && self.capabilities.pipelining
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.capabilities.transactions_max.is_some_and(|max| self.begun >= u64::from(max))
+    }
+
+    pub(super) fn ready(&self) -> bool {
+        let depth = if self.pipelines() { usize::from(self.config.pipeline_depth.max(1)) } else { 1 };
+        // A text that waits for its envelope's replies would come to stand behind the next envelope.
+        let text_is_out = self.flights.back().is_none_or(|flight| flight.end.is_some());
+        self.state == State::Open
+            && !self.quitting
+            && text_is_out
+            && self.flights.len() < depth
+            && !self.is_spent()
+    }
+
+    pub(super) fn begin(&mut self, transaction: &Transaction<'_>) -> u64 {
+        let number = self.begun;
+        self.begun += 1;
+        let chunked = self.config.chunking && self.capabilities.chunking;
+        // Whether an earlier transaction fails cannot be known yet; RSET makes this one independent of it.
+        let reset = std::mem::take(&mut self.needs_rset) || !self.flights.is_empty();
+        let mut flight = self.spare.pop().unwrap_or_default();
+        flight.renew(number, transaction.recipients.len(), chunked);
+        if self.pipelines() {
+            self.launch(&mut flight, transaction, reset);
+            self.flights.push_back(flight);
+        } else {
+            self.put_script(&mut flight, transaction, reset);
+            self.flights.push_back(flight);
+            self.proceed();
+        }
+        number
+    }
+
+    /// Sends as much at once as PIPELINING and CHUNKING allow (RFC 2920, RFC 3030).
+    fn launch(&mut self, flight: &mut Flight, transaction: &Transaction<'_>, reset: bool) {
+        let at_once = flight.chunked && transaction.body.len() <= FLIGHT_BODY_BYTES_MAX;
+        let capabilities = &self.capabilities;
+        self.outgoing.append(|out| {
+            if reset {
+                out.extend_from_slice(b"RSET\r\n");
+            }
+            put_mail(out, transaction, capabilities);
+            put_recipients(out, transaction, capabilities);
+            if at_once {
+                put_chunk(out, transaction.body);
+            } else if !flight.chunked {
+                out.extend_from_slice(b"DATA\r\n");
+            }
+        });
+        self.awaited.extend(reset.then_some(Awaited::Rset));
+        self.awaited.push_back(Awaited::Mail);
+        self.awaited.extend((0..transaction.recipients.len()).map(Awaited::Rcpt));
+        if at_once {
+            self.awaited.push_back(Awaited::Body);
+            flight.end = Some(self.outgoing.appended);
+        } else if flight.chunked {
+            put_chunk(&mut flight.text, transaction.body);
+        } else {
+            self.awaited.push_back(Awaited::Data);
+            wire::dot_stuff(transaction.body, &mut flight.text);
+        }
+    }
+
+    /// Writes down all commands, each to be sent when the one before is answered.
+    fn put_script(&self, flight: &mut Flight, transaction: &Transaction<'_>, reset: bool) {
+        let chunked = flight.chunked;
+        let script = flight.script();
+        if reset {
+            script.extend_from_slice(b"RSET\r\n");
+        }
+        put_mail(script, transaction, &self.capabilities);
+        put_recipients(script, transaction, &self.capabilities);
+        if chunked {
+            put_chunk(&mut flight.text, transaction.body);
+        } else {
+            script.extend_from_slice(b"DATA\r\n");
+            wire::dot_stuff(transaction.body, &mut flight.text);
+        }
+    }
+
+    pub(super) fn on_mail_accepted(&mut self) {
+        if let Some(flight) = self.flights.front_mut() {
+            flight.accepted = true;
+        }
+        self.proceed();
+    }
+
+    pub(super) fn on_rcpt_refused(&mut self, index: usize, raw: RawReply<'_>) {
+        if let Some(flight) = self.flights.front_mut()
+            && flight.answer(index)
+        {
+            let transaction = flight.number;
+            let reply = raw.to_reply();
+            self.events.push_back(ClientEvent::Recipient { transaction, index, phase: Phase::Rcpt, reply });
+        }
+        self.proceed();
+    }
+
+    /// After a reply: when no other is due, sends what waited for it.
+    pub(super) fn proceed(&mut self) {
+        if !self.awaited.is_empty() {
+            return;
+        }
+        let Some(flight) = self.flights.front_mut() else { return };
+        if flight.open == 0 {
+            return self.finish(false);
+        }
+        match flight.next_line() {
+            Some((line, awaited)) => {
+                self.outgoing.append(|out| out.extend_from_slice(line));
+                self.awaited.push_back(awaited);
+            }
+            None => self.send_text(),
+        }
+    }
+
+    /// 354: the server awaits the text. When nobody wants it any more it gets an empty one (RFC 2920 section 3.1).
+    pub(super) fn on_go_ahead(&mut self) {
+        if let Some(flight) = self.flights.front_mut()
+            && flight.open == 0
+        {
+            flight.text.clear();
+            flight.text.extend_from_slice(b".\r\n");
+        }
+        self.send_text();
+    }
+
+    fn send_text(&mut self) {
+        let Some(flight) = self.flights.front_mut() else { return };
+        self.outgoing.append(|out| {
+            if out.is_empty() {
+                // Long texts are not copied once more.
+                std::mem::swap(out, &mut flight.text);
+            } else {
+                out.extend_from_slice(&flight.text);
+            }
+        });
+        flight.text.clear();
+        flight.end = Some(self.outgoing.appended);
+        self.awaited.push_back(Awaited::Body);
+    }
+
+    pub(super) fn on_body(&mut self, raw: RawReply<'_>) {
+        let Some(flight) = self.flights.front() else { return };
+        let positive = raw.code / 100 == 2;
+        let all_sent = flight.end.is_some_and(|end| self.outgoing.handed_out() >= end);
+        if positive && !all_sent {
+            // Nobody can have accepted what has not been sent.
+            return self.unexpected(Awaited::Body, raw);
+        }
+        // The final dot ends the transaction whatever is said about it (RFC 5321 section 4.1.1.4); what a refused BDAT
+        // leaves behind is not known (RFC 3030 section 2).
+        let clean = positive || !flight.chunked;
+        self.answer_all(Phase::Body, raw);
+        self.finish(clean);
+    }
+
+    /// Gives the same reply to all recipients of the first transaction that have none.
+    pub(super) fn answer_all(&mut self, phase: Phase, raw: RawReply<'_>) {
+        let Some(flight) = self.flights.front_mut() else { return };
+        if flight.open == 0 {
+            return;
+        }
+        let reply = raw.to_reply();
+        for index in 0..flight.answered.len() {
+            if flight.answer(index) {
+                let (transaction, reply) = (flight.number, reply.clone());
+                self.events.push_back(ClientEvent::Recipient { transaction, index, phase, reply });
+            }
+        }
+    }
+
+    /// The first transaction is done. `clean`: the server holds nothing of it any more.
+    pub(super) fn finish(&mut self, clean: bool) {
+        let Some(flight) = self.flights.pop_front() else { return };
+        self.events.push_back(ClientEvent::Done { transaction: flight.number });
+        // A transaction behind this one has brought its own RSET.
+        self.needs_rset = !clean && flight.accepted && self.flights.is_empty();
+        self.retire(flight);
+        self.quit_when_idle();
+    }
+
+    /// Keeps the buffers for the next transaction, unless they are large.
+    fn retire(&mut self, flight: Flight) {
+        if flight.text.capacity() <= SPARE_TEXT_BYTES_MAX {
+            self.spare.push(flight);
+        }
+    }
+
+    pub(super) fn quit_when_idle(&mut self) {
+        if self.quitting && self.state == State::Open && self.flights.is_empty() {
+            self.outgoing.append(|out| out.extend_from_slice(b"QUIT\r\n"));
+            self.awaited.push_back(Awaited::Quit);
+            self.state = State::AwaitBye;
+        }
+    }
+
+    pub(super) fn closed(&mut self) -> Vec<Lost> {
+        let nothing_pending = self.state == State::Over { nothing_pending: true };
+        let handed_out = self.outgoing.handed_out();
+        let mut phase = self.awaited.front().map_or(Phase::Mail, |awaited| awaited.phase());
+        let mut lost = Vec::new();
+        for flight in self.flights.drain(..) {
+            let unknown = !nothing_pending && flight.end.is_some_and(|end| handed_out >= end);
+            let transaction = flight.number;
+            lost.extend(flight.unanswered().map(|index| Lost { transaction, index, phase, unknown }));
+            // Those behind the first had no reply at all.
+            phase = Phase::Mail;
+        }
+        self.awaited.clear();
+        self.state = State::Over { nothing_pending };
+        lost
+    }
+}
