@@ -50,7 +50,9 @@ pub(crate) struct Group {
     yielding: u32,
     /// Critical recipients that could leave now, on all paths.
     pub(crate) critical_ready: u64,
-    pub(crate) claims: BTreeSet<Claim>,
+    claims: BTreeSet<Claim>,
+    /// How many of the claims are those of critical mail.
+    claims_critical: u32,
     /// Paths that had a connection and no work when last asked.
     idle: Vec<u32>,
     pub(crate) paths: u32,
@@ -67,6 +69,7 @@ impl Group {
             yielding: 0,
             critical_ready: 0,
             claims: BTreeSet::new(),
+            claims_critical: 0,
             idle: Vec::new(),
             paths: 0,
         }
@@ -94,13 +97,23 @@ impl Group {
 
     /// Connections kept for critical mail while some waits; at least one, unless nothing is to be kept.
     fn reserve(&self) -> u32 {
-        (self.critical_share * self.connections_max() as f32).ceil() as u32
+        // A share such as 0.1 is stored as slightly more: this must not cost a place.
+        (self.critical_share * self.connections_max() as f32 - 0.001).ceil() as u32
     }
 
-    /// Connections that a path may take part of: all of them with critical mail, else those that are not kept for it.
-    fn connections_for(&self, has_critical: bool) -> u32 {
-        let kept = if has_critical || self.critical_ready == 0 { 0 } else { self.reserve() };
-        self.connections_max().saturating_sub(kept)
+    pub(crate) fn add_claim(&mut self, claim: Claim) {
+        self.claims_critical += u32::from(!claim.other);
+        self.claims.insert(claim);
+    }
+
+    pub(crate) fn remove_claim(&mut self, claim: Claim) {
+        self.claims_critical -= u32::from(!claim.other);
+        self.claims.remove(&claim);
+    }
+
+    /// The paths with the best claims.
+    pub(crate) fn first_claims(&self, count: usize) -> Vec<u32> {
+        self.claims.iter().take(count).map(|claim| claim.path).collect()
     }
 
     /// Connections that may still be opened.
@@ -108,11 +121,13 @@ impl Group {
         self.connections_max().saturating_sub(self.connections)
     }
 
-    /// Whether a path may open one more. One that has some already leaves the last places to those that have none.
+    /// Whether a path may open one more. Mail that is not critical leaves the reserve alone while critical mail waits;
+    /// a path that has connections already leaves the last places to those that have none.
     pub(crate) fn has_place(&self, has_critical: bool, has_connection: bool) -> bool {
-        let places = self.connections_for(has_critical).saturating_sub(self.connections) as usize;
-        let wanted = if has_connection { self.claims.len() } else { 0 };
-        places > wanted
+        let kept = if has_critical || self.critical_ready == 0 { 0 } else { self.reserve() };
+        let others = self.claims.len() as u32 - self.claims_critical;
+        let claimed = if has_connection { others + self.claims_critical.saturating_sub(kept) } else { 0 };
+        self.free() > kept.saturating_add(claimed)
     }
 
     /// Whether a path with `connections` is to give one to a path that has none.
@@ -229,7 +244,7 @@ mod tests {
     fn the_last_places_go_to_those_without_a_connection() {
         let mut group = group(10, None);
         group.connections = 9;
-        group.claims.insert(Claim { other: true, since: 0, path: 7 });
+        group.add_claim(Claim { other: true, since: 0, path: 7 });
         assert!(!group.has_place(false, true));
         assert!(group.has_place(false, false));
     }
@@ -239,7 +254,7 @@ mod tests {
         let mut group = group(2, None);
         group.connections = 2;
         assert!(!group.must_yield(false, false, 2));
-        group.claims.insert(Claim { other: true, since: 0, path: 7 });
+        group.add_claim(Claim { other: true, since: 0, path: 7 });
         assert!(group.must_yield(true, false, 2));
         assert!(!group.must_yield(true, false, 1));
         assert!(group.must_yield(false, false, 1));

@@ -143,7 +143,7 @@ impl Ready {
         let flow = self.next_flow(path, class).expect("a class with ready tickets lists a flow");
         let ticket = self.flows.rows[flow].pop(store).expect("a listed flow has a ticket");
         let key = self.flows.rows[flow].key;
-        self.after_removal(store, campaigns, flow, 1);
+        self.after_removal(campaigns, flow, 1);
         (ticket, key)
     }
 
@@ -165,7 +165,7 @@ impl Ready {
     pub(crate) fn kill(&mut self, store: &mut Store, campaigns: &mut Campaigns, node: u32) {
         let flow = store[node].place;
         self.flows.rows[flow].kill(store, node);
-        self.after_removal(store, campaigns, flow, 1);
+        self.after_removal(campaigns, flow, 1);
     }
 
     /// Takes all tickets out of a flow and removes it.
@@ -178,11 +178,11 @@ impl Ready {
     ) {
         let count = self.flows.rows[flow].live;
         out.extend(std::iter::from_fn(|| self.flows.rows[flow].pop(store)));
-        self.after_removal(store, campaigns, flow, count);
+        self.after_removal(campaigns, flow, count);
     }
 
     /// Books `count` tickets that have left a flow, and removes the flow when they were its last.
-    fn after_removal(&mut self, store: &mut Store, campaigns: &mut Campaigns, flow: u32, count: u32) {
+    fn after_removal(&mut self, campaigns: &mut Campaigns, flow: u32, count: u32) {
         let row = &self.flows.rows[flow];
         let (path, class, paused, is_done) = (row.path, row.key.class, row.paused, row.live == 0);
         self.paths.rows[path].waiting -= count;
@@ -291,14 +291,14 @@ impl Ready {
             return;
         }
         if let Some(claim) = row.claim.take() {
-            group.claims.remove(&claim);
+            group.remove_claim(claim);
         }
         if !has_claim {
             return;
         }
         self.claims += 1;
         let claim = crate::limits::Claim { other, since: self.claims, path };
-        group.claims.insert(claim);
+        group.add_claim(claim);
         row.claim = Some(claim);
         if group.free() == 0 {
             self.hint_idle(path);
@@ -332,7 +332,7 @@ impl Ready {
     fn hint_claims(&mut self, group: u32) {
         let row = &self.groups[group];
         let count = CLAIMS_HINTED_MAX.min(row.free() as usize);
-        let first: Vec<u32> = row.claims.iter().take(count).map(|claim| claim.path).collect();
+        let first = row.first_claims(count);
         first.into_iter().for_each(|path| self.hint(path));
     }
 

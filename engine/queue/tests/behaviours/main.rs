@@ -1,0 +1,11 @@
+//! What the queue promises, in virtual time.
+
+mod books;
+mod campaigns;
+mod expiry;
+mod fairness;
+mod liveness;
+mod paths;
+mod places;
+mod scene;
+mod size;
