@@ -38,8 +38,10 @@ impl ClientSession {
         let number = self.begun;
         self.begun += 1;
         let chunked = self.config.chunking && self.capabilities.chunking;
-        // Whether an earlier transaction fails cannot be known yet; RSET makes this one independent of it.
-        let reset = std::mem::take(&mut self.needs_rset) || !self.flights.is_empty();
+        // Whether a chunk under way fails cannot be known yet; RSET makes this transaction independent of it. A final
+        // dot under way ends its transaction for certain.
+        let chunk_under_way = self.flights.back().is_some_and(|flight| flight.chunked);
+        let reset = std::mem::take(&mut self.needs_rset) || chunk_under_way;
         let mut flight = self.spare.pop().unwrap_or_default();
         flight.renew(number, transaction.recipients.len(), chunked);
         if self.pipelines() {

@@ -1,1 +1,7 @@
-//! The protocol, seen from outside.
+//! The protocol as its peers see it: transcripts of both sides, and both sides against each other.
+
+mod conversation;
+mod pair;
+mod script;
+mod transcripts_client;
+mod transcripts_server;
