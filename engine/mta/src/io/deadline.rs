@@ -68,7 +68,6 @@ impl Deadlines {
 
     /// Watches `stream`: what it waits for at the instant `at` ends with `TimedOut`. While nothing is being sent only
     /// reading ends, so that a server can still take its leave.
-    #[must_use]
     pub fn watch(&self, stream: &Stream, at: Instant) -> Watch {
         let slot = Slot { socket: Rc::downgrade(stream.socket()), at: Some(at) };
         let mut slots = self.owner.registry.slots.borrow_mut();

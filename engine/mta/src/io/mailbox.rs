@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn a_tokio_task_receives_everything_and_no_wake_up_is_lost() {
         let (sender, receiver) = mailbox(64);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let task = runtime.spawn(receive_all(receiver));
         stress(sender);
         assert_eq!(runtime.block_on(task).expect("it ends"), SENDERS * PER_SENDER);

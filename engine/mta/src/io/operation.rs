@@ -82,7 +82,6 @@ pub(super) fn send(socket: &Rc<Socket>, bytes: Vec<u8>, range: std::ops::Range<u
 /// # Panics
 /// Outside of a shard's runtime.
 pub(super) fn sync(file: Arc<File>) -> Flight<()> {
-    let entry =
-        opcode::Fsync::new(types::Fd(file.as_raw_fd())).flags(types::FsyncFlags::DATASYNC).build();
+    let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd())).flags(types::FsyncFlags::DATASYNC).build();
     submit((), Descriptor::File(file), entry)
 }

@@ -116,7 +116,8 @@ impl Stream {
             Some(secure) => {
                 secure.replace_source(handed);
                 result = self.finish_writing().await;
-                *from = self.secure.as_mut().map(|secure| secure.replace_source(Vec::new())).unwrap_or_default();
+                *from =
+                    self.secure.as_mut().map(|secure| secure.replace_source(Vec::new())).unwrap_or_default();
             }
             None => {
                 let spare = self.outgoing.replace(handed);
@@ -249,7 +250,10 @@ impl Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("tcp", self.socket.tcp()).field("tls", &self.tls_description()).finish()
+        f.debug_struct("Stream")
+            .field("tcp", self.socket.tcp())
+            .field("tls", &self.tls_description())
+            .finish()
     }
 }
 

@@ -157,8 +157,7 @@ pub enum TlsFileFault {
 pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFileFault> {
     let chain = read_chain(certificate)?;
     let private = read_key(key)?;
-    let unusable =
-        |cause| TlsFileFault::Unusable { certificate: certificate.into(), key: key.into(), cause };
+    let unusable = |cause| TlsFileFault::Unusable { certificate: certificate.into(), key: key.into(), cause };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has ciphers for TLS 1.2 and 1.3")
@@ -204,10 +203,12 @@ mod tests {
     #[test]
     fn faults_name_the_file_and_what_is_wrong() {
         let made = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
-        let other = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
+        let other =
+            rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
         let (certificate, key) = (file(&made.cert.pem()), file(&made.signing_key.serialize_pem()));
         let strange = file(&other.signing_key.serialize_pem());
-        let (empty, broken) = (file(""), file("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"));
+        let (empty, broken) =
+            (file(""), file("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"));
 
         server_config(&certificate, &key).expect("they go together");
         for (certificate, key, sentence) in [

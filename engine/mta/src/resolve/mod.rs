@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Which hosts take the mail of a domain, and at which addresses (RFC 5321 section 5.1).
+//!
+//! It runs on the control runtime (normal tokio), asks DNS and remembers the answers; it connects to nobody and
+//! chooses nothing: order of preference is what DNS says, [`MailHosts::in_order`] spreads equals.
+
+mod cache;
+mod dialable;
+mod domain;
+mod fault;
+mod hosts;
+mod query;
+mod resolver;
+
+pub use dialable::dialable;
+pub use fault::{FaultKind, ResolveFault};
+pub use hosts::{Host, MailHosts};
+pub use resolver::Resolver;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! From a domain to its mail hosts, by the rules of RFC 5321 section 5.1 and RFC 7505, through two shared caches.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::{RData, RecordType};
+
+use super::cache::{Answer, Cache};
+use super::domain::{Destination, is_host_name};
+use super::fault::{FaultKind, ResolveFault};
+use super::hosts::{Host, MailHosts};
+use super::query::{Outcome, Questions, SERVER_TIMEOUT};
+
+/// Answers hold so long at least: below it, names that change at every question would cost one per message.
+const ANSWER_MIN: Duration = Duration::from_secs(60);
+/// Answers hold so long at most, whatever DNS says.
+const ANSWER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// "There is none" holds so long at least, and at most: a domain just registered should not wait for a day.
+const ABSENCE_MIN: Duration = Duration::from_secs(5 * 60);
+const ABSENCE_MAX: Duration = Duration::from_secs(60 * 60);
+/// A failure holds so long: mail waits longer than this anyway, and the server is spared.
+const FAILURE: Duration = Duration::from_secs(30);
+
+/// Domains and hosts kept; some 30 MB when full.
+const DOMAINS_MAX: usize = 100_000;
+const HOSTS_MAX: usize = 50_000;
+/// Hosts of a domain that are looked at, the preferred ones, and addresses of a host.
+const HOSTS_OF_DOMAIN_MAX: usize = 16;
+const ADDRESSES_MAX: usize = 16;
+
+/// Finds the mail hosts of domains. Clones share the caches; needs a tokio runtime with IO and time.
+#[derive(Clone)]
+pub struct Resolver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    questions: Questions,
+    domains: Cache<Result<Arc<[Host]>, Lack>>,
+    hosts: Cache<Addresses>,
+}
+
+/// A [`ResolveFault`] before its time is known.
+#[derive(Clone)]
+struct Lack {
+    kind: FaultKind,
+    text: Arc<str>,
+}
+
+impl Lack {
+    fn new(kind: FaultKind, text: String) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+/// What DNS says of one host.
+#[derive(Clone)]
+struct Addresses {
+    found: Arc<[IpAddr]>,
+    /// What failed, if a question did; then `found` may be incomplete.
+    failed: Option<Lack>,
+}
+
+impl Resolver {
+    /// Asks `servers`, or those of /etc/resolv.conf (and /etc/hosts for addresses) if there are none.
+    ///
+    /// # Errors
+    /// When the resolver cannot be set up.
+    pub fn new(servers: &[SocketAddr]) -> io::Result<Self> {
+        Self::with_timeout(servers, SERVER_TIMEOUT)
+    }
+
+    pub(super) fn with_timeout(servers: &[SocketAddr], server_timeout: Duration) -> io::Result<Self> {
+        let questions = Questions::new(servers, server_timeout)?;
+        let (domains, hosts) = (Cache::new(DOMAINS_MAX), Cache::new(HOSTS_MAX));
+        Ok(Self { shared: Arc::new(Shared { questions, domains, hosts }) })
+    }
+
+    /// The hosts that take mail for `domain`: what stands behind the `@`, in any script, or an address literal.
+    ///
+    /// The addresses are what DNS says; whether they may be dialled is for [`super::dialable`] to say.
+    ///
+    /// # Errors
+    /// A permanent fault when DNS says that there is none, a temporary one when it does not say.
+    pub async fn mail_hosts(&self, domain: &str) -> Result<MailHosts, ResolveFault> {
+        let name = match Destination::parse(domain) {
+            Some(Destination::Domain(name)) => name,
+            Some(Destination::Literal(ip)) => return Ok(of_literal(domain, ip)),
+            None => return Err(not_a_domain(domain)),
+        };
+        let answer = self.shared.domains.get(&name, || self.shared.find(&name)).await;
+        unwrap(answer)
+    }
+
+    /// The addresses of a host that the operator has named, without a look at its MX records.
+    ///
+    /// # Errors
+    /// A permanent fault when it has none, a temporary one when DNS does not say.
+    pub async fn host(&self, name: &str) -> Result<MailHosts, ResolveFault> {
+        if let Ok(ip) = name.parse() {
+            return Ok(of_literal(name, ip));
+        }
+        let name = match Destination::parse(name) {
+            Some(Destination::Domain(name)) => name,
+            Some(Destination::Literal(ip)) => return Ok(of_literal(name, ip)),
+            None => return Err(not_a_domain(name)),
+        };
+        let answer = self.shared.addresses(&name).await;
+        let value = match (&answer.value.failed, answer.value.found.is_empty()) {
+            (_, false) => Ok([host(&name, 0, &answer.value)].into()),
+            (Some(lack), true) => Err(lack.clone()),
+            (None, true) => Err(Lack::new(
+                FaultKind::NoAddress,
+                format!("the host {name} has no address (DNS has no A or AAAA record for it)"),
+            )),
+        };
+        unwrap(Answer { value, until: answer.until })
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+fn unwrap(answer: Answer<Result<Arc<[Host]>, Lack>>) -> Result<MailHosts, ResolveFault> {
+    let expires_in = answer.until.saturating_duration_since(Instant::now());
+    match answer.value {
+        Ok(hosts) => Ok(MailHosts { hosts: hosts.to_vec(), expires_in }),
+        Err(lack) => Err(ResolveFault { kind: lack.kind, text: lack.text.as_ref().to_owned(), expires_in }),
+    }
+}
+
+fn of_literal(text: &str, ip: IpAddr) -> MailHosts {
+    let host = Host { name: text.to_ascii_lowercase(), preference: 0, addresses: vec![ip] };
+    MailHosts { hosts: vec![host], expires_in: ANSWER_MAX }
+}
+
+fn not_a_domain(text: &str) -> ResolveFault {
+    let text = format!("{} is neither a domain nor an address literal", text.escape_debug());
+    ResolveFault { kind: FaultKind::NotADomain, text, expires_in: ANSWER_MAX }
+}
+
+fn host(name: &str, preference: u16, addresses: &Addresses) -> Host {
+    Host { name: name.to_owned(), preference, addresses: addresses.found.to_vec() }
+}
+
+fn holds<V>(value: V, time: Duration) -> Answer<V> {
+    Answer { value, until: Instant::now() + time }
+}
+
+fn absence(time: Option<Duration>) -> Duration {
+    time.unwrap_or_default().clamp(ABSENCE_MIN, ABSENCE_MAX)
+}
+
+impl Shared {
+    async fn find(&self, domain: &str) -> Answer<Result<Arc<[Host]>, Lack>> {
+        match self.questions.ask(domain, RecordType::MX).await {
+            Outcome::Records(records, time) => self.of_exchanges(domain, &records, time).await,
+            Outcome::NoRecords(time) => self.of_implicit(domain, absence(time)).await,
+            Outcome::NoName(time) => holds(
+                Err(Lack::new(
+                    FaultKind::NoDomain,
+                    format!("the domain {domain} does not exist (DNS answered NXDOMAIN)"),
+                )),
+                absence(time),
+            ),
+            Outcome::Failed(kind, what) => holds(Err(failure(domain, RecordType::MX, kind, &what)), FAILURE),
+        }
+    }
+
+    /// No MX record: the domain itself is the host (RFC 5321 section 5.1, "implicit MX").
+    async fn of_implicit(&self, domain: &str, time: Duration) -> Answer<Result<Arc<[Host]>, Lack>> {
+        let answer = self.addresses(domain).await;
+        let until = answer.until.min(Instant::now() + time);
+        let value = match (&answer.value.failed, answer.value.found.is_empty()) {
+            (_, false) => Ok([host(domain, 0, &answer.value)].into()),
+            (Some(lack), true) => Err(lack.clone()),
+            (None, true) => Err(Lack::new(
+                FaultKind::NoRecords,
+                format!("the domain {domain} has no mail server (DNS has no MX, A or AAAA record for it)"),
+            )),
+        };
+        Answer { value, until }
+    }
+
+    async fn of_exchanges(
+        &self,
+        domain: &str,
+        records: &[RData],
+        time: Duration,
+    ) -> Answer<Result<Arc<[Host]>, Lack>> {
+        let time = time.clamp(ANSWER_MIN, ANSWER_MAX);
+        let exchanges = match exchanges(domain, records) {
+            Ok(exchanges) => exchanges,
+            Err(lack) => return holds(Err(lack), time.clamp(ABSENCE_MIN, ABSENCE_MAX)),
+        };
+        let answers = join_all(exchanges.iter().map(|(_, name)| self.addresses(name))).await;
+        let until = answers.iter().map(|answer| answer.until).fold(Instant::now() + time, Instant::min);
+        let pairs = exchanges.iter().zip(&answers);
+        let hosts: Vec<Host> =
+            pairs.map(|((preference, name), answer)| host(name, *preference, &answer.value)).collect();
+        if hosts.iter().any(|host| !host.addresses.is_empty()) {
+            return Answer { value: Ok(hosts.into()), until };
+        }
+        let failed = answers.into_iter().find_map(|answer| answer.value.failed);
+        let lack = failed.unwrap_or_else(|| no_address(domain, hosts.iter().map(|host| host.name.as_str())));
+        Answer { value: Err(lack), until }
+    }
+
+    async fn addresses(&self, name: &str) -> Answer<Addresses> {
+        self.hosts.get(name, || self.ask_addresses(name)).await
+    }
+
+    async fn ask_addresses(&self, name: &str) -> Answer<Addresses> {
+        let (v4, v6) =
+            tokio::join!(self.questions.ask(name, RecordType::A), self.questions.ask(name, RecordType::AAAA));
+        let (mut found, mut failed, mut time) = (Vec::new(), None, ANSWER_MAX);
+        for (record, outcome) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
+            let so_long = match outcome {
+                Outcome::Records(records, so_long) => {
+                    found.extend(records.iter().filter_map(RData::ip_addr).take(ADDRESSES_MAX / 2));
+                    so_long.clamp(ANSWER_MIN, ANSWER_MAX)
+                }
+                Outcome::NoRecords(so_long) | Outcome::NoName(so_long) => absence(so_long),
+                Outcome::Failed(kind, what) => {
+                    failed = Some(failure(name, record, kind, &what));
+                    FAILURE
+                }
+            };
+            time = time.min(so_long);
+        }
+        holds(Addresses { found: found.into(), failed }, time)
+    }
+}
+
+fn failure(name: &str, record: RecordType, kind: FaultKind, what: &str) -> Lack {
+    Lack::new(kind, format!("DNS does not say for now where {name} is ({record} question: {what})"))
+}
+
+fn no_address<'a>(domain: &str, names: impl Iterator<Item = &'a str>) -> Lack {
+    let names: Vec<&str> = names.collect();
+    let text =
+        format!("no mail server of {domain} has an address in DNS (its MX names {})", names.join(", "));
+    Lack::new(FaultKind::NoAddress, text)
+}
+
+/// The hosts that MX records name: by preference, then name, without repetitions, the first 16.
+fn exchanges(domain: &str, records: &[RData]) -> Result<Vec<(u16, String)>, Lack> {
+    let mut exchanges = Vec::new();
+    let mut unusable = Vec::new();
+    for record in records {
+        let RData::MX(mx) = record else { continue };
+        let name = mx.exchange.to_ascii().to_ascii_lowercase();
+        match name.strip_suffix('.').unwrap_or(&name) {
+            // The root stands for "no host": all that RFC 7505 wants to say.
+            "" => {}
+            name if is_host_name(name) => exchanges.push((mx.preference, name.to_owned())),
+            name => unusable.push(name.escape_debug().to_string()),
+        }
+    }
+    if exchanges.is_empty() && unusable.is_empty() {
+        return Err(Lack::new(
+            FaultKind::NullMx,
+            format!("the domain {domain} does not take mail (DNS has a null MX record for it)"),
+        ));
+    }
+    if exchanges.is_empty() {
+        unusable.truncate(HOSTS_OF_DOMAIN_MAX);
+        return Err(no_address(domain, unusable.iter().map(String::as_str)));
+    }
+    exchanges.sort_unstable();
+    let mut seen = std::collections::HashSet::new();
+    exchanges.retain(|(_, name)| seen.insert(name.clone()));
+    exchanges.truncate(HOSTS_OF_DOMAIN_MAX);
+    Ok(exchanges)
+}
