@@ -1,0 +1,78 @@
+//! From a received message to a submission: what the client asked of us in headers, the class, the trace.
+
+use std::net::IpAddr;
+
+use content::submission::{Received, Stamp, read_directives, received as trace_field};
+use mail::RecordId;
+use policy::classify::{Hints, classify};
+use smtp::server::ReceivedMessage;
+
+use crate::Refusal;
+use crate::shard::Shard;
+use crate::submission::{NewRecipient, Submission, SubmissionMeta};
+
+/// Received fields that a message may carry (RFC 5321 section 6.3): more is a loop.
+const HOPS_MAX: usize = 100;
+
+/// Makes a message ready for the spool.
+pub(super) fn submission(
+    shard: &Shard,
+    peer: IpAddr,
+    received: ReceivedMessage,
+) -> Result<Submission, Refusal> {
+    let now = shard.now();
+    let unique = shard.unique();
+    let id = RecordId::from_raw(unique).to_string();
+    let ReceivedMessage { envelope, body, helo, with, account, .. } = received;
+    let host = &shard.shared.host_name;
+    let one = match envelope.recipients.as_slice() {
+        [only] => Some(only.address.as_str()),
+        _ => None,
+    };
+    let trace = trace_field(&Received {
+        helo: &helo,
+        peer: Some(peer),
+        host,
+        with,
+        id: &id,
+        recipient: one,
+        at: now,
+    });
+    let prepared = read_directives(&body, &trace, &Stamp { now, host, unique })
+        .map_err(|error| Refusal::invalid(&error.header.clone(), error.to_string()))?;
+    if hops(&prepared.message) > HOPS_MAX {
+        return Err(Refusal::invalid("Received", "too many hops: the message goes in a circle"));
+    }
+    let directives = prepared.directives;
+    let stated = account.as_deref().and_then(|name| shard.shared.config.account(name));
+    let (class, _ground) = classify(Hints {
+        explicit: directives.class,
+        campaign: directives.campaign.is_some(),
+        account: stated.and_then(|account| account.class),
+        list_headers: prepared.looks_bulk,
+    });
+    let meta = SubmissionMeta {
+        tenant: account.unwrap_or_default(),
+        campaign: directives.campaign,
+        tags: directives.tags,
+        not_before: directives.not_before,
+        deadline: directives.deadline,
+        identity: prepared.from.ok().map(|from| from.domain().to_owned()),
+        smtputf8: envelope.smtputf8,
+        dsn_return: envelope.dsn_return,
+        envelope_id: envelope.envelope_id,
+        ..SubmissionMeta::new(envelope.sender, class)
+    };
+    let recipients = envelope.recipients.into_iter().map(new_recipient).collect();
+    Ok(Submission { meta, body: prepared.message, recipients })
+}
+
+fn new_recipient(recipient: mail::Recipient) -> NewRecipient {
+    let mail::Recipient { address, notify, original } = recipient;
+    NewRecipient { address, notify, original, values: Vec::new() }
+}
+
+fn hops(message: &[u8]) -> usize {
+    let (head, _) = content::header::split_head_body(message);
+    content::header::fields(head).filter(|field| field.is("Received")).count()
+}

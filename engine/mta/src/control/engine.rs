@@ -1,0 +1,188 @@
+//! The engine as a whole: started from a configuration, stopped without losing anything.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use policy::config::Config;
+use spool::SpoolLock;
+
+use super::handle::Handle;
+use super::room;
+use super::start::{self, StartError};
+use crate::accept;
+use crate::campaigns::Campaigns;
+use crate::clock::Clock;
+use crate::control::destination::Destinations;
+use crate::io::{self, Receiver, ShardThread};
+use crate::shard::{Birth, ToShard};
+use crate::shared::Shared;
+use crate::signing::Signing;
+use crate::sources::Sources;
+
+/// Messages that a shard's ring holds: some milliseconds of full load.
+const RING_CAPACITY: usize = 16_384;
+/// How much longer than the grace the engine waits for a shard that winds down.
+const WIND_DOWN_MARGIN: Duration = Duration::from_secs(5);
+
+/// A running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Vec<ShardThread<()>>,
+    control: tokio::runtime::Runtime,
+    addresses: Vec<SocketAddr>,
+    _lock: Arc<SpoolLock>,
+}
+
+impl Engine {
+    /// Starts the engine; when it returns, everything that was queued is queued again and every listener stands.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing and how to mend it.
+    pub fn start(config: Arc<Config>) -> Result<Self, StartError> {
+        start::check_host(&config)?;
+        let lock = start::lock(&config.node.data_dir)?;
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(StartError::because)?;
+        let logs = start::open_logs(
+            &config.node.data_dir,
+            start::shard_count(&config),
+            start::spool_options(&config),
+        )?;
+        let host_name = start::host_name(&config);
+        let doors = accept::doors(&config, &host_name, logs.len()).map_err(StartError)?;
+        let signing = Signing::load(&config).map_err(StartError)?;
+        let campaigns = Campaigns::default();
+        for (log, recovered) in &logs {
+            report_recovery(recovered);
+            start::recover_campaigns(&campaigns, &log.reader(), &recovered.campaigns);
+        }
+        let (rings, receivers): (Vec<_>, Vec<_>) = logs.iter().map(|_| io::mailbox(RING_CAPACITY)).unzip();
+        let destinations = {
+            let _inside = control.enter();
+            Destinations::new(Arc::clone(&config)).map_err(StartError::because)?
+        };
+        let shared = Arc::new(Shared {
+            sources: Sources::new(&config, host_name.clone()),
+            host_name,
+            clock: Clock::default(),
+            shards: rings,
+            readers: logs.iter().map(|(log, _)| log.reader()).collect(),
+            books: logs.iter().map(|_| Arc::default()).collect(),
+            counters: logs.iter().map(|_| Arc::default()).collect(),
+            campaigns,
+            signing,
+            destinations,
+            control: control.handle().clone(),
+            stopping: AtomicBool::new(false),
+            no_room: Default::default(),
+            spool_fault: Default::default(),
+            config,
+        });
+        let logs = logs.into_iter().map(|(log, _)| log).collect();
+        let mut engine = Self { shared, threads: Vec::new(), control, addresses: Vec::new(), _lock: lock };
+        engine.start_shards(logs, receivers, doors)?;
+        let spool = engine.shared.config.node.data_dir.clone();
+        engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
+        Ok(engine)
+    }
+
+    fn start_shards(
+        &mut self,
+        logs: Vec<spool::Log>,
+        receivers: Vec<Receiver<ToShard>>,
+        mut doors: Vec<accept::Door>,
+    ) -> Result<(), StartError> {
+        for (index, (log, ring)) in logs.into_iter().zip(receivers).enumerate() {
+            let (born, birth_told) = mpsc::channel();
+            let birth = Birth {
+                index: u8::try_from(index).unwrap_or(u8::MAX),
+                shared: Arc::clone(&self.shared),
+                log,
+                ring,
+                doors: doors.clone(),
+                born,
+            };
+            let thread =
+                io::run_shard(index, move || crate::shard::run(birth)).map_err(StartError::because)?;
+            let told =
+                birth_told.recv().map_err(|_| StartError(format!("shard {index} ended while it started")))?;
+            let addresses = told.map_err(StartError)?;
+            self.threads.push(thread);
+            doors = start::settled(doors, &addresses);
+            self.addresses = addresses;
+        }
+        Ok(())
+    }
+
+    /// What others use the engine by.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
+    }
+
+    /// Where SMTP is taken, in the order of the configuration.
+    #[must_use]
+    pub fn smtp_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The runtime for what is not per message.
+    #[must_use]
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.control.handle()
+    }
+
+    /// Stops: accepts nothing more, finishes the transactions in flight as long as `deliver.stop_grace` lasts, makes
+    /// everything durable. What is not finished is queued again at the next start.
+    pub fn stop(self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        let wait = self.shared.config.deliver.stop_grace + WIND_DOWN_MARGIN;
+        let (done, finished) = mpsc::channel();
+        for index in 0..self.shared.shards.len() {
+            let done = done.clone();
+            self.tell(index, move |shard| {
+                let shard = std::rc::Rc::clone(shard);
+                io::spawn(async move {
+                    shard.wind_down().await;
+                    // The stopping thread may have given up waiting.
+                    let _ = done.send(());
+                });
+            });
+        }
+        let all = self.shared.shards.iter().all(|_| finished.recv_timeout(wait).is_ok());
+        if !all {
+            tracing::warn!(
+                "a shard did not finish in time; what it had under way is repeated after the next start"
+            );
+        }
+        // Outcomes that were sent home are in the rings before this.
+        for index in 0..self.shared.shards.len() {
+            self.tell(index, |shard| shard.end.notify_one());
+        }
+        self.threads.into_iter().for_each(ShardThread::join);
+        self.control.shutdown_timeout(Duration::from_secs(1));
+    }
+
+    fn tell(&self, shard: usize, what: impl FnOnce(&std::rc::Rc<crate::shard::Shard>) + Send + 'static) {
+        let mut message = ToShard::Call(Box::new(what));
+        while let Err(back) = self.shared.shards[shard].try_send(message) {
+            message = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn report_recovery(recovered: &spool::Recovered) {
+    for damage in &recovered.damage {
+        tracing::error!(record = %damage.id, bytes = damage.bytes, what = damage.what, kept_in = ?damage.kept_in, "damaged spool record set aside");
+    }
+    if recovered.waiting > 0 {
+        tracing::info!(waiting = recovered.waiting, "recipients queued again");
+    }
+}

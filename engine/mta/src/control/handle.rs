@@ -1,0 +1,284 @@
+//! How the rest of the house uses the engine: submissions, campaigns, views. Every call is answered by the shard that
+//! it concerns.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use content::Mailbox;
+use content::template::Template;
+use mail::{CampaignId, Class, Ledger, MessageId, RecipientId, UnixMs};
+use policy::config::Config;
+use spool::{CampaignPhase, Content, ContentKind};
+use tokio::sync::oneshot;
+
+use crate::Refusal;
+use crate::campaigns::Campaign;
+use crate::counters::Counters;
+use crate::io;
+use crate::shard::{Shard, ToShard};
+use crate::shared::Shared;
+use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
+use crate::views::{PathFilter, PathView, WaitingView, Why};
+
+/// The most recipients that [`Handle::add_recipients`] takes at once.
+pub(super) const BATCH_MAX: usize = 1_000;
+/// How long a full ring is waited for before the engine is called busy.
+const RING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long is rested between two looks at a full ring.
+const RING_PAUSE: Duration = Duration::from_millis(1);
+
+/// A way to use a running engine, from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    next_shard: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, next_shard: Arc::default() }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.shared.config)
+    }
+
+    /// The name by which the engine calls itself.
+    #[must_use]
+    pub fn host_name(&self) -> &str {
+        &self.shared.host_name
+    }
+
+    /// The engine's clock.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.shared.clock.now()
+    }
+
+    /// Takes one message; it is durable when this returns.
+    ///
+    /// # Errors
+    /// Why it is not taken; nothing of it is kept.
+    pub async fn submit(&self, submission: Submission) -> Result<Accepted, Refusal> {
+        if submission.recipients.is_empty() {
+            return Err(Refusal::invalid("to", "there is no recipient"));
+        }
+        let shard = self.any_shard();
+        self.ask(
+            shard,
+            move |shard| async move { shard.submit(submission).await.map(|taken| taken.accepted) },
+        )
+        .await?
+    }
+
+    /// Takes a campaign, without recipients and not started.
+    ///
+    /// # Errors
+    /// A template that cannot be used, a sender that is no address, or the engine refuses.
+    pub async fn create_campaign(&self, new: NewCampaign) -> Result<CampaignId, Refusal> {
+        let template = Template::compile(&new.draft)
+            .map_err(|error| Refusal::Invalid { field: error.part.clone(), why: error.to_string() })?;
+        let from =
+            Mailbox::parse(&new.draft.from).map_err(|error| Refusal::invalid("from", error.to_string()))?;
+        let draft =
+            serde_json::to_vec(&new.draft).map_err(|error| Refusal::invalid("", error.to_string()))?;
+        let created_at = self.now();
+        let content = Content {
+            kind: ContentKind::Template,
+            accepted_at: created_at,
+            sender: from.address.as_str().to_owned(),
+            tenant: new.tenant.clone(),
+            class: new.class,
+            identity: from.address.domain().to_owned(),
+            name: new.draft.name.clone(),
+            body_type: mail::BodyType::SevenBit,
+            ..Content::default()
+        };
+        let shard = self.any_shard();
+        let id = self
+            .ask(shard, move |shard| async move { shard.create_campaign(content, draft).await })
+            .await??;
+        self.shared.campaigns.insert(Campaign::new(id, new, template, created_at, CampaignPhase::Created));
+        Ok(id)
+    }
+
+    /// Takes recipients of a campaign, at most [`BATCH_MAX`] at once; they are durable when this returns.
+    ///
+    /// # Errors
+    /// There is no such campaign, it is over, or the engine refuses; nothing of the batch is kept.
+    pub async fn add_recipients(&self, id: CampaignId, batch: Vec<NewRecipient>) -> Result<(), Refusal> {
+        let campaign = self.known(id)?;
+        if matches!(campaign.phase(), CampaignPhase::Cancelled | CampaignPhase::Finished) {
+            return Err(Refusal::Conflict(format!("the campaign is {}", campaign.phase().name())));
+        }
+        if batch.len() > BATCH_MAX {
+            return Err(Refusal::invalid("recipients", format!("more than {BATCH_MAX} at once")));
+        }
+        let shard = usize::from(id.0.shard());
+        self.ask(shard, move |shard| async move { shard.add_recipients(&campaign, batch).await }).await?
+    }
+
+    /// Starts, pauses, resumes or cancels a campaign; durable when this returns.
+    ///
+    /// # Errors
+    /// There is no such campaign, or its phase does not allow it.
+    pub async fn set_campaign(&self, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
+        let campaign = self.known(id)?;
+        let shard = usize::from(id.0.shard());
+        self.ask(shard, move |shard| async move { shard.set_campaign(campaign, phase).await }).await?
+    }
+
+    fn known(&self, id: CampaignId) -> Result<Arc<Campaign>, Refusal> {
+        self.campaign(id).ok_or_else(|| Refusal::NotFound(format!("there is no campaign {id}")))
+    }
+
+    /// One campaign.
+    #[must_use]
+    pub fn campaign(&self, id: CampaignId) -> Option<Arc<Campaign>> {
+        self.shared.campaigns.get(id)
+    }
+
+    /// All campaigns, oldest first.
+    #[must_use]
+    pub fn campaigns(&self) -> Vec<Arc<Campaign>> {
+        self.shared.campaigns.all()
+    }
+
+    /// The books of all shards together.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.shared.ledger()
+    }
+
+    /// What the engine has counted since it was started.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counters()
+    }
+
+    /// The logs, for reading; the index is the shard.
+    #[must_use]
+    pub fn readers(&self) -> Vec<spool::Reader> {
+        self.shared.readers.clone()
+    }
+
+    /// Whether submissions are taken.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn health(&self) -> Result<(), String> {
+        self.shared.gate().map_err(|refusal| refusal.to_string())?;
+        match self.shared.spool_fault.load().as_deref() {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// All paths of all shards.
+    pub async fn paths(&self) -> Vec<PathView> {
+        self.of_all(|shard| shard.paths()).await.into_iter().flatten().collect()
+    }
+
+    /// All waiting recipients, by what they wait for.
+    pub async fn waiting(&self) -> WaitingView {
+        let mut sum = WaitingView::default();
+        for view in self.of_all(|shard| shard.waiting()).await {
+            sum.scheduled += view.scheduled;
+            sum.ready += view.ready;
+            sum.held += view.held;
+            sum.resolving += view.resolving;
+        }
+        sum
+    }
+
+    /// Lets the paths that `filter` means rest until `until`; returns how many.
+    pub async fn suspend(&self, filter: PathFilter, until: UnixMs, reason: String) -> usize {
+        let suspend = move |shard: &Rc<Shard>| shard.suspend_paths(&filter, until, &reason);
+        self.of_all(suspend).await.into_iter().sum()
+    }
+
+    /// Ends the rest of the paths that `filter` means; returns how many.
+    pub async fn resume(&self, filter: PathFilter) -> usize {
+        self.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
+    }
+
+    /// Why a recipient waits; `None` when the spool does not hold it. Whether it has been finished already is told by its
+    /// events.
+    pub async fn explain(&self, id: RecipientId) -> Option<Why> {
+        let reader = self.shared.readers.get(usize::from(id.0.shard()))?;
+        let recipient = reader.recipient(id).ok()?;
+        let content = reader.content_head(recipient.content()).ok()?;
+        let found = self.of_all(move |shard| shard.explain(id)).await.into_iter().flatten().next();
+        Some(Why::new(&recipient, &content, found))
+    }
+
+    /// The class of a message whose class nobody has stated.
+    #[must_use]
+    pub const fn default_class(campaign: bool) -> Class {
+        if campaign { Class::Bulk } else { Class::Transactional }
+    }
+
+    /// A number that is given only once, for Message-IDs of submissions that come by HTTP.
+    pub async fn unique(&self) -> Result<u64, Refusal> {
+        self.ask(self.any_shard(), |shard| async move { shard.unique() }).await
+    }
+
+    /// Who sent a message, for views.
+    #[must_use]
+    pub fn content(&self, id: MessageId) -> Option<spool::ContentHead> {
+        self.shared.readers.get(usize::from(id.0.shard()))?.content_head(id).ok()
+    }
+
+    fn any_shard(&self) -> usize {
+        self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shared.shards.len()
+    }
+
+    /// Asks every shard the same.
+    async fn of_all<R: Send + 'static>(
+        &self,
+        what: impl Fn(&Rc<Shard>) -> R + Clone + Send + 'static,
+    ) -> Vec<R> {
+        let mut answers = Vec::new();
+        for shard in 0..self.shared.shards.len() {
+            let what = what.clone();
+            if let Ok(answer) = self.ask(shard, move |shard| async move { what(&shard) }).await {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    /// Runs `work` on a shard and brings its result.
+    async fn ask<Work, R>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(Rc<Shard>) -> Work + Send + 'static,
+    ) -> Result<R, Refusal>
+    where
+        Work: Future<Output = R> + 'static,
+        R: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let mut message = ToShard::Call(Box::new(move |shard: &Rc<Shard>| {
+            let work = work(Rc::clone(shard));
+            io::spawn(async move {
+                // Whoever asked may have gone.
+                let _ = answer.send(work.await);
+            });
+        }));
+        let began = std::time::Instant::now();
+        while let Err(back) = self.shared.shards[shard].try_send(message) {
+            if began.elapsed() > RING_PATIENCE {
+                return Err(Refusal::Busy("the engine has more to do than it can take in".to_owned()));
+            }
+            message = back;
+            tokio::time::sleep(RING_PAUSE).await;
+        }
+        answered.await.map_err(|_| Refusal::Stopping)
+    }
+}

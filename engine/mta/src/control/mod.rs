@@ -1,0 +1,11 @@
+//! What is not per message: starting and stopping, destinations, and the handle by which others use the engine.
+
+pub(crate) mod destination;
+mod engine;
+mod handle;
+mod room;
+mod start;
+
+pub use engine::Engine;
+pub use handle::Handle;
+pub use start::StartError;

@@ -1,0 +1,213 @@
+//! The life of one connection: open, take recipients from its path as long as there are any, wait a while, say QUIT.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mail::{Phase, Reply};
+use policy::verdict::{Action, Fault, judge};
+use queue::{FlowKey, Pull, Ticket};
+use smtp::client::ClientEvent;
+use tokio::sync::Notify;
+
+use super::job::Job;
+use super::open::{Connected, OpenFault, open};
+use super::pool::Pool;
+use crate::shard::Shard;
+
+/// How many recipients are bounced at once when a site refuses all mail for good; the rest follow at the next connection.
+const SITE_BOUNCE_MAX: usize = 1_000;
+/// How long the answer to QUIT is waited for.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A recipient whose transaction is under way.
+pub(super) struct Flight {
+    pub(super) transaction: u64,
+    pub(super) ticket: Ticket,
+    pub(super) flow: FlowKey,
+    pub(super) began: Instant,
+}
+
+/// One open connection at work.
+pub(super) struct Connection {
+    pub(super) shard: Rc<Shard>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) connected: Connected,
+    /// Transactions under way, oldest first.
+    pub(super) flights: VecDeque<Flight>,
+    /// Transactions begun.
+    pub(super) begun: u32,
+    wake: Rc<Notify>,
+    message: Vec<u8>,
+    replies: Vec<u8>,
+    /// Nothing more is begun on this connection.
+    pub(super) closing: bool,
+}
+
+/// What to do when no transaction is under way.
+enum Next {
+    Idle,
+    Quit,
+}
+
+/// Opens a connection for `pool` and works with it until it is not needed any more.
+pub(super) async fn live(shard: Rc<Shard>, pool: Rc<Pool>) {
+    let opened = open(&shard, &pool).await;
+    match opened {
+        Ok(connected) => {
+            pool.connected();
+            shard.counters.outbound_connections.add(1);
+            shard.counters.outbound_open.add(1);
+            work(Rc::clone(&shard), Rc::clone(&pool), connected).await;
+            shard.counters.outbound_open.sub(1);
+        }
+        Err(OpenFault::Refused(phase, reply)) => refused(&shard, &pool, phase, &reply).await,
+        Err(OpenFault::Failed(_, why)) => shard.rest(&pool, &why),
+    }
+    shard.queue.borrow_mut().connection_closed(pool.path);
+    shard.dispatch(pool.path);
+    shard.dispatch_wanting();
+}
+
+/// The server does not want to speak with us.
+async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
+    let provider = &shard.shared.config.providers[pool.destination().provider];
+    let verdict = judge(phase, reply, &provider.name);
+    match verdict.action {
+        Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
+        Action::Bounce => super::outcome::bounce_site(shard, pool, phase, reply, SITE_BOUNCE_MAX).await,
+        _ => shard.rest(pool, &reply.to_string()),
+    }
+}
+
+async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
+    let mut connection = Connection {
+        shard,
+        pool,
+        connected,
+        flights: VecDeque::new(),
+        begun: 0,
+        wake: Rc::new(Notify::new()),
+        message: Vec::new(),
+        replies: Vec::new(),
+        closing: false,
+    };
+    loop {
+        let next = connection.fill().await;
+        if connection.flights.is_empty() {
+            match next {
+                Next::Idle if connection.wait_idle().await => continue,
+                Next::Idle | Next::Quit => return connection.quit().await,
+            }
+        }
+        if let Err((fault, why)) = connection.turn().await {
+            return connection.lost(fault, &why).await;
+        }
+    }
+}
+
+impl Connection {
+    /// Begins as many transactions as the client takes and the path gives.
+    async fn fill(&mut self) -> Next {
+        let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
+        loop {
+            if self.closing || self.shard.is_stopping() || self.begun >= limit.messages_per_connection.max(1)
+            {
+                return Next::Quit;
+            }
+            if !self.connected.client.ready() {
+                return if self.connected.client.is_over() { Next::Quit } else { Next::Idle };
+            }
+            let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
+            match pulled {
+                Pull::Ticket(ticket, flow) => self.begin(ticket, flow).await,
+                Pull::Empty => return Next::Idle,
+                Pull::Yield => return Next::Quit,
+                Pull::Suspended(_) => return Next::Idle,
+                Pull::Wait(until) => {
+                    self.shard.arm(&self.pool, until);
+                    return Next::Idle;
+                }
+            }
+        }
+    }
+
+    /// Puts one message on the wire, or ends it when this server cannot be given it.
+    async fn begin(&mut self, ticket: Ticket, flow: FlowKey) {
+        // More may be waiting than this connection takes: let another begin too.
+        self.shard.dispatch(self.pool.path);
+        self.begun += 1;
+        let job = match Job::read(&self.shard, ticket) {
+            Ok(job) => job,
+            Err(reply) => return self.never_sent(ticket, reply).await,
+        };
+        if let Err(reply) = job.render(&self.shard, &mut self.message) {
+            return self.never_sent(ticket, reply).await;
+        }
+        let message = job.message(&self.message);
+        self.shard.counters.bytes_out.add(message.len() as u64);
+        match job.begin(&mut self.connected.client, message) {
+            Ok(transaction) => {
+                let flight = Flight { transaction, ticket, flow, began: Instant::now() };
+                self.flights.push_back(flight);
+            }
+            Err(unsendable) => self.never_sent(ticket, unsendable.0).await,
+        }
+    }
+
+    /// Sends, reads, and works what the server said.
+    async fn turn(&mut self) -> Result<(), (Fault, String)> {
+        self.connected.exchange(&mut self.replies).await?;
+        while let Some(event) = self.connected.client.poll() {
+            match event {
+                ClientEvent::Recipient { transaction, phase, reply, .. } => {
+                    self.answered(transaction, phase, reply).await;
+                }
+                ClientEvent::Done { transaction } => {
+                    self.shard.counters.transactions_out.add(1);
+                    self.flights.retain(|flight| flight.transaction != transaction);
+                }
+                ClientEvent::Refused { reply, .. } => {
+                    return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
+                }
+                ClientEvent::Fault(fault) => return Err((Fault::Protocol, fault.to_string())),
+                ClientEvent::Ready | ClientEvent::StartTls => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for work; false when the connection is not needed any more or the server has closed it.
+    async fn wait_idle(&mut self) -> bool {
+        if self.shard.is_stopping() {
+            return false;
+        }
+        self.pool.put_idle(&self.wake);
+        let timeout = self.shard.shared.config.deliver.idle_timeout;
+        self.connected.watch.clear();
+        // A server that speaks or closes while nothing is asked of it wants no more mail on this connection. The read is
+        // taken up again by the next exchange.
+        self.replies.clear();
+        let woken = tokio::select! {
+            biased;
+            _ = self.connected.stream.read(&mut self.replies) => false,
+            () = self.wake.notified() => true,
+            () = tokio::time::sleep(timeout) => false,
+        };
+        if !woken && !self.pool.take_idle(&self.wake) {
+            // Somebody has given it work in the same moment: that goes to another connection.
+            self.shard.dispatch(self.pool.path);
+        }
+        woken && !self.shard.is_stopping()
+    }
+
+    async fn quit(mut self) {
+        self.connected.client.quit();
+        self.connected.watch.extend(QUIT_TIMEOUT);
+        if self.connected.stream.write_all(self.connected.client.transmit()).await.is_ok() {
+            self.replies.clear();
+            // The answer to QUIT changes nothing.
+            let _ = self.connected.stream.read(&mut self.replies).await;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The way out: per path a pool of connections, each taking the next recipient as soon as its receiver can take one.
+
+mod connection;
+mod job;
+mod open;
+mod outcome;
+mod pool;
+
+pub(crate) use pool::Pools;

@@ -1,0 +1,193 @@
+//! From a reply, or its absence, to an outcome: the verdict is asked here and nowhere else in the shell.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
+use policy::retry::next_attempt;
+use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
+use queue::{FlowKey, Pull, Ticket};
+
+use super::connection::Connection;
+use super::pool::Pool;
+use crate::shard::{Conclusion, Shard};
+
+/// How long a path rests when its receiver asks us to slow down.
+const SLOW_DOWN_REST: Duration = Duration::from_secs(30);
+
+impl Connection {
+    /// The server has answered for a recipient.
+    pub(super) async fn answered(&mut self, transaction: u64, phase: Phase, reply: Reply) {
+        let Some(place) = self.flights.iter().position(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let (ticket, flow) = (self.flights[place].ticket, self.flights[place].flow);
+        let transaction_ms =
+            u32::try_from(self.flights[place].began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if phase == Phase::Body && reply.is_positive() {
+            let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
+            return self.shard.conclude(Conclusion { ticket, outcome }).await;
+        }
+        let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
+        let verdict = judge(phase, &reply, &provider.name);
+        if reply.code == 421 {
+            self.closing = true;
+        }
+        self.act(verdict, &reply);
+        if self.goes_back(verdict) {
+            return self.shard.put_back(&self.pool, flow, ticket).await;
+        }
+        let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
+        self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
+        self.shard.conclude(Conclusion { ticket, outcome }).await;
+    }
+
+    /// What the verdict means for the path and the connection.
+    fn act(&mut self, verdict: Verdict, reply: &Reply) {
+        if verdict.alert {
+            tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
+        }
+        match verdict.action {
+            Action::Suspend(rest) => {
+                self.shard.suspend(&self.pool, rest, &reply.to_string());
+                self.closing = true;
+            }
+            Action::SlowDown if verdict.scope != Scope::Recipient => {
+                self.shard.suspend(&self.pool, SLOW_DOWN_REST, &reply.to_string());
+            }
+            Action::Reconnect | Action::NextMx => self.closing = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the recipient waits on, as if it had not been tried.
+    fn goes_back(&self, verdict: Verdict) -> bool {
+        match verdict.action {
+            Action::Suspend(_) => true,
+            Action::Reconnect => self.begun > 1,
+            _ => false,
+        }
+    }
+
+    /// The message was not given to the server at all.
+    pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
+        let outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Bounced, 0);
+        self.shard.conclude(Conclusion { ticket, outcome }).await;
+    }
+
+    /// The connection broke: every recipient under way is deferred, or unknown when its receiver may have it.
+    pub(super) async fn lost(mut self, fault: Fault, why: &str) {
+        for lost in self.connected.client.closed() {
+            let Some(place) = self.flights.iter().position(|flight| flight.transaction == lost.transaction)
+            else {
+                continue;
+            };
+            let Some(flight) = self.flights.remove(place) else { continue };
+            let (disposition, fault) = match lost.unknown {
+                true => (Disposition::Unknown, Fault::ConnectionLostAfterBody),
+                false => (Disposition::Deferred, fault),
+            };
+            let transaction_ms = u32::try_from(flight.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+            let reply = Reply::enhanced(0, Enhanced(4, 4, 2), why);
+            let mut outcome = self.outcome(flight.ticket, lost.phase, reply, disposition, transaction_ms);
+            self.shard.decide_retry(&self.pool, flight.ticket, judge_network(fault), &mut outcome);
+            self.shard.conclude(Conclusion { ticket: flight.ticket, outcome }).await;
+        }
+        // What the client does not name had no reply and no byte sent: it was not tried.
+        for flight in std::mem::take(&mut self.flights) {
+            self.shard.put_back(&self.pool, flight.flow, flight.ticket).await;
+        }
+    }
+
+    fn outcome(
+        &self,
+        ticket: Ticket,
+        phase: Phase,
+        reply: Reply,
+        disposition: Disposition,
+        transaction_ms: u32,
+    ) -> Outcome {
+        let first = self.begun <= 1;
+        Outcome {
+            at: self.shard.now(),
+            attempt: ticket.attempts.saturating_add(1),
+            disposition,
+            next_attempt: None,
+            phase,
+            verdict: String::new(),
+            reply,
+            source: self.shard.shared.sources.get(self.pool.key.source).name.clone(),
+            provider: self.shard.shared.config.providers[self.pool.destination().provider].name.clone(),
+            mx: self.connected.host.clone(),
+            address: self.connected.address.to_string(),
+            tls: self.connected.stream.tls_description().unwrap_or_default(),
+            timings: Timings {
+                connect_ms: if first { self.connected.connect_ms } else { 0 },
+                transaction_ms,
+            },
+        }
+    }
+}
+
+fn disposition_of(verdict: Verdict) -> Disposition {
+    match verdict.action {
+        Action::Bounce => Disposition::Bounced,
+        _ => Disposition::Deferred,
+    }
+}
+
+impl Shard {
+    /// Completes an outcome that is not final with the moment of the next attempt.
+    fn decide_retry(&self, pool: &Pool, ticket: Ticket, verdict: Verdict, outcome: &mut Outcome) {
+        verdict.class.clone_into(&mut outcome.verdict);
+        if outcome.disposition.is_final() {
+            return;
+        }
+        let now = outcome.at;
+        outcome.next_attempt = Some(match verdict.action {
+            Action::Hold(rest) => {
+                outcome.attempt = ticket.attempts;
+                now + rest
+            }
+            _ => {
+                let schedule = self.shared.config.retry(ticket.class, pool.destination().provider);
+                next_attempt(schedule, outcome.attempt, now, ticket.id.raw())
+            }
+        });
+    }
+
+    /// Gives a recipient back to its path as if it had not been pulled.
+    pub(super) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
+        let refused = self.queue.borrow_mut().unpull(pool.path, flow, ticket).err();
+        match refused {
+            None => {}
+            Some(queue::Refused::NoPath(ticket)) => self.schedule_home(ticket).await,
+            Some(queue::Refused::Cancelled(ticket)) => {
+                self.give_up(ticket, Disposition::Cancelled, crate::shard::cancelled()).await;
+            }
+        }
+    }
+}
+
+/// The site refuses all mail for good: its recipients bounce with its own words.
+pub(super) async fn bounce_site(
+    shard: &Rc<Shard>,
+    pool: &Rc<Pool>,
+    phase: Phase,
+    reply: &Reply,
+    most: usize,
+) {
+    for _ in 0..most {
+        let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
+        let Pull::Ticket(ticket, _) = pulled else { return };
+        let destination = pool.destination();
+        let provider = &shard.shared.config.providers[destination.provider];
+        let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
+        outcome.attempt = ticket.attempts.saturating_add(1);
+        outcome.phase = phase;
+        judge(phase, reply, &provider.name).class.clone_into(&mut outcome.verdict);
+        outcome.provider.clone_from(&provider.name);
+        outcome.mx = destination.site_name();
+        shard.conclude(Conclusion { ticket, outcome }).await;
+    }
+}

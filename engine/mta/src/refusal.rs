@@ -1,0 +1,91 @@
+//! Why the engine does not take a submission, in the words of SMTP and of HTTP at once.
+
+use mail::{Enhanced, Reply};
+
+/// A submission or a request that is not carried out. Nothing of it has been kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A limit of the engine is reached for now; the text says which.
+    #[error("{0}")]
+    Busy(String),
+    /// The disk is nearly full.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The engine is being stopped.
+    #[error("the engine is stopping")]
+    Stopping,
+    /// The spool cannot make anything durable; the text says why.
+    #[error("the spool does not accept: {0}")]
+    Spool(String),
+    /// The thing that was named does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// A value is wrong.
+    #[error("{why}")]
+    Invalid {
+        /// The field, as the user named it.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The thing is in a state in which this cannot be done.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl Refusal {
+    /// A wrong value in `field`.
+    #[must_use]
+    pub fn invalid(field: &str, why: impl Into<String>) -> Self {
+        Self::Invalid { field: field.to_owned(), why: why.into() }
+    }
+
+    /// The stable code of the HTTP API.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "busy",
+            Self::NoRoom(_) => "no_room",
+            Self::Stopping => "stopping",
+            Self::Spool(_) => "spool",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid { .. } => "invalid",
+            Self::Conflict(_) => "conflict",
+        }
+    }
+
+    /// The HTTP status that goes with it.
+    #[must_use]
+    pub const fn http_status(&self) -> u16 {
+        match self {
+            Self::Busy(_) => 429,
+            Self::NoRoom(_) => 507,
+            Self::Stopping | Self::Spool(_) => 503,
+            Self::NotFound(_) => 404,
+            Self::Invalid { .. } => 422,
+            Self::Conflict(_) => 409,
+        }
+    }
+
+    /// The field that is wrong, if one is.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
+    /// The SMTP reply to the message (RFC 5321 section 4.2, RFC 3463).
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        let (code, enhanced) = match self {
+            Self::Busy(_) => (451, Enhanced(4, 3, 2)),
+            Self::NoRoom(_) => (452, Enhanced(4, 3, 1)),
+            Self::Stopping => (421, Enhanced(4, 3, 2)),
+            Self::Spool(_) => (451, Enhanced(4, 3, 0)),
+            Self::NotFound(_) | Self::Invalid { .. } | Self::Conflict(_) => (554, Enhanced(5, 6, 0)),
+        };
+        Reply::enhanced(code, enhanced, self.to_string())
+    }
+}

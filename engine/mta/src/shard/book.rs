@@ -1,0 +1,128 @@
+//! The books of a shard: every outcome of a recipient whose record the shard keeps is written here, decides whether it
+//! waits again or is finished, and brings the sender a notice when it failed.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mail::{CampaignId, Disposition, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
+use queue::Ticket;
+use spool::ContentKind;
+
+use super::{Shard, ToShard};
+use crate::notice::{self, Notice};
+
+/// What became of a recipient, on its way to the shard that keeps its record.
+pub(crate) struct Conclusion {
+    pub(crate) ticket: Ticket,
+    pub(crate) outcome: Outcome,
+}
+
+/// One shard's ledger as others see it.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerBook([AtomicU64; 7]);
+
+impl LedgerBook {
+    pub(crate) fn publish(&self, ledger: &Ledger) {
+        let Ledger { accepted, delivered, bounced, expired, cancelled, suppressed, unknown_retries } =
+            *ledger;
+        let numbers = [accepted, delivered, bounced, expired, cancelled, suppressed, unknown_retries];
+        // `accepted` is stored first and read last, so that nobody sees more finished than accepted.
+        for (place, number) in self.0.iter().zip(numbers) {
+            place.store(number, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Ledger {
+        let [accepted, rest @ ..] = &self.0;
+        let [delivered, bounced, expired, cancelled, suppressed, unknown_retries] =
+            rest.each_ref().map(|number| number.load(Ordering::Acquire));
+        let accepted = accepted.load(Ordering::Acquire);
+        Ledger { accepted, delivered, bounced, expired, cancelled, suppressed, unknown_retries }
+    }
+}
+
+/// An outcome that needed no attempt.
+pub(crate) fn without_attempt(at: UnixMs, disposition: Disposition, reply: Reply) -> Outcome {
+    Outcome {
+        at,
+        attempt: 0,
+        disposition,
+        next_attempt: None,
+        phase: Phase::Routing,
+        verdict: String::new(),
+        reply,
+        source: String::new(),
+        provider: String::new(),
+        mx: String::new(),
+        address: String::new(),
+        tls: String::new(),
+        timings: Timings::default(),
+    }
+}
+
+impl Shard {
+    /// Sends an outcome home: to the shard whose log holds the recipient.
+    pub(crate) async fn conclude(self: &Rc<Self>, conclusion: Conclusion) {
+        let home = conclusion.ticket.id.0.shard();
+        if home == self.index {
+            self.book(conclusion);
+        } else {
+            self.send_to(usize::from(home), ToShard::Concluded(Box::new(conclusion))).await;
+        }
+    }
+
+    /// Writes an outcome of a recipient of this shard.
+    pub(crate) fn book(self: &Rc<Self>, conclusion: Conclusion) {
+        let Conclusion { mut ticket, outcome } = conclusion;
+        if !outcome.disposition.is_final() {
+            self.counters.deferrals.add(1);
+        }
+        let notice = notice::for_outcome(&self.shared, ticket.id, &outcome);
+        let written = self.journal.append(|log| {
+            // The notice first: should the power fail between the two, it is repeated rather than lost.
+            let mut noticed = Vec::new();
+            if let Some(Notice { content, body, recipient }) = &notice {
+                log.append_message(content, body, std::slice::from_ref(recipient), &mut noticed)?;
+            }
+            log.append_outcome(ticket.id, &outcome)?;
+            Ok(noticed)
+        });
+        self.publish();
+        match written {
+            Ok(noticed) => noticed.into_iter().for_each(|recipient| self.send_notice(recipient)),
+            Err(fault) => {
+                tracing::error!(id = %ticket.id, %fault, "an outcome could not be written: the delivery may be repeated")
+            }
+        }
+        if let Some(next) = outcome.next_attempt {
+            ticket.attempts = outcome.attempt;
+            let campaign = self.campaign_of(ticket);
+            self.schedule(ticket, campaign, next);
+        }
+    }
+
+    /// The campaign whose recipient waits, if it is one of a campaign.
+    fn campaign_of(&self, ticket: Ticket) -> Option<CampaignId> {
+        let reader = &self.shared.readers[usize::from(self.index)];
+        let content = reader.recipient(ticket.id).ok()?.content();
+        let head = reader.content_head(content).ok()?;
+        (head.kind() == ContentKind::Template).then_some(CampaignId(content.0))
+    }
+
+    /// Shows the ledger to the other threads.
+    pub(crate) fn publish(&self) {
+        self.journal.with_log(|log| self.book.publish(&log.ledger()));
+    }
+
+    fn send_notice(self: &Rc<Self>, recipient: mail::RecipientId) {
+        self.counters.notices.add(1);
+        let now = self.now();
+        let policy = self.shared.config.class(notice::CLASS);
+        let expiry = u32::try_from((now + policy.expiry).seconds()).unwrap_or(u32::MAX);
+        self.schedule(
+            Ticket { id: recipient, expiry, deadline: 0, attempts: 0, class: notice::CLASS },
+            None,
+            now,
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! What a campaign's start, pause and withdrawal mean on a shard: its home writes the new phase, every shard obeys.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mail::{CampaignId, Disposition, UnixMs};
+use queue::Ticket;
+use spool::{CampaignPhase, CampaignState};
+
+use super::{Shard, ToShard};
+use crate::Refusal;
+use crate::campaigns::Campaign;
+use crate::io;
+
+/// How many released or cancelled recipients are worked before others get their turn.
+const BATCH: usize = 512;
+
+impl Shard {
+    /// On the campaign's home: makes the new phase durable and tells every shard.
+    pub(crate) async fn set_campaign(
+        self: &Rc<Self>,
+        campaign: Arc<Campaign>,
+        phase: CampaignPhase,
+    ) -> Result<(), Refusal> {
+        check_move(campaign.phase(), phase)?;
+        let state = CampaignState { campaign: campaign.id, phase, at: self.now() };
+        self.journal.append(|log| log.append_campaign_state(&state))?;
+        self.journal.durable().await?;
+        campaign.set_phase(phase);
+        for shard in 0..self.shared.shards.len() {
+            let id = campaign.id;
+            if shard == usize::from(self.index) {
+                self.campaign_changed(id, phase);
+            } else {
+                let obey = Box::new(move |shard: &Rc<Self>| shard.campaign_changed(id, phase));
+                self.send_to(shard, ToShard::Call(obey)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn campaign_changed(self: &Rc<Self>, id: CampaignId, phase: CampaignPhase) {
+        let mut queue = self.queue.borrow_mut();
+        match phase {
+            CampaignPhase::Created | CampaignPhase::Finished => {}
+            CampaignPhase::Paused => queue.pause_campaign(id),
+            CampaignPhase::Running => {
+                queue.resume_campaign(id);
+                let held = queue.release(id);
+                drop(queue);
+                io::spawn(release(Rc::clone(self), held));
+                self.dispatch_wanting();
+            }
+            CampaignPhase::Cancelled => {
+                let cancelled = queue.cancel_campaign(id);
+                drop(queue);
+                io::spawn(cancel(Rc::clone(self), cancelled));
+            }
+        }
+    }
+}
+
+/// A started campaign's recipients go on their way; their time runs from now.
+async fn release(shard: Rc<Shard>, held: Vec<Ticket>) {
+    for batch in held.chunks(BATCH) {
+        for &ticket in batch {
+            let life = shard.shared.config.class(ticket.class).expiry;
+            let latest = u32::try_from((shard.now() + life).seconds()).unwrap_or(u32::MAX);
+            let expiry = if ticket.expiry == 0 { latest } else { ticket.expiry.min(latest) };
+            shard.start(Ticket { expiry, ..ticket }).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn cancel(shard: Rc<Shard>, cancelled: Vec<Ticket>) {
+    for batch in cancelled.chunks(BATCH) {
+        for &ticket in batch {
+            shard.give_up(ticket, Disposition::Cancelled, super::cancelled()).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Which phase may follow which.
+fn check_move(from: CampaignPhase, to: CampaignPhase) -> Result<(), Refusal> {
+    use CampaignPhase::{Cancelled, Created, Finished, Paused, Running};
+    match (from, to) {
+        (Created | Paused | Running, Running | Cancelled) | (Running | Paused, Paused) => Ok(()),
+        (Created, Paused) => Err(Refusal::Conflict("the campaign has not been started".to_owned())),
+        (Cancelled, _) => Err(Refusal::Conflict("the campaign has been cancelled".to_owned())),
+        (Finished, _) => Err(Refusal::Conflict("the campaign is finished".to_owned())),
+        (_, Created | Finished) => {
+            Err(Refusal::Conflict(format!("a campaign cannot be set to {}", to.name())))
+        }
+    }
+}
+
+/// The moment from which a recipient of a recovered shard goes on.
+pub(super) fn due_after_recovery(waiting: &spool::Waiting, now: UnixMs) -> UnixMs {
+    waiting.not_before.max(now)
+}

@@ -1,0 +1,150 @@
+//! Waits for the time of scheduled recipients and sends them on their way; gives up those whose time has run out.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use mail::{CampaignId, Disposition, Enhanced, Reply, UnixMs};
+use queue::{FlowKey, Ticket};
+use spool::{CampaignPhase, ContentKind};
+
+use super::{Conclusion, Shard};
+use crate::io;
+
+/// How many due recipients are worked before others get their turn.
+const BATCH: usize = 256;
+/// How often waiting recipients are looked at for expiry.
+const EXPIRY_TICK: Duration = Duration::from_millis(100);
+
+impl Shard {
+    /// Puts a recipient of this shard's log on the timing wheel.
+    pub(crate) fn schedule(self: &Rc<Self>, ticket: Ticket, campaign: Option<CampaignId>, due: UnixMs) {
+        let mut queue = self.queue.borrow_mut();
+        let earlier = queue.next_due().is_none_or(|next| due < next);
+        let refused = queue.schedule(ticket, campaign, due).is_err();
+        drop(queue);
+        if refused {
+            self.cancel(ticket);
+        } else if earlier {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Routes a recipient of this shard's log again.
+    pub(super) fn again(self: &Rc<Self>, ticket: Ticket) {
+        let shard = Rc::clone(self);
+        io::spawn(async move { shard.start(ticket).await });
+    }
+
+    /// Ends a recipient whose campaign was cancelled while it was elsewhere.
+    pub(crate) fn cancel(self: &Rc<Self>, ticket: Ticket) {
+        let shard = Rc::clone(self);
+        io::spawn(async move { shard.give_up(ticket, Disposition::Cancelled, cancelled()).await });
+    }
+
+    /// Works what is due, until the shard ends.
+    pub(super) async fn due_loop(self: &Rc<Self>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            self.queue.borrow_mut().due(self.now(), BATCH, &mut batch);
+            self.dispatch_wanting();
+            if batch.is_empty() {
+                self.sleep_until_due().await;
+                continue;
+            }
+            for ticket in batch.drain(..) {
+                self.start(ticket).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn sleep_until_due(&self) {
+        let next = self.queue.borrow().next_due();
+        let Some(next) = next else { return self.earlier.notified().await };
+        tokio::select! {
+            () = tokio::time::sleep(next.since(self.now())) => {}
+            () = self.earlier.notified() => {}
+        }
+    }
+
+    /// Sends a recipient on its way: to its path, to its campaign's waiting room, or to its end.
+    pub(crate) async fn start(self: &Rc<Self>, ticket: Ticket) {
+        let now = self.now();
+        let reader = &self.shared.readers[usize::from(ticket.id.0.shard())];
+        let recipient = match reader.recipient(ticket.id) {
+            Ok(recipient) => recipient,
+            Err(error) => {
+                return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
+            }
+        };
+        let content = recipient.content();
+        let head = match reader.content_head(content) {
+            Ok(head) => head,
+            Err(error) => {
+                return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
+            }
+        };
+        let campaign = (head.kind() == ContentKind::Template).then_some(CampaignId(content.0));
+        let flow = FlowKey { class: ticket.class, tenant: tenant_number(head.tenant()), campaign };
+        if ticket.is_expired(now) {
+            return self.give_up(ticket, Disposition::Expired, out_of_time()).await;
+        }
+        match campaign.and_then(|id| self.campaign(id)).map(|campaign| campaign.phase()) {
+            Some(CampaignPhase::Created | CampaignPhase::Paused) => self.hold(CampaignId(content.0), ticket),
+            Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
+            _ => self.route(ticket, flow, head.identity(), domain_of(recipient.address())).await,
+        }
+    }
+
+    pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, ticket: Ticket) {
+        let held = self.queue.borrow_mut().hold(campaign, ticket);
+        match held {
+            Ok(()) => self.ready.notify_one(),
+            Err(_) => self.cancel(ticket),
+        }
+    }
+
+    /// Ends a recipient without an attempt.
+    pub(crate) async fn give_up(self: &Rc<Self>, ticket: Ticket, disposition: Disposition, reply: Reply) {
+        let outcome = super::book::without_attempt(self.now(), disposition, reply);
+        self.conclude(Conclusion { ticket, outcome }).await;
+    }
+
+    /// Looks for recipients that expire while they wait on a path, until the shard ends.
+    pub(super) async fn expiry_loop(self: &Rc<Self>) {
+        let mut batch = Vec::new();
+        loop {
+            let totals = self.queue.borrow().totals();
+            if totals.waiting() == totals.scheduled {
+                self.ready.notified().await;
+            }
+            tokio::time::sleep(EXPIRY_TICK).await;
+            self.queue.borrow_mut().expired(self.now(), BATCH, &mut batch);
+            for ticket in batch.drain(..) {
+                self.give_up(ticket, Disposition::Expired, out_of_time()).await;
+            }
+        }
+    }
+}
+
+/// The number by which the queue keeps accounts apart: the same on every shard and after every start.
+pub(crate) fn tenant_number(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+fn unreadable(why: &str) -> Reply {
+    Reply::enhanced(0, Enhanced(5, 3, 0), format!("the spool record cannot be read: {why}"))
+}
+
+fn out_of_time() -> Reply {
+    Reply::enhanced(0, Enhanced(4, 4, 7), "the message could not be delivered before its time ran out")
+}
+
+pub(crate) fn cancelled() -> Reply {
+    Reply::enhanced(0, Enhanced(5, 7, 0), "the sender has withdrawn the message")
+}
+
+/// What stands behind the last `@`.
+pub(super) fn domain_of(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or_default()
+}

@@ -1,0 +1,207 @@
+//! A shard from its birth to its end: recovers its log, opens its listeners, works, and ends without losing anything.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mail::Class;
+use queue::{Queue, Ticket};
+use spool::CampaignPhase;
+use tokio::sync::Notify;
+
+use super::{Journal, Shard, ToShard};
+use crate::accept::{self, Door};
+use crate::counters::ShardCounters;
+use crate::deliver::Pools;
+use crate::io::tls::ClientTls;
+use crate::io::{self, Deadlines, Receiver};
+use crate::shard::LedgerBook;
+use crate::shard::campaign::due_after_recovery;
+use crate::shard::route::Routes;
+use crate::shared::Shared;
+
+/// Messages taken out of the ring at once.
+const RING_BATCH: usize = 256;
+/// How often old segments are looked at.
+const RECLAIM_TICK: Duration = Duration::from_secs(2);
+/// Bytes of live records that one look may carry forward.
+const RECLAIM_BYTES: u64 = 4 << 20;
+/// How often paths without work and connections are forgotten.
+const TIDY_TICK: Duration = Duration::from_secs(60);
+/// Paths looked at each time.
+const PATHS_MAX: usize = 10_000;
+/// How often a stopping shard looks whether everything is finished.
+const STOP_TICK: Duration = Duration::from_millis(5);
+/// The part of connections and rate that is kept for critical mail while some waits: a fifth lets it flow at once, and
+/// costs bulk little because it is lent out otherwise.
+const CRITICAL_SHARE: f32 = 0.2;
+
+/// What a shard is made of.
+pub(crate) struct Birth {
+    pub(crate) index: u8,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: spool::Log,
+    pub(crate) ring: Receiver<ToShard>,
+    pub(crate) doors: Vec<Door>,
+    /// Told once everything of the log is queued and the listeners stand.
+    pub(crate) born: std::sync::mpsc::Sender<Result<Vec<std::net::SocketAddr>, String>>,
+}
+
+/// Lives until the engine stops.
+pub(crate) async fn run(birth: Birth) {
+    let Birth { index, shared, log, ring, doors, born } = birth;
+    let shard = Rc::new(Shard::new(index, shared, log));
+    shard.recover();
+    let listeners: Result<Vec<_>, String> = doors.into_iter().map(accept::open).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
+        Err(why) => return drop(born.send(Err(why))),
+    };
+    let addresses = listeners.iter().map(accept::Listening::address).collect();
+    shard.start_loops(ring);
+    for listening in listeners {
+        io::spawn(accept::serve(Rc::clone(&shard), listening));
+    }
+    if born.send(Ok(addresses)).is_err() {
+        return;
+    }
+    shard.end.notified().await;
+    shard.journal.write();
+    shard.journal.sync().await;
+}
+
+impl Shard {
+    fn new(index: u8, shared: Arc<Shared>, log: spool::Log) -> Self {
+        let counters: Arc<ShardCounters> = Arc::clone(&shared.counters[usize::from(index)]);
+        let book: Arc<LedgerBook> = Arc::clone(&shared.books[usize::from(index)]);
+        let weights = Class::ALL.map(|class| shared.config.class(class).weight);
+        Self {
+            index,
+            journal: Journal::new(log, Arc::clone(&shared), Arc::clone(&counters)),
+            queue: Queue::new(weights, CRITICAL_SHARE, shared.clock.now()).into(),
+            routes: Routes::default(),
+            pools: Pools::default(),
+            deadlines: Deadlines::new(),
+            counters,
+            book,
+            earlier: Notify::new(),
+            ready: Notify::new(),
+            campaigns: Default::default(),
+            client_tls: ClientTls::new(),
+            stopping: Notify::new(),
+            end: Notify::new(),
+            last_unique: Cell::new(0),
+            shared,
+        }
+    }
+
+    /// Queues what the log holds and nobody has finished.
+    fn recover(self: &Rc<Self>) {
+        let now = self.now();
+        let mut cancelled = Vec::new();
+        let mut queue = self.queue.borrow_mut();
+        for state in self.journal.with_log(|log| log.campaigns()) {
+            match state.phase {
+                CampaignPhase::Paused => queue.pause_campaign(state.campaign),
+                CampaignPhase::Cancelled => drop(queue.cancel_campaign(state.campaign)),
+                _ => {}
+            }
+        }
+        self.journal.with_log(|log| {
+            for waiting in log.waiting() {
+                let ticket = Ticket {
+                    id: waiting.id,
+                    expiry: waiting.expiry,
+                    deadline: waiting.deadline,
+                    attempts: waiting.attempts,
+                    class: waiting.class,
+                };
+                // A recipient of a cancelled campaign is given back, and cancelled when it is met again.
+                let due = due_after_recovery(&waiting, now);
+                if queue.schedule(ticket, waiting.campaign, due).is_err() {
+                    cancelled.push(ticket);
+                }
+            }
+        });
+        drop(queue);
+        cancelled.into_iter().for_each(|ticket| self.cancel(ticket));
+        self.publish();
+    }
+
+    fn start_loops(self: &Rc<Self>, ring: Receiver<ToShard>) {
+        macro_rules! forever {
+            ($loop:ident) => {{
+                let shard = Rc::clone(self);
+                io::spawn(async move { shard.$loop().await });
+            }};
+        }
+        let shard = Rc::clone(self);
+        io::spawn(async move { shard.journal.write_loop().await });
+        let shard = Rc::clone(self);
+        io::spawn(async move { shard.journal.sync_loop().await });
+        forever!(due_loop);
+        forever!(expiry_loop);
+        forever!(upkeep_loop);
+        io::spawn(ring_loop(Rc::clone(self), ring));
+    }
+
+    /// Frees finished segments and forgets paths that are not used.
+    async fn upkeep_loop(self: &Rc<Self>) {
+        let mut tidied = Instant::now();
+        loop {
+            tokio::time::sleep(RECLAIM_TICK).await;
+            let low = self.shared.no_room.load().is_some();
+            let reclaimed = self.journal.append(|log| {
+                log.set_disk_low(low);
+                log.reclaim_step(RECLAIM_BYTES)
+            });
+            if let Err(fault) = reclaimed {
+                tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
+            }
+            if tidied.elapsed() > TIDY_TICK {
+                tidied = Instant::now();
+                self.queue.borrow_mut().drop_idle(self.now(), TIDY_TICK, PATHS_MAX);
+                let queue = self.queue.borrow();
+                self.pools.retain(|pool| queue.find_path(pool.key) == Some(pool.path));
+            }
+        }
+    }
+
+    /// Whether no new work is to be begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Finishes what is under way, as long as the grace lasts: no new session, no new transaction. Other shards may
+    /// still send outcomes home afterwards, so the shard itself ends later.
+    pub(crate) async fn wind_down(self: &Rc<Self>) {
+        let grace = self.shared.config.deliver.stop_grace;
+        let began = Instant::now();
+        self.stopping.notify_waiters();
+        self.pools.wake_all();
+        while began.elapsed() < grace && self.is_busy() {
+            tokio::time::sleep(STOP_TICK).await;
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.counters.outbound_open.read() + self.counters.inbound_open.read() > 0
+    }
+}
+
+/// Works what other threads send, until the shard ends.
+async fn ring_loop(shard: Rc<Shard>, mut ring: Receiver<ToShard>) {
+    let mut batch = Vec::with_capacity(RING_BATCH);
+    loop {
+        ring.recv_batch(&mut batch, RING_BATCH).await;
+        for message in batch.drain(..) {
+            match message {
+                ToShard::Ready(ready) => shard.enqueue(ready),
+                ToShard::Concluded(conclusion) => shard.book(*conclusion),
+                ToShard::Again(ticket) => shard.again(ticket),
+                ToShard::Call(call) => call(&shard),
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One shard: a pinned thread with its own ring, log, queue and connections. Shards share nothing but rings and
+//! read-only maps; everything here is touched by one thread only.
+
+mod book;
+mod campaign;
+mod due;
+mod journal;
+mod life;
+mod route;
+mod submit;
+mod view;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mail::{CampaignId, UnixMs};
+use queue::{FlowKey, Queue, Ticket};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use crate::Refusal;
+use crate::campaigns::Campaign;
+use crate::control::destination::Destination;
+use crate::counters::ShardCounters;
+use crate::deliver::Pools;
+use crate::io::Deadlines;
+use crate::io::tls::ClientTls;
+use crate::shared::Shared;
+
+pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
+pub(crate) use due::cancelled;
+pub(crate) use journal::{Journal, JournalFault};
+pub(crate) use life::{Birth, run};
+use route::Routes;
+
+/// What other threads tell a shard.
+pub(crate) enum ToShard {
+    /// A recipient that is due on one of this shard's paths.
+    Ready(Ready),
+    /// What became of a recipient whose record this shard keeps.
+    Concluded(Box<Conclusion>),
+    /// A recipient of this shard's log that is to be routed again.
+    Again(Ticket),
+    /// Control asks for something.
+    Call(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+}
+
+/// A recipient with the path that it is to take.
+pub(crate) struct Ready {
+    pub(crate) ticket: Ticket,
+    pub(crate) flow: FlowKey,
+    pub(crate) source: u16,
+    pub(crate) destination: Arc<Destination>,
+}
+
+/// The state of one shard.
+pub(crate) struct Shard {
+    pub(crate) index: u8,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) journal: Journal,
+    pub(crate) queue: RefCell<Queue>,
+    pub(crate) routes: Routes,
+    pub(crate) pools: Pools,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) counters: Arc<ShardCounters>,
+    pub(crate) book: Arc<LedgerBook>,
+    /// Something was scheduled earlier than the due loop sleeps until.
+    pub(crate) earlier: Notify,
+    /// Something became ready on a path.
+    ready: Notify,
+    pub(crate) client_tls: ClientTls,
+    /// Campaigns that this shard has met, so that it need not look into the shared map again.
+    campaigns: RefCell<FxHashMap<CampaignId, Arc<Campaign>>>,
+    /// Wakes whoever waits for something when the engine stops.
+    pub(crate) stopping: Notify,
+    /// The last of a shard: everything is concluded.
+    pub(crate) end: Notify,
+    /// The last number given by [`Shard::unique`].
+    last_unique: Cell<u64>,
+}
+
+impl Shard {
+    pub(crate) fn now(&self) -> UnixMs {
+        self.shared.clock.now()
+    }
+
+    /// Whether this shard may take a submission now.
+    pub(crate) fn gate(&self) -> Result<(), Refusal> {
+        self.shared.gate()?;
+        self.journal.fault().map_or(Ok(()), |why| Err(Refusal::Spool(why)))
+    }
+
+    pub(crate) fn campaign(&self, id: CampaignId) -> Option<Arc<Campaign>> {
+        if let Some(known) = self.campaigns.borrow().get(&id) {
+            return Some(Arc::clone(known));
+        }
+        let found = self.shared.campaigns.get(id)?;
+        self.campaigns.borrow_mut().insert(id, Arc::clone(&found));
+        Some(found)
+    }
+
+    /// A number that the engine gives only once: the shard, the moment, and a count within it.
+    pub(crate) fn unique(&self) -> u64 {
+        let moment = self.now().0 << 12;
+        let next = moment.max(self.last_unique.get() + 1);
+        self.last_unique.set(next);
+        (u64::from(self.index) << 56) | next
+    }
+
+    /// Routes a recipient again, on the shard whose log holds it.
+    pub(crate) async fn schedule_home(self: &Rc<Self>, ticket: Ticket) {
+        let home = ticket.id.0.shard();
+        if home == self.index {
+            self.again(ticket);
+        } else {
+            self.send_to(usize::from(home), ToShard::Again(ticket)).await;
+        }
+    }
+
+    /// Sends to another shard, waiting while its ring is full: whoever calls takes on nothing more meanwhile.
+    pub(crate) async fn send_to(&self, shard: usize, mut message: ToShard) {
+        while let Err(back) = self.shared.shards[shard].try_send(message) {
+            message = back;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}

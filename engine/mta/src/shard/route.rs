@@ -1,0 +1,184 @@
+//! From a recipient that is due to the path it takes: domain → destination → source → shard of the path. Keeps what
+//! DNS said for its time, and never waits for it: recipients of an unknown domain wait apart.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::{Disposition, RecipientId, UnixMs};
+use policy::provider::ProviderIndex;
+use policy::retry::next_attempt;
+use policy::verdict::judge_network;
+use queue::{FlowKey, PathId, PathKey, Queue, Ticket};
+use rustc_hash::FxHashMap;
+
+use super::{Conclusion, Ready, Shard, ToShard, book};
+use crate::control::destination::{Destination, Unroutable, by_addresses};
+use crate::io;
+
+/// How long a failed look-up answers for its domain.
+const FAULT_TTL: Duration = Duration::from_secs(30);
+/// How many domains are remembered; when there are more, all are forgotten and asked again.
+const KNOWN_MAX: usize = 200_000;
+
+/// What the shard knows of domains.
+#[derive(Default)]
+pub(crate) struct Routes {
+    known: RefCell<FxHashMap<Box<str>, Known>>,
+    /// Recipients that wait for the answer for their domain.
+    asked: RefCell<FxHashMap<Box<str>, Vec<Ticket>>>,
+}
+
+#[derive(Clone)]
+enum Known {
+    Found(Arc<Destination>),
+    Not(Arc<Unroutable>, UnixMs),
+}
+
+impl Routes {
+    fn lookup(&self, domain: &str, now: UnixMs) -> Option<Known> {
+        let known = self.known.borrow();
+        let entry = known.get(domain)?;
+        let fresh = match entry {
+            Known::Found(destination) => destination.expires > now,
+            Known::Not(_, until) => *until > now,
+        };
+        fresh.then(|| entry.clone())
+    }
+
+    fn remember(&self, domain: &str, entry: Known) {
+        let mut known = self.known.borrow_mut();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(domain.into(), entry);
+    }
+
+    /// Recipients that wait for DNS.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.asked.borrow().values().map(|tickets| tickets.len() as u64).sum()
+    }
+
+    /// Whether a recipient waits for what DNS says of its domain.
+    pub(crate) fn asks_for(&self, id: RecipientId, domain: &str) -> bool {
+        let asked = self.asked.borrow();
+        asked.get(domain).is_some_and(|tickets| tickets.iter().any(|ticket| ticket.id == id))
+    }
+}
+
+impl Shard {
+    /// Brings a due recipient to its path, or lets it wait for DNS.
+    pub(crate) async fn route(self: &Rc<Self>, ticket: Ticket, flow: FlowKey, identity: &str, domain: &str) {
+        let now = self.now();
+        match self.known_or_literal(domain, now) {
+            Some(Known::Found(destination)) => self.to_path(ticket, flow, identity, destination).await,
+            Some(Known::Not(fault, _)) => self.not_routed(ticket, &fault).await,
+            None => self.ask(domain, ticket),
+        }
+    }
+
+    fn known_or_literal(&self, domain: &str, now: UnixMs) -> Option<Known> {
+        if let Some(known) = self.routes.lookup(domain, now) {
+            return Some(known);
+        }
+        let found = Known::Found(Arc::new(by_addresses(&self.shared.config, domain, now)?));
+        self.routes.remember(domain, found.clone());
+        Some(found)
+    }
+
+    async fn to_path(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        flow: FlowKey,
+        identity: &str,
+        destination: Arc<Destination>,
+    ) {
+        let provider = &self.shared.config.providers[destination.provider];
+        let source = self.shared.sources.choose(identity, ticket.class, &provider.name);
+        let target = self.shared.shard_of(source, destination.provider.0);
+        let ready = Ready { ticket, flow, source, destination };
+        if target == usize::from(self.index) {
+            self.enqueue(ready);
+        } else {
+            self.counters.handovers.add(1);
+            self.send_to(target, ToShard::Ready(ready)).await;
+        }
+    }
+
+    /// Puts a recipient into its flow on one of this shard's paths.
+    pub(crate) fn enqueue(self: &Rc<Self>, ready: Ready) {
+        let Ready { ticket, flow, source, destination } = ready;
+        let now = self.now();
+        let key = PathKey { source, provider: destination.provider.0, site: destination.site };
+        let (path, refused) = {
+            let mut queue = self.queue.borrow_mut();
+            let path = self.path_of(&mut queue, key, destination.provider);
+            (path, queue.enqueue(path, flow, ticket, now).is_err())
+        };
+        if refused {
+            return self.cancel(ticket);
+        }
+        self.ready.notify_one();
+        self.pools.aim(path, key, destination);
+        self.dispatch(path);
+    }
+
+    /// The path of `key`. Providers that are only a name for unknown receivers bind each site by itself.
+    fn path_of(&self, queue: &mut Queue, key: PathKey, provider: ProviderIndex) -> PathId {
+        let limits = self.shared.config.providers[provider].limits;
+        match provider {
+            ProviderIndex::DEFAULT | ProviderIndex::ROUTED => queue.path_alone(key, limits),
+            _ => queue.path(key, limits),
+        }
+    }
+
+    /// Asks the control runtime for a destination; one question per domain at a time.
+    fn ask(self: &Rc<Self>, domain: &str, ticket: Ticket) {
+        let mut asked = self.routes.asked.borrow_mut();
+        if let Some(waiting) = asked.get_mut(domain) {
+            waiting.push(ticket);
+            return;
+        }
+        asked.insert(domain.into(), vec![ticket]);
+        let (shared, shard, domain) =
+            (Arc::clone(&self.shared), usize::from(self.index), Box::<str>::from(domain));
+        self.shared.control.spawn(async move {
+            let now = shared.clock.now();
+            let answer = shared.destinations.find(&domain, now).await;
+            let mut message = ToShard::Call(Box::new(move |shard| {
+                drop(io::spawn(answered(Rc::clone(shard), domain, answer)))
+            }));
+            while let Err(back) = shared.shards[shard].try_send(message) {
+                message = back;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
+    async fn not_routed(self: &Rc<Self>, ticket: Ticket, fault: &Unroutable) {
+        let now = self.now();
+        let disposition = if fault.temporary { Disposition::Deferred } else { Disposition::Bounced };
+        let mut outcome = book::without_attempt(now, disposition, fault.reply.clone());
+        judge_network(fault.fault).class.clone_into(&mut outcome.verdict);
+        if fault.temporary {
+            outcome.attempt = ticket.attempts.saturating_add(1);
+            let schedule = &self.shared.config.class(ticket.class).retry;
+            outcome.next_attempt = Some(next_attempt(schedule, outcome.attempt, now, ticket.id.raw()));
+        }
+        self.conclude(Conclusion { ticket, outcome }).await;
+    }
+}
+
+/// DNS has answered: everybody who waited for the domain goes on.
+async fn answered(shard: Rc<Shard>, domain: Box<str>, answer: Result<Destination, Unroutable>) {
+    let known = match answer {
+        Ok(destination) => Known::Found(Arc::new(destination)),
+        Err(fault) => Known::Not(Arc::new(fault), shard.now() + FAULT_TTL),
+    };
+    shard.routes.remember(&domain, known);
+    let waiting = shard.routes.asked.borrow_mut().remove(&domain).unwrap_or_default();
+    for ticket in waiting {
+        shard.start(ticket).await;
+    }
+}

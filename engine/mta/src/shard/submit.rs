@@ -1,0 +1,186 @@
+//! Takes mail in: spool first, then `Durable`, then the queue, then the answer. Nothing is promised before.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use mail::{CampaignId, MessageId, RecipientId, UnixMs};
+use queue::{FlowKey, Ticket};
+use spool::{CampaignPhase, Content, ContentKind, Durable, Recipient};
+
+use super::due::{domain_of, tenant_number};
+use super::{JournalFault, Shard};
+use crate::Refusal;
+use crate::campaigns::Campaign;
+use crate::submission::{Accepted, NewRecipient, Submission, SubmissionMeta};
+
+/// A message that has been taken, with the proof that it will survive.
+pub(crate) struct Taken {
+    pub(crate) accepted: Accepted,
+    /// What allows the answer 250 or 202.
+    pub(crate) _proof: Durable,
+}
+
+impl From<JournalFault> for Refusal {
+    fn from(fault: JournalFault) -> Self {
+        Self::Spool(fault.0)
+    }
+}
+
+impl Shard {
+    /// Takes one message with its recipients; when it returns, they are durable and on their way.
+    pub(crate) async fn submit(self: &Rc<Self>, submission: Submission) -> Result<Taken, Refusal> {
+        self.gate()?;
+        let Submission { meta, body, recipients } = submission;
+        let now = self.now();
+        let life = Life::of(self, &meta, now);
+        let content = content_of(&meta, now, &body);
+        let records: Vec<Recipient> = recipients.into_iter().map(|new| life.record(new)).collect();
+        let mut ids = Vec::with_capacity(records.len());
+        let message = self.journal.append(|log| log.append_message(&content, &body, &records, &mut ids))?;
+        let proof = self.journal.durable().await?;
+        self.publish();
+        self.counters.messages_in.add(1);
+        self.counters.bytes_in.add(body.len() as u64);
+        let flow = FlowKey { class: meta.class, tenant: tenant_number(&meta.tenant), campaign: None };
+        for (id, record) in ids.iter().zip(&records) {
+            self.begin(life.ticket(*id), flow, &content.identity, record, now).await;
+        }
+        Ok(Taken { accepted: Accepted { message, recipients: ids }, _proof: proof })
+    }
+
+    async fn begin(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        flow: FlowKey,
+        identity: &str,
+        to: &Recipient,
+        now: UnixMs,
+    ) {
+        if to.not_before > now {
+            return self.schedule(ticket, None, to.not_before);
+        }
+        self.route(ticket, flow, identity, domain_of(&to.address)).await;
+    }
+
+    /// Takes a campaign; its recipients come later.
+    pub(crate) async fn create_campaign(
+        &self,
+        content: Content,
+        draft: Vec<u8>,
+    ) -> Result<CampaignId, Refusal> {
+        self.gate()?;
+        let at = content.accepted_at;
+        let campaign = self.journal.append(|log| {
+            let campaign = CampaignId(log.append_content(&content, &draft)?.0);
+            log.append_campaign_state(&spool::CampaignState { campaign, phase: CampaignPhase::Created, at })?;
+            Ok(campaign)
+        })?;
+        self.journal.durable().await?;
+        Ok(campaign)
+    }
+
+    /// Takes recipients of a campaign; when it returns, they are durable.
+    pub(crate) async fn add_recipients(
+        self: &Rc<Self>,
+        campaign: &Campaign,
+        batch: Vec<NewRecipient>,
+    ) -> Result<(), Refusal> {
+        self.gate()?;
+        let now = self.now();
+        let life = Life::of_campaign(self, campaign, now);
+        let mut ids = Vec::with_capacity(batch.len());
+        self.journal.append(|log| {
+            for new in batch {
+                let record = Recipient { content: MessageId(campaign.id.0), ..life.record(new) };
+                ids.push(log.append_recipient(&record)?);
+            }
+            Ok(())
+        })?;
+        self.journal.durable().await?;
+        self.publish();
+        for id in ids {
+            match campaign.phase() {
+                CampaignPhase::Created | CampaignPhase::Paused => self.hold(campaign.id, life.ticket(id)),
+                _ => self.schedule(life.ticket(id), Some(campaign.id), now),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long the recipients of one submission live, and how urgent they are.
+struct Life {
+    class: mail::Class,
+    not_before: UnixMs,
+    deadline: u32,
+    expiry: u32,
+}
+
+impl Life {
+    fn of(shard: &Shard, meta: &SubmissionMeta, now: UnixMs) -> Self {
+        let policy = shard.shared.config.class(meta.class);
+        let start = meta.not_before.map_or(now, |moment| moment.max(now));
+        let deadline = meta.deadline.or_else(|| policy.deadline.map(|after| start + after));
+        Self {
+            class: meta.class,
+            not_before: meta.not_before.unwrap_or_default(),
+            deadline: seconds(deadline),
+            expiry: seconds(Some(start + policy.expiry)),
+        }
+    }
+
+    fn of_campaign(shard: &Shard, campaign: &Campaign, now: UnixMs) -> Self {
+        let meta = SubmissionMeta::new(None, campaign.class);
+        // A campaign may be prepared long before it is started: its time runs from the start, see `Shard::release`.
+        let prepared = Duration::from_secs(
+            if campaign.phase() == CampaignPhase::Created { PREPARED_DAYS } else { 0 } * 86_400,
+        );
+        Self::of(shard, &meta, now + prepared)
+    }
+
+    fn record(&self, new: NewRecipient) -> Recipient {
+        Recipient {
+            content: MessageId::default(),
+            address: new.address.as_str().to_owned(),
+            not_before: self.not_before,
+            deadline: self.deadline,
+            expiry: self.expiry,
+            notify: new.notify,
+            original: new.original,
+            values: new.values,
+        }
+    }
+
+    fn ticket(&self, id: RecipientId) -> Ticket {
+        Ticket { id, expiry: self.expiry, deadline: self.deadline, attempts: 0, class: self.class }
+    }
+}
+
+/// How long a campaign may be prepared before its recipients expire unsent.
+const PREPARED_DAYS: u64 = 30;
+
+/// The moment in whole seconds, rounded up; 0 for none.
+fn seconds(moment: Option<UnixMs>) -> u32 {
+    moment.map_or(0, |moment| u32::try_from(moment.0.div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
+    let identity =
+        meta.identity.clone().or_else(|| meta.sender.as_ref().map(|sender| sender.domain().to_owned()));
+    Content {
+        kind: ContentKind::Message,
+        accepted_at: now,
+        sender: meta.sender.as_ref().map(|sender| sender.as_str().to_owned()).unwrap_or_default(),
+        tenant: meta.tenant.clone(),
+        class: meta.class,
+        campaign: meta.campaign,
+        body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
+        smtputf8: meta.smtputf8,
+        dsn_return: meta.dsn_return,
+        envelope_id: meta.envelope_id.clone(),
+        tags: meta.tags.clone(),
+        metadata: meta.metadata.clone().unwrap_or_default(),
+        name: String::new(),
+        identity: identity.unwrap_or_default(),
+    }
+}

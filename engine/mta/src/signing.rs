@@ -1,0 +1,74 @@
+//! The DKIM keys of the configured domains, read and checked once at the start.
+
+use std::collections::HashMap;
+
+use content::dkim::{Algorithm, BodyHash, Key, Signer, sign};
+use mail::UnixMs;
+use policy::config::{Config, DkimAlgorithm};
+
+/// Who signs for which domain.
+#[derive(Debug, Default)]
+pub(crate) struct Signing {
+    by_domain: HashMap<String, Vec<Signer>>,
+}
+
+impl Signing {
+    /// Reads every key of the configuration.
+    ///
+    /// # Errors
+    /// One sentence naming the first key that cannot be used.
+    pub(crate) fn load(config: &Config) -> Result<Self, String> {
+        let mut by_domain = HashMap::new();
+        for domain in config.domains.iter().filter(|domain| !domain.dkim.is_empty()) {
+            let mut signers = Vec::new();
+            for stated in &domain.dkim {
+                let file = stated.key_file.display();
+                let pem = std::fs::read_to_string(&stated.key_file).map_err(|error| {
+                    format!("the DKIM key {file} of {} cannot be read: {error}", domain.name)
+                })?;
+                let algorithm = match stated.algorithm {
+                    DkimAlgorithm::RsaSha256 => Algorithm::RsaSha256,
+                    DkimAlgorithm::Ed25519Sha256 => Algorithm::Ed25519Sha256,
+                };
+                let key = Key::from_pem(&pem, algorithm).map_err(|error| {
+                    format!("the DKIM key {file} of {} cannot be used: {error}", domain.name)
+                })?;
+                signers.push(Signer { domain: domain.name.clone(), selector: stated.selector.clone(), key });
+            }
+            by_domain.insert(domain.name.clone(), signers);
+        }
+        Ok(Self { by_domain })
+    }
+
+    /// Appends the signatures for mail from `identity` to `headers`. A message that cannot be signed, because it has no
+    /// author, is sent without: to lose it would be worse.
+    pub(crate) fn sign(
+        &self,
+        identity: &str,
+        message: &[u8],
+        body_hash: Option<&BodyHash>,
+        now: UnixMs,
+        headers: &mut Vec<u8>,
+    ) {
+        let signers = self.signers(identity);
+        if signers.is_empty() {
+            return;
+        }
+        if let Err(error) = sign(signers, message, body_hash, now.seconds(), headers) {
+            tracing::warn!(identity, %error, "a message leaves without signature");
+        }
+    }
+
+    /// The signers for mail from `identity`, the domain of From: those of that domain or of the nearest one above it
+    /// (relaxed alignment, RFC 7489 section 3.1.1).
+    pub(crate) fn signers(&self, identity: &str) -> &[Signer] {
+        let mut name = identity;
+        loop {
+            if let Some(signers) = self.by_domain.get(name) {
+                return signers;
+            }
+            let Some((_, above)) = name.split_once('.') else { return &[] };
+            name = above;
+        }
+    }
+}
