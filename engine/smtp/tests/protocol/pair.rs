@@ -59,7 +59,7 @@ fn settings() -> impl Strategy<Value = Setting> {
         (1usize..5, prop_oneof![Just(100u64), Just(1_000_000)], prop_oneof![Just(2usize), Just(1000)]);
     let cuts = proptest::collection::vec(prop_oneof![1usize..4, 1usize..200, Just(usize::MAX)], 1..6);
     let gate = (0usize..8, 0usize..3);
-    let breaks = proptest::option::weighted(0.4, 0usize..60);
+    let breaks = proptest::option::weighted(0.6, prop_oneof![0usize..40, 0usize..500]);
     (extensions, limits, cuts, gate, breaks).prop_map(|(extensions, limits, cuts, gate, breaks)| Setting {
         pipelining: extensions.0,
         chunking: extensions.1,

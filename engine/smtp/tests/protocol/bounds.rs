@@ -1,0 +1,101 @@
+//! What a peer can make us store, and what is not copied or allocated again.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use smtp::server::{Config, Limits, Peer, Session, Step};
+
+const ENVELOPE: &[u8] = b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n";
+
+fn session() -> Session {
+    let config = Config { hostname: "mx.test".into(), ..Config::default() };
+    Session::new(Arc::new(config), Peer { ip: Ipv4Addr::LOCALHOST.into(), trusted: true })
+}
+
+#[test]
+fn a_flood_of_commands_is_answered_in_portions() {
+    let mut session = session();
+    session.feed(&b"EHLO c\r\n".repeat(8000));
+    let mut portions = 0;
+    while matches!(session.step(), Step::Flush) {
+        assert!(session.output().len() < 20_000, "the output has a bound");
+        session.output().clear();
+        portions += 1;
+    }
+    assert!(portions > 50);
+}
+
+#[test]
+fn input_behind_a_message_waits_for_its_verdict_and_has_a_bound() {
+    let mut session = session();
+    session.feed(ENVELOPE);
+    session.feed(b"BDAT 3 LAST\r\nx\r\n");
+    assert!(matches!(session.step(), Step::Message(_)));
+    assert!(session.wants_input());
+    session.feed(&b"NOOP\r\n".repeat(11_000));
+    assert!(!session.wants_input());
+    assert!(matches!(session.step(), Step::AwaitVerdict));
+    session.accept("ok");
+    while matches!(session.step(), Step::Flush) {
+        session.output().clear();
+    }
+    assert!(session.wants_input());
+}
+
+#[test]
+fn a_line_without_end_is_not_kept() {
+    let mut session = session();
+    for _ in 0..1000 {
+        session.feed(&[b'x'; 1000]);
+        assert!(matches!(session.step(), Step::NeedInput));
+        assert!(session.input().len() <= 2048);
+    }
+    session.output().clear();
+    session.feed(b"\r\n");
+    session.step();
+    assert_eq!(session.output(), b"500 5.5.2 Line too long\r\n");
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_not_kept() {
+    for command in [&b"DATA\r\n"[..], b"BDAT 18446744073709551615 LAST\r\n"] {
+        let limits = Limits { message_bytes: 10_000, ..Limits::default() };
+        let config = Config { hostname: "mx.test".into(), limits, ..Config::default() };
+        let mut session =
+            Session::new(Arc::new(config), Peer { ip: Ipv4Addr::LOCALHOST.into(), trusted: true });
+        session.feed(ENVELOPE);
+        session.feed(command);
+        for _ in 0..1000 {
+            session.feed(&[b'x'; 1000]);
+            assert!(matches!(session.step(), Step::NeedInput));
+            assert_eq!(session.input().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_shell_can_read_into_the_sessions_own_buffer() {
+    let mut session = session();
+    let mut buffer = std::mem::take(session.input());
+    buffer.extend_from_slice(b"EHLO c\r\nNO");
+    *session.input() = buffer;
+    assert!(matches!(session.step(), Step::NeedInput));
+    assert_eq!(session.input(), b"NO");
+    let mut buffer = std::mem::take(session.input());
+    buffer.extend_from_slice(b"OP\r\n");
+    *session.input() = buffer;
+    session.step();
+    assert!(session.output().ends_with(b"250 2.0.0 OK\r\n"));
+}
+
+#[test]
+fn a_recycled_buffer_is_used_for_the_next_message() {
+    let mut session = session();
+    session.recycle(Vec::with_capacity(20_000));
+    session.feed(ENVELOPE);
+    session.feed(b"DATA\r\n");
+    session.step();
+    session.feed(b"x\r\n.\r\n");
+    let Step::Message(message) = session.step() else { panic!("the message is complete") };
+    assert!(message.body.capacity() >= 20_000);
+}
