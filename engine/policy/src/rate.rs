@@ -140,8 +140,9 @@ mod tests {
     fn a_hundred_a_second_is_a_hundred_and_ten_in_the_first_second() {
         let start = 1_700_000_000_000;
         let taken = drain(Rate::per_second(100), start, 10_000);
-        assert_eq!(taken.iter().filter(|&&at| at < start + 1000).count(), 110 - 1);
-        assert_eq!(taken.len(), 1010 - 1);
+        // The burst holds the token of the first moment, so the sums are one less.
+        assert_eq!(taken.iter().filter(|&&at| at < start + 1000).count(), 109);
+        assert_eq!(taken.len(), 1009);
     }
 
     #[test]

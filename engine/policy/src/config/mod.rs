@@ -18,6 +18,7 @@ pub use problems::{Problem, Severity};
 pub use reference::reference;
 
 pub(crate) use stated::Block;
+pub(crate) use units::duration;
 
 use problems::Problems;
 use stated::Stated;

@@ -93,7 +93,8 @@ pub const fn judge_network(fault: Fault) -> Verdict {
         Fault::TlsHandshake => ("tls.handshake", Scope::Site, WithoutTls, "fault.tls-handshake"),
         Fault::TlsCertificate => ("tls.certificate", Scope::Site, NextMx, "fault.tls-certificate"),
     };
-    let suppress = matches!(fault, Fault::NullMx | Fault::DnsNotFound);
+    // Only the domain's own word: a name that is not found may be back tomorrow.
+    let suppress = matches!(fault, Fault::NullMx);
     Verdict { class, scope, action, suppress, alert: matches!(fault, Fault::SourceUnusable), rule }
 }
 

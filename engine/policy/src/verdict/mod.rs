@@ -6,6 +6,7 @@
 mod fault;
 mod pattern;
 mod rules;
+mod table;
 
 use std::time::Duration;
 
@@ -84,5 +85,8 @@ impl Action {
 /// other is a breach of the protocol.
 #[must_use]
 pub fn judge(phase: Phase, reply: &Reply, provider: &str) -> Verdict {
-    rules::builtin().judge(phase, reply, provider)
+    rules::judge(phase, reply, provider)
 }
+
+#[cfg(test)]
+mod tests;
