@@ -3,9 +3,10 @@
 //! A fault never ends the text early: what belongs to the message is taken off the input to its proper end and
 //! dropped, so that no part of it can pass for a command.
 
-use memchr::{memchr2, memmem};
+use memchr::{memchr_iter, memchr2, memmem, memrchr};
 
 use super::Limits;
+use crate::wire;
 
 /// Room made before the bytes are there: what a client merely promises costs no more than this.
 const PROMISE_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,8 +34,7 @@ pub(super) struct Body {
     checked: usize,
     /// Where in `text` the line begins that is being checked.
     line_start: usize,
-    /// The number of that line.
-    line: u64,
+    /// Whether the header has not been measured: until the text is as long as a header may be, there is no need.
     in_header: bool,
     /// DATA: whether what comes next stands at the start of a line.
     at_line_start: bool,
@@ -51,7 +51,7 @@ impl Body {
     /// An empty text in a buffer that may have room.
     pub(super) fn with_buffer(mut text: Vec<u8>) -> Self {
         text.clear();
-        Self { text, checked: 0, line_start: 0, line: 1, in_header: true, at_line_start: true, fault: None }
+        Self { text, checked: 0, line_start: 0, in_header: true, at_line_start: true, fault: None }
     }
 
     /// Makes room for `bytes` more that are promised, or finds that they are too many.
@@ -126,41 +126,32 @@ impl Body {
         }
     }
 
-    /// Checks the lines that have come since the last time. A CR at the end waits for its LF unless the text is complete.
+    /// Checks what has come since the last time, in whole vectors where it can be: only a fault, or a line or header
+    /// that may be too long, is worth a look at single lines. A CR at the end waits for its LF unless the text is
+    /// complete.
     fn check(&mut self, complete: bool, limits: &Limits) {
         if self.fault.is_some() {
             return;
         }
-        while let Some(found) = memchr2(b'\r', b'\n', &self.text[self.checked..]) {
-            let end = self.checked + found;
-            match &self.text[end..] {
-                [b'\r', b'\n', ..] => {}
-                [b'\r'] if !complete => {
-                    self.checked = end;
-                    return self.check_lengths(end, limits);
-                }
-                [b'\r', ..] => return self.refuse(TextFault::BareCr { line: self.line }),
-                _ => return self.refuse(TextFault::BareLf { line: self.line }),
-            }
-            self.check_lengths(end, limits);
-            if self.fault.is_some() {
-                return;
-            }
-            self.in_header &= end > self.line_start;
-            self.checked = end + 2;
-            self.line_start = self.checked;
-            self.line += 1;
-        }
-        self.checked = self.text.len();
-        self.check_lengths(self.checked, limits);
-    }
-
-    /// The current line reaches to `end` at least.
-    fn check_lengths(&mut self, end: usize, limits: &Limits) {
-        if end - self.line_start > limits.text_line_bytes {
-            self.refuse(TextFault::LineTooLong { line: self.line });
+        let waiting = usize::from(!complete && self.text.ends_with(b"\r"));
+        let end = self.text.len() - waiting;
+        let fresh = &self.text[self.checked..end];
+        let fault = if !wire::has_clean_line_ends(fresh) {
+            first_bare(&self.text[..end], self.checked)
+        } else if end - self.line_start > limits.text_line_bytes {
+            first_long_line(&self.text[..end], self.line_start, limits.text_line_bytes)
+        } else {
+            None
+        };
+        self.line_start = memrchr(b'\n', fresh).map_or(self.line_start, |at| self.checked + at + 1);
+        self.checked = end;
+        if let Some(fault) = fault {
+            self.refuse(fault);
         } else if self.in_header && end > limits.header_bytes {
-            self.refuse(TextFault::HeaderTooLong);
+            self.in_header = false;
+            if !header_ends(&self.text[..end], limits.header_bytes) {
+                self.refuse(TextFault::HeaderTooLong);
+            }
         }
     }
 
@@ -170,6 +161,43 @@ impl Body {
         self.text = Vec::new();
         (self.checked, self.line_start) = (0, 0);
     }
+}
+
+/// The first CR or LF from `from` on that does not belong to a pair.
+fn first_bare(text: &[u8], from: usize) -> Option<TextFault> {
+    let mut at = from;
+    loop {
+        at += memchr2(b'\r', b'\n', &text[at..])?;
+        match &text[at..] {
+            [b'\r', b'\n', ..] => at += 2,
+            [b'\r', ..] => return Some(TextFault::BareCr { line: line_at(text, at) }),
+            _ => return Some(TextFault::BareLf { line: line_at(text, at) }),
+        }
+    }
+}
+
+/// The first line from `from` on with more than `bytes_max` bytes before its CRLF, finished or not.
+fn first_long_line(text: &[u8], from: usize, bytes_max: usize) -> Option<TextFault> {
+    let mut start = from;
+    for end in memchr_iter(b'\n', &text[from..]).map(|at| from + at) {
+        // The LF has its CR before it.
+        if end - 1 - start > bytes_max {
+            return Some(TextFault::LineTooLong { line: line_at(text, start) });
+        }
+        start = end + 1;
+    }
+    (text.len() - start > bytes_max).then(|| TextFault::LineTooLong { line: line_at(text, start) })
+}
+
+fn line_at(text: &[u8], position: usize) -> u64 {
+    1 + memchr_iter(b'\n', &text[..position]).count() as u64
+}
+
+/// Whether the empty line comes within the first `bytes_max` bytes.
+fn header_ends(text: &[u8], bytes_max: usize) -> bool {
+    // The CRLF before the empty line is still of the header, the line's own is not.
+    let head = &text[..text.len().min(bytes_max.saturating_add(2))];
+    head.starts_with(b"\r\n") || memmem::find(head, b"\r\n\r\n").is_some()
 }
 
 #[cfg(test)]
