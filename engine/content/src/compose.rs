@@ -295,3 +295,211 @@ fn crlf_text(text: &str) -> String {
     let bytes = crate::submission::normalise_newlines(text.as_bytes().to_vec());
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use mail::UnixMs;
+    use mail_parser::{MessageParser, MimeHeaders};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STAMP: Stamp<'_> = Stamp { now: UnixMs(1_795_353_001_000), host: "mx.example.test", unique: 7 };
+
+    fn draft() -> Draft {
+        Draft {
+            from: "Zoë Brontë <zoe@example.test>".to_owned(),
+            to: vec!["bob@example.net".to_owned(), "\"Other, Ann\" <ann@example.net>".to_owned()],
+            cc: vec!["carl@example.net".to_owned()],
+            bcc: vec!["secret@example.net".to_owned(), "bob@example.net".to_owned()],
+            reply_to: "Help <help@example.test>, a@x.test".to_owned(),
+            subject: "Grüße — 你好".to_owned(),
+            text: format!("Hello,\nlong {}\rend  \n.", "é".repeat(2000)),
+            html: format!("<p>{}</p>", "x".repeat(5000)),
+            headers: BTreeMap::from([("X-Order".to_owned(), "número 7".to_owned())]),
+            attachments: vec![
+                Attachment {
+                    name: "Jahresabschluß, 2026.pdf".to_owned(),
+                    media_type: "application/pdf".to_owned(),
+                    content_base64: STANDARD.encode([0_u8, 255, 10, 13, 1]),
+                },
+                Attachment {
+                    name: "m.eml".to_owned(),
+                    media_type: "message/rfc822".to_owned(),
+                    ..Attachment::default()
+                },
+                Attachment {
+                    name: "t.txt".to_owned(),
+                    media_type: "text/plain".to_owned(),
+                    content_base64: STANDARD.encode("a\nb\r\n"),
+                },
+            ],
+        }
+    }
+
+    /// CRLF only, no line of 998 bytes or more, no NUL, a line end at the end.
+    fn check_shape(message: &[u8]) {
+        assert!(message.ends_with(b"\r\n") && !message.contains(&0));
+        for line in message.strip_suffix(b"\r\n").unwrap_or(message).split(|&b| b == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            assert!(line.len() < 998 && !line.contains(&b'\r'), "{:?}", String::from_utf8_lossy(line));
+        }
+        assert_eq!(
+            message.iter().filter(|&&b| b == b'\n').count(),
+            memchr::memmem::find_iter(message, b"\r\n").count()
+        );
+    }
+
+    #[test]
+    fn a_full_draft_reads_back() {
+        let raw = compose(&draft(), &STAMP).expect("composes");
+        check_shape(&raw);
+        assert!(raw.is_ascii() && !String::from_utf8_lossy(&raw).contains("secret"));
+        let message = MessageParser::new().parse(&raw).expect("parses");
+        let from = message.from().and_then(|from| from.first()).expect("is there");
+        assert_eq!((from.name(), from.address()), (Some("Zoë Brontë"), Some("zoe@example.test")));
+        let to: Vec<_> = message.to().expect("is there").iter().map(|m| (m.name(), m.address())).collect();
+        assert_eq!(to, [(None, Some("bob@example.net")), (Some("Other, Ann"), Some("ann@example.net"))]);
+        assert_eq!(message.subject(), Some("Grüße — 你好"));
+        assert_eq!(message.message_id(), Some("0000000000007.1795353001000@mx.example.test"));
+        assert_eq!(message.date().map(|date| date.to_timestamp()), Some(1_795_353_001));
+        let text = message.body_text(0).expect("is there").replace("\r\n", "\n");
+        assert_eq!(text.trim_end_matches('\n'), format!("Hello,\nlong {}\nend  \n.", "é".repeat(2000)));
+        assert_eq!(
+            message.body_html(0).expect("is there").trim_end(),
+            format!("<p>{}</p>", "x".repeat(5000))
+        );
+        assert_eq!(message.header_raw("X-Order"), Some(" =?utf-8?B?bsO6bWVybyA3?=\r\n"));
+        let files: Vec<_> =
+            message.attachments().map(|part| (part.attachment_name(), part.contents().to_vec())).collect();
+        assert_eq!(files[0], (Some("Jahresabschluß, 2026.pdf"), vec![0, 255, 10, 13, 1]));
+        assert_eq!(files[1], (Some("m.eml"), Vec::new()));
+        assert_eq!(files[2], (Some("t.txt"), b"a\nb\r\n".to_vec()));
+        let again = compose(&draft(), &STAMP).expect("composes");
+        assert_eq!(again, raw, "the same arguments give the same bytes");
+    }
+
+    #[test]
+    fn every_recipient_is_in_the_envelope_once() {
+        let all: Vec<_> =
+            draft().recipients().expect("is right").into_iter().map(|m| m.address.to_string()).collect();
+        assert_eq!(all, ["bob@example.net", "ann@example.net", "carl@example.net", "secret@example.net"]);
+        assert_eq!(Draft::default().recipients().expect_err("empty").field, "to");
+    }
+
+    #[test]
+    fn shapes_without_some_parts_are_well_formed() {
+        for (text, html, files) in
+            [("", "", 0), ("t", "", 0), ("", "h", 0), ("t", "h", 0), ("", "", 1), ("t", "", 2), ("", "h", 1)]
+        {
+            let mut draft = draft();
+            (draft.text, draft.html) = (text.to_owned(), html.to_owned());
+            draft.attachments.truncate(files);
+            let raw = compose(&draft, &STAMP).expect("composes");
+            check_shape(&raw);
+            let message = MessageParser::new().parse(&raw).expect("parses");
+            assert_eq!(message.attachment_count(), files, "{text:?} {html:?}");
+        }
+        let hidden = Draft { to: vec![], cc: vec![], ..draft() };
+        assert!(
+            String::from_utf8_lossy(&compose(&hidden, &STAMP).expect("composes"))
+                .contains("undisclosed-recipients:;")
+        );
+    }
+
+    #[test]
+    fn own_date_and_message_id_are_kept() {
+        let headers = [("date", "Mon, 1 Jan 2024 00:00:00 +0000"), ("message-id", "<own@x>")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let text = String::from_utf8(compose(&Draft { headers, ..draft() }, &STAMP).expect("composes"))
+            .expect("ASCII");
+        assert!(
+            !text.contains("2026 13:10") && !text.contains("@mx.example.test>") && text.contains("<own@x>")
+        );
+    }
+
+    type Change = fn(&mut Draft, String);
+
+    /// Every text that a user can set.
+    const TEXTS: [(&str, Change); 10] = [
+        ("from", |draft, text| draft.from = format!("{text} <a@x.test>")),
+        ("from", |draft, text| draft.from = format!("a{text}@x.test")),
+        ("to[1]", |draft, text| draft.to[1] = format!("{text} <a@x.test>")),
+        ("cc[0]", |draft, text| draft.cc[0] = format!("a@x{text}.test")),
+        ("bcc[0]", |draft, text| draft.bcc[0] = format!("{text}<a@x.test>")),
+        ("reply_to", |draft, text| draft.reply_to = format!("a@x.test, {text} <b@x.test>")),
+        ("subject", |draft, text| draft.subject = text),
+        ("headers.X-Order", |draft, text| drop(draft.headers.insert("X-Order".to_owned(), text))),
+        ("attachments[0].name", |draft, text| draft.attachments[0].name = text),
+        ("attachments[0].type", |draft, text| draft.attachments[0].media_type = format!("a/{text}")),
+    ];
+
+    #[test]
+    fn line_breaks_and_nul_are_refused_in_every_place_with_its_name() {
+        for (field, change) in TEXTS {
+            for evil in ["x\r\nX-Evil: 1", "x\nX-Evil: 1", "x\rX-Evil: 1", "x\0y"] {
+                let mut draft = draft();
+                change(&mut draft, evil.to_owned());
+                let error = compose(&draft, &STAMP).expect_err(field);
+                assert_eq!(error.field, field, "{evil:?}");
+            }
+        }
+        for name in [
+            "X-A\r\nX-Evil",
+            "X A",
+            "",
+            "Ünï",
+            "X:",
+            &"n".repeat(71),
+            "From",
+            "BCC",
+            "Content-Type",
+            "x-staffetta-class",
+            "DKIM-Signature",
+        ] {
+            let headers = BTreeMap::from([(name.to_owned(), "v".to_owned())]);
+            let error = compose(&Draft { headers, ..draft() }, &STAMP).expect_err(name);
+            assert_eq!(error.field, format!("headers.{name}"));
+        }
+        let twice = ["X-A", "x-a"].map(|name| (name.to_owned(), "v".to_owned())).into();
+        assert!(compose(&Draft { headers: twice, ..draft() }, &STAMP).is_err());
+        let mut wrong = draft();
+        wrong.attachments[2].content_base64 = "%%%".to_owned();
+        assert_eq!(compose(&wrong, &STAMP).expect_err("no base 64").field, "attachments[2].content_base64");
+        assert_eq!(
+            compose(&Draft { text: "\0".to_owned(), ..draft() }, &STAMP).expect_err("NUL").field,
+            "text"
+        );
+    }
+
+    /// The names of the fields in every head of the message.
+    fn names(raw: &[u8]) -> Vec<String> {
+        let message = MessageParser::new().parse(raw).expect("parses");
+        message
+            .parts
+            .iter()
+            .flat_map(|part| &part.headers)
+            .map(|header| header.name.as_str().to_owned())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_add_a_field_or_a_part(place in 0..TEXTS.len(), text in "\\PC{0,400}") {
+            let mut changed = draft();
+            TEXTS[place].1(&mut changed, text);
+            if let Ok(raw) = compose(&changed, &STAMP) {
+                check_shape(&raw);
+                prop_assert_eq!(names(&raw), names(&compose(&draft(), &STAMP).expect("composes")));
+            }
+        }
+
+        #[test]
+        fn no_body_can_add_a_part(text in "[ -~\\n\\ré-]{0,300}", html in "(--=_[a-z]{0,3}|\\PC|\n){0,300}") {
+            let changed = Draft { text: format!("t{text}"), html: format!("h{html}"), ..draft() };
+            let raw = compose(&changed, &STAMP).expect("composes");
+            check_shape(&raw);
+            prop_assert_eq!(MessageParser::new().parse(&raw).expect("parses").parts.len(), 7);
+        }
+    }
+}

@@ -11,7 +11,7 @@ use mail::{Address, Enhanced, Reply, UnixMs};
 use crate::compose::boundary;
 use crate::header;
 use crate::moment::date_text;
-use crate::quoted::{self, Escape, Writer};
+use crate::quoted::{Escape, Writer};
 
 /// Most bytes of an original message that a notice carries; of a longer one it carries the head.
 const ORIGINAL_BYTES_MAX: usize = 256 * 1024;
@@ -356,8 +356,7 @@ fn ascii(text: &str) -> String {
 /// The third part, with its own head.
 fn write_original(original: Original<'_>, out: &mut Vec<u8>) {
     let (Original::Headers(message) | Original::Full(message)) = original;
-    let lines_fit = message.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES_MAX + 1);
-    if matches!(original, Original::Full(_)) && message.len() <= ORIGINAL_BYTES_MAX && lines_fit {
+    if matches!(original, Original::Full(_)) && message.len() <= ORIGINAL_BYTES_MAX && is_sendable(message) {
         let encoding = if message.is_ascii() { "7bit" } else { "8bit" };
         let lead = "Content-Description: Undelivered message\r\nContent-Type: message/rfc822\r\n";
         out.extend_from_slice(format!("{lead}Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
@@ -366,14 +365,230 @@ fn write_original(original: Original<'_>, out: &mut Vec<u8>) {
     }
     let head = header::split_head_body(message).0;
     let head = &head[..head.len().min(ORIGINAL_BYTES_MAX)];
-    let plain = head.is_ascii() && head.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES_MAX + 1);
     let lead = "Content-Description: Headers of the undelivered message\r\nContent-Type: text/rfc822-headers";
-    if plain {
+    if head.is_ascii() && is_sendable(head) {
         out.extend_from_slice(format!("{lead}\r\n\r\n").as_bytes());
         out.extend_from_slice(head);
     } else {
         let lead = format!("{lead}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n");
         out.extend_from_slice(lead.as_bytes());
-        quoted::encode_foreign(head, out);
+        let mut writer = Writer::new(out);
+        writer.bytes(head, Escape::None);
+        writer.finish_before_boundary();
+    }
+}
+
+/// Whether bytes can go through SMTP without an encoding: short lines, CRLF only, no NUL.
+fn is_sendable(bytes: &[u8]) -> bool {
+    bytes.split(|&b| b == b'\n').all(|line| {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_last = std::ptr::eq(line.as_ptr_range().end, bytes.as_ptr_range().end);
+        text.len() <= LINE_BYTES_MAX
+            && (is_last || text.len() < line.len())
+            && !text.iter().any(|&b| b == b'\r' || b == 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::{MessageParser, MimeHeaders, PartType};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ORIGINAL: &str =
+        "From: ann@example.test\r\nMessage-ID: <o1@example.test>\r\nSubject: hi\r\n\r\nbody\r\n";
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).expect("is an address")
+    }
+
+    fn notice(recipients: &[RecipientReport<'_>], original: Original<'_>) -> Vec<u8> {
+        bounce(&Report {
+            host: "mx.example.test",
+            to: &address("ann@example.test"),
+            date: UnixMs(1_795_353_001_000),
+            message_id: "n1@mx.example.test",
+            arrival: Some(UnixMs(1_795_353_000_000)),
+            envelope_id: Some("QQ314159"),
+            recipients,
+            original,
+        })
+    }
+
+    fn report<'a>(address: &'a Address, event: Event, reply: &'a Reply) -> RecipientReport<'a> {
+        RecipientReport {
+            address,
+            original: None,
+            event,
+            reply,
+            remote_host: "mx.receiver.test",
+            last_attempt: Some(UnixMs(1_795_353_000_000)),
+            retry_until: None,
+        }
+    }
+
+    /// The blocks of the delivery status, each a list of (name, value).
+    fn blocks(raw: &[u8]) -> Vec<Vec<(String, String)>> {
+        let message = MessageParser::new().parse(raw).expect("parses");
+        let part = message
+            .parts
+            .iter()
+            .find(|part| part.content_type().is_some_and(|t| t.subtype() == Some("delivery-status")));
+        let text = String::from_utf8_lossy(part.expect("is there").contents()).into_owned();
+        let blocks = text.trim_end().split("\r\n\r\n");
+        let read = |block: &str| {
+            let head = format!("{block}\r\n");
+            let fields = header::fields(head.as_bytes());
+            fields.map(|f| (String::from_utf8_lossy(f.name).into_owned(), f.text())).collect()
+        };
+        blocks.map(read).collect()
+    }
+
+    fn value<'a>(block: &'a [(String, String)], name: &str) -> Option<&'a str> {
+        block.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn a_notice_has_the_three_parts_and_reads_back() {
+        let (bob, eve) = (address("bob@example.net"), address("grå@blåbær.test"));
+        let gone = Reply::enhanced(550, Enhanced(5, 1, 1), "no such user <bob>\nsorry é");
+        let silent = Reply::new(0, "connection timed out");
+        let mut late = report(&eve, Event::Expired, &silent);
+        late.remote_host = "";
+        let first = RecipientReport {
+            original: Some("rfc822;Bob@example.net"),
+            ..report(&bob, Event::Failed, &gone)
+        };
+        let raw = notice(&[first, late], Original::Headers(ORIGINAL.as_bytes()));
+        let message = MessageParser::new().parse(&raw).expect("parses");
+        let kind = message.content_type().expect("is there");
+        assert_eq!((kind.ctype(), kind.subtype()), ("multipart", Some("report")));
+        assert_eq!(kind.attribute("report-type"), Some("delivery-status"));
+        assert_eq!(message.parts.len(), 4);
+        assert_eq!(message.subject(), Some("Undelivered mail returned to sender"));
+        assert_eq!(message.header("Auto-Submitted").and_then(|v| v.as_text()), Some("auto-replied"));
+        assert_eq!(message.in_reply_to().as_text(), Some("o1@example.test"));
+        let words = message.body_text(0).expect("is there");
+        assert!(
+            words.contains("550 5.1.1 no such user <bob> sorry é")
+                && words.contains("<grå@blåbær.test>: connection timed out")
+        );
+        let blocks = blocks(&raw);
+        assert_eq!(blocks.len(), 3);
+        for (block, name, expected) in [
+            (0, "Reporting-MTA", "dns; mx.example.test"),
+            (0, "Original-Envelope-Id", "QQ314159"),
+            (0, "Arrival-Date", "Sun, 22 Nov 2026 13:10:00 +0000"),
+            (1, "Original-Recipient", "rfc822; Bob@example.net"),
+            (1, "Final-Recipient", "rfc822; bob@example.net"),
+            (1, "Action", "failed"),
+            (1, "Status", "5.1.1"),
+            (1, "Remote-MTA", "dns; mx.receiver.test"),
+            (1, "Diagnostic-Code", "smtp; 550 5.1.1 no such user <bob> sorry ?"),
+            (2, "Final-Recipient", "utf-8; gr\\x{E5}@bl\\x{E5}b\\x{E6}r.test"),
+            (2, "Action", "failed"),
+            (2, "Status", "4.4.7"),
+            (2, "Diagnostic-Code", "X-Staffetta; connection timed out"),
+        ] {
+            assert_eq!(value(&blocks[block], name), Some(expected));
+        }
+        assert_eq!(value(&blocks[2], "Remote-MTA"), None);
+        let last = message.parts.last().expect("is there");
+        assert_eq!(last.content_type().and_then(|t| t.subtype()), Some("rfc822-headers"));
+        let text = String::from_utf8_lossy(last.contents());
+        assert!(text.contains("Subject: hi") && !text.contains("body"));
+    }
+
+    #[test]
+    fn action_and_status_follow_the_event() {
+        let bob = address("bob@example.net");
+        let busy = Reply::enhanced(451, Enhanced(4, 7, 1), "later");
+        let gone = Reply::new(550, "no");
+        let fine = Reply::enhanced(250, Enhanced(2, 1, 5), "ok");
+        for (event, reply, action, status) in [
+            (Event::Failed, &gone, "failed", "5.0.0"),
+            (Event::Failed, &busy, "failed", "5.0.0"),
+            (Event::Expired, &busy, "failed", "4.7.1"),
+            (Event::Delayed, &busy, "delayed", "4.7.1"),
+            (Event::Delivered, &fine, "delivered", "2.1.5"),
+            (Event::Relayed, &gone, "relayed", "2.0.0"),
+        ] {
+            let recipient = RecipientReport { retry_until: Some(UnixMs(0)), ..report(&bob, event, reply) };
+            let raw = notice(&[recipient], Original::Headers(b""));
+            let block = &blocks(&raw)[1];
+            assert_eq!(
+                (value(block, "Action"), value(block, "Status")),
+                (Some(action), Some(status)),
+                "{event:?}"
+            );
+            assert_eq!(value(block, "Will-Retry-Until"), Some("Thu, 01 Jan 1970 00:00:00 +0000"));
+        }
+    }
+
+    #[test]
+    fn the_whole_message_goes_back_unless_it_is_too_long() {
+        let (bob, gone) = (address("bob@example.net"), Reply::new(550, "no"));
+        let recipients = [report(&bob, Event::Failed, &gone)];
+        let original = |raw: &[u8]| {
+            let message = MessageParser::new().parse(raw).expect("parses").into_owned();
+            let part = message.parts.last().expect("is there").clone();
+            (part.content_type().and_then(|t| t.subtype()).map(str::to_owned), part)
+        };
+        let (kind, part) = original(&notice(&recipients, Original::Full(ORIGINAL.as_bytes())));
+        assert_eq!(kind.as_deref(), Some("rfc822"));
+        let PartType::Message(inner) = part.body else { panic!("no message inside") };
+        assert_eq!(inner.subject(), Some("hi"));
+        let huge = format!("{ORIGINAL}{}", "line\r\n".repeat(100_000));
+        let long_line = format!("{ORIGINAL}{}\r\n", "x".repeat(2000));
+        for message in [huge, long_line] {
+            let (kind, _) = original(&notice(&recipients, Original::Full(message.as_bytes())));
+            assert_eq!(kind.as_deref(), Some("rfc822-headers"));
+        }
+        let eight_bit = "Subject: gr\u{fc}n\r\n\r\n";
+        let (_, part) = original(&notice(&recipients, Original::Headers(eight_bit.as_bytes())));
+        assert!(String::from_utf8_lossy(part.contents()).contains("gr\u{fc}n"));
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_words_cannot_change_the_shape(
+            reply in "(\\PC|\r|\n|\r\n|--|=_){0,300}",
+            host in "(\\PC|\r\n){0,40}",
+            original in "(\\PC|\r\n|;){0,60}",
+            message in prop::collection::vec(any::<u8>(), 0..300),
+            code in 0_u16..600,
+        ) {
+            let bob = address("bob@example.net");
+            let reply = Reply::new(code, reply);
+            let recipient =
+                RecipientReport { original: Some(&original), remote_host: &host, ..report(&bob, Event::Failed, &reply) };
+            let raw = bounce(&Report {
+                host: &host,
+                to: &bob,
+                date: UnixMs(0),
+                message_id: &original,
+                arrival: None,
+                envelope_id: Some(&original),
+                recipients: &[recipient],
+                original: Original::Headers(&message),
+            });
+            let parsed = MessageParser::new().parse(&raw).expect("parses");
+            let names: Vec<_> = header::fields(header::split_head_body(&raw).0)
+                .map(|field| String::from_utf8_lossy(field.name).to_ascii_lowercase())
+                .filter(|name| name != "in-reply-to" && name != "references")
+                .collect();
+            prop_assert_eq!(
+                names,
+                ["from", "to", "subject", "date", "message-id", "auto-submitted", "mime-version", "content-type"]
+            );
+            prop_assert!(parsed.parts.len() == 4);
+            let blocks = blocks(&raw);
+            prop_assert_eq!(blocks.len(), 2);
+            for (name, _) in blocks.concat() {
+                prop_assert!(!name.is_empty());
+            }
+            prop_assert!(is_sendable(&raw));
+        }
     }
 }

@@ -104,7 +104,8 @@ fn field_bytes(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-fn field(raw: &[u8]) -> Field<'_> {
+/// Reads one field that is known to be one.
+pub(crate) fn field(raw: &[u8]) -> Field<'_> {
     let first_line = memchr(b'\n', raw).unwrap_or(raw.len());
     match memchr(b':', &raw[..first_line]) {
         Some(colon) => Field { name: raw[..colon].trim_ascii_end(), value: &raw[colon + 1..], raw },

@@ -74,6 +74,22 @@ impl Mailbox {
         }
     }
 
+    /// Reads one mailbox whose name came from a merge value: everything before the last `<` is name, whatever it holds,
+    /// so that no value can make it unreadable or put another address in.
+    ///
+    /// # Errors
+    /// When the address is wrong.
+    pub(crate) fn parse_merged(text: &str) -> Result<Self, MailboxError> {
+        let text = text.trim();
+        let Some((name, address)) = text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) else {
+            return Ok(Address::parse(text)?.into());
+        };
+        let name = name.trim();
+        let name = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(name);
+        let end = name.floor_char_boundary(NAME_BYTES_MAX);
+        Ok(Self { name: name[..end].to_owned(), address: Address::parse(address.trim())? })
+    }
+
     pub(crate) fn to_builder(&self) -> address::Address<'_> {
         let name = Some(self.name.as_str()).filter(|name| !name.is_empty());
         address::Address::new_address(name, self.address.as_str())
@@ -155,6 +171,22 @@ mod tests {
         ] {
             assert_eq!(Mailbox::parse(text), Err(error), "{text:?}");
         }
+    }
+
+    #[test]
+    fn merged_names_hold_anything() {
+        let long = format!("{}é <a@x>", "n".repeat(499));
+        for (text, name, address) in [
+            ("É, x <a@x>", "É, x", "a@x"),
+            ("\"An \"n\" <b@y>, c\" <a@x>", "An \"n\" <b@y>, c", "a@x"),
+            (" <a@x> ", "", "a@x"),
+            ("a@x", "", "a@x"),
+            (&long, &"n".repeat(499), "a@x"),
+        ] {
+            let mailbox = Mailbox::parse_merged(text).expect(text);
+            assert_eq!((mailbox.name.as_str(), mailbox.address.as_str()), (name, address));
+        }
+        assert!(Mailbox::parse_merged("x <y>").is_err());
     }
 
     #[test]

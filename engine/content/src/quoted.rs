@@ -1,8 +1,6 @@
 //! Quoted-printable (RFC 2045 section 6.7) that can be spliced: pieces encoded once and fields encoded on the way
 //! share the columns of one line. It refuses nothing; every byte has its form.
 
-use mail_builder::encoders::quoted_printable::QuotedPrintableEncoder;
-
 /// Longest line, without its line end, counting the `=` of a soft break.
 const LINE_BYTES_MAX: usize = 76;
 
@@ -68,7 +66,11 @@ impl<'a> Writer<'a> {
 
     /// Encodes `text` from the current column on.
     pub(crate) fn text(&mut self, text: &str, escape: Escape) {
-        let bytes = text.as_bytes();
+        self.bytes(text.as_bytes(), escape);
+    }
+
+    /// Encodes text in any character set that holds ASCII.
+    pub(crate) fn bytes(&mut self, bytes: &[u8], escape: Escape) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let run = bytes[at..].iter().take_while(|&&b| is_plain(b, escape)).count();
@@ -161,11 +163,6 @@ fn entity(byte: u8) -> Option<&'static [u8]> {
         b'/' => b"&#x2f;",
         _ => return None,
     })
-}
-
-/// Encodes bytes that are not ours to reflow, such as the head of a returned message.
-pub(crate) fn encode_foreign(bytes: &[u8], out: &mut Vec<u8>) {
-    QuotedPrintableEncoder::new().preserve_line_breaks().encode_into(bytes, out);
 }
 
 #[cfg(test)]

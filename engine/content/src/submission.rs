@@ -119,7 +119,10 @@ pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Pr
     let mut seen = Seen::default();
     for field in header::fields(head) {
         if seen.read(&field, stamp.now)? {
-            message.extend_from_slice(field.raw);
+            // Blanks before the colon, which RFC 5322 section 4.5 no longer lets us send, are left out.
+            message.extend_from_slice(field.name);
+            message.push(b':');
+            message.extend_from_slice(field.value);
         }
     }
     if let (Some(not_before), Some(deadline)) = (seen.directives.not_before, seen.directives.deadline)
@@ -269,8 +272,9 @@ fn decoded(field: &Field<'_>) -> String {
 
 /// Drops the `From ` line that mbox files begin messages with.
 fn skip_mbox_line(raw: &[u8]) -> &[u8] {
-    if !raw.starts_with(b"From ") {
-        return raw;
+    match raw.strip_prefix(b"From ") {
+        Some(rest) if !rest.trim_ascii_start().starts_with(b":") => {}
+        _ => return raw,
     }
     let end = memchr(b'\n', raw).map_or(raw.len(), |at| at + 1);
     &raw[end..]
@@ -411,6 +415,7 @@ mod tests {
         let date = "Date: D\r\nMessage-ID: <i>\r\n";
         for (raw, expected) in [
             (format!("From: a@x\r\n{date}"), format!("From: a@x\r\n{date}\r\n")),
+            (format!("From \t: a@x\r\n{date}"), format!("From: a@x\r\n{date}\r\n")),
             (
                 format!("From a@x Sun Nov 22\r\nFrom: a@x\r\n{date}\r\nb"),
                 format!("From: a@x\r\n{date}\r\nb\r\n"),

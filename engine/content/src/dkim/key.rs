@@ -15,8 +15,8 @@ use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey, Sha256};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 
-/// Fewest bits of an RSA key that we sign with (RFC 8301 section 3.2 asks for 1024 and recommends 2048).
-const RSA_BITS_MIN: usize = 2048;
+/// The library's word for an RSA key of fewer than 2048 bits.
+const TOO_SHORT: &str = "TooSmall";
 /// Most bytes of one character-string of a TXT record (RFC 1035 section 3.3).
 const TXT_BYTES_MAX: usize = 255;
 
@@ -75,9 +75,9 @@ pub enum KeyError {
         /// The library's words.
         reason: String,
     },
-    /// The RSA key is too short.
-    #[error("the RSA key has {0} bits; at least 2048 are needed")]
-    TooShort(usize),
+    /// The RSA key is too short (RFC 8301 section 3.2 asks for 1024 bits and recommends 2048).
+    #[error("the RSA key is shorter than 2048 bits")]
+    TooShort,
     /// The library could not make a key.
     #[error("a key could not be made")]
     Generate,
@@ -101,9 +101,9 @@ impl Key {
         let unusable = |reason: String| KeyError::Unusable { algorithm, reason };
         let (inner, public) = match algorithm {
             Algorithm::RsaSha256 => {
-                let public = rsa_public(&der).map_err(|error| match error {
-                    RsaError::Rejected(reason) => unusable(reason),
-                    RsaError::TooShort(bits) => KeyError::TooShort(bits),
+                let public = rsa_public(&der).map_err(|reason| match reason.as_str() {
+                    TOO_SHORT => KeyError::TooShort,
+                    _ => unusable(reason),
                 })?;
                 let key = RsaKey::<Sha256>::from_key_der(der).map_err(|error| unusable(error.to_string()))?;
                 (DkimKey::Rsa(key), public)
@@ -144,27 +144,16 @@ impl fmt::Debug for Key {
     }
 }
 
-enum RsaError {
-    Rejected(String),
-    TooShort(usize),
-}
-
-/// The SubjectPublicKeyInfo of an RSA key.
-fn rsa_public(der: &PrivateKeyDer<'_>) -> Result<Vec<u8>, RsaError> {
+/// The SubjectPublicKeyInfo of an RSA key, or the library's words.
+fn rsa_public(der: &PrivateKeyDer<'_>) -> Result<Vec<u8>, String> {
     let pair = match der {
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        _ => return Err(RsaError::Rejected("it is neither in PKCS#8 nor in PKCS#1".to_owned())),
+        _ => return Err("it is neither in PKCS#8 nor in PKCS#1".to_owned()),
     };
-    let pair = pair.map_err(|error| RsaError::Rejected(error.to_string()))?;
-    let bits = pair.public_modulus_len() * 8;
-    if bits < RSA_BITS_MIN {
-        return Err(RsaError::TooShort(bits));
-    }
-    let public: PublicKeyX509Der<'_> = pair
-        .public_key()
-        .as_der()
-        .map_err(|_| RsaError::Rejected("its public part cannot be written".to_owned()))?;
+    let pair = pair.map_err(|error| error.to_string())?;
+    let public: PublicKeyX509Der<'_> =
+        pair.public_key().as_der().map_err(|_| "its public part cannot be written".to_owned())?;
     Ok(public.as_ref().to_vec())
 }
 
@@ -215,4 +204,78 @@ pub fn dns_zone_line(domain: &str, selector: &str, record: &str) -> String {
         .map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk)))
         .collect();
     format!("{}. IN TXT ( {} )", dns_name(domain, selector), strings.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_keys_read_back_and_publish_what_they_are() {
+        for (algorithm, pem, kind) in [
+            (Algorithm::RsaSha256, generate_rsa_2048().expect("makes a key"), "rsa"),
+            (Algorithm::Ed25519Sha256, generate_ed25519().expect("makes a key"), "ed25519"),
+        ] {
+            assert!(
+                pem.starts_with("-----BEGIN PRIVATE KEY-----\n") && pem.lines().all(|line| line.len() <= 64)
+            );
+            let key = Key::from_pem(&pem, algorithm).expect("is usable");
+            let record = key.dns_record();
+            assert!(record.starts_with(&format!("v=DKIM1; k={kind}; p=")), "{record}");
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+        }
+    }
+
+    #[test]
+    fn known_keys_have_the_records_that_other_tools_compute() {
+        // `openssl pkey -in test-rsa.pem -pubout -outform DER | base64`, and the same for Ed25519 less its prefix.
+        let rsa =
+            Key::from_pem(include_str!("../../testdata/test-rsa.pem"), Algorithm::RsaSha256).expect("reads");
+        assert_eq!(
+            rsa.dns_record(),
+            format!("v=DKIM1; k=rsa; p={}", include_str!("../../testdata/test-rsa.txt").trim())
+        );
+        let ed25519 =
+            Key::from_pem(include_str!("../../testdata/test-ed25519.pem"), Algorithm::Ed25519Sha256)
+                .expect("reads");
+        assert_eq!(
+            ed25519.dns_record(),
+            "v=DKIM1; k=ed25519; p=vdcDgUdQmyr614h/I765Q/Y+oPez5LA9N4G8Bs2pvv0="
+        );
+        let pkcs1 = Key::from_pem(include_str!("../../testdata/test-rsa-pkcs1.pem"), Algorithm::RsaSha256)
+            .expect("reads");
+        assert_eq!(pkcs1.dns_record(), rsa.dns_record());
+    }
+
+    #[test]
+    fn unusable_keys_say_why() {
+        let rsa = include_str!("../../testdata/test-rsa.pem");
+        let ed25519 = include_str!("../../testdata/test-ed25519.pem");
+        let short = include_str!("../../testdata/test-rsa-1024.pem");
+        let cut = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "AAAA".repeat(10));
+        for (pem, algorithm, part) in [
+            ("", Algorithm::RsaSha256, "no private key"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                Algorithm::RsaSha256,
+                "no private key",
+            ),
+            (rsa, Algorithm::Ed25519Sha256, "ed25519-sha256"),
+            (ed25519, Algorithm::RsaSha256, "rsa-sha256"),
+            (&cut, Algorithm::RsaSha256, "rsa-sha256"),
+            (short, Algorithm::RsaSha256, "2048"),
+        ] {
+            let error = Key::from_pem(pem, algorithm).expect_err(part).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!("rsa".parse::<Algorithm>().is_err());
+    }
+
+    #[test]
+    fn long_records_are_split_for_the_zone_file() {
+        let line = dns_zone_line("example.test", "s1", &"x".repeat(300));
+        let expected =
+            format!("s1._domainkey.example.test. IN TXT ( \"{}\" \"{}\" )", "x".repeat(255), "x".repeat(45));
+        assert_eq!(line, expected);
+    }
 }

@@ -30,6 +30,9 @@ const ENGINE_FIELDS: &[&str] = &[
     "resent-bcc",
 ];
 
+/// Longest text or HTML of a template: what receivers take, and what a script can put out.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Compiles `draft`; without `splice` even plain fields go through minijinja, for comparison.
 pub(super) fn compile(draft: &CampaignDraft, splice: bool) -> Result<Template, TemplateError> {
     let mut reader = Reader { scripts: Scripts::new(), uses: BTreeMap::new(), splice };
@@ -39,6 +42,11 @@ pub(super) fn compile(draft: &CampaignDraft, splice: bool) -> Result<Template, T
     let bodies =
         [reader.read_body("text", &text, Escape::None)?, reader.read_body("html", &html, Escape::Html)?];
     let uses: Vec<FieldUse> = reader.uses.into_values().collect();
+    if let Some(field) = uses.iter().find(|field| reader.scripts.calls(&field.name)) {
+        let message =
+            format!("`{}` is a function that the template calls: give the field another name", field.name);
+        return Err(TemplateError { part: field.part.clone(), line: field.line, message });
+    }
     let (content_type, body) = body(bodies.into_iter().flatten().collect(), &uses, draft)?;
     let mut head = Head { parts: Vec::new(), uses: &uses };
     write_head(&mut head, draft, &author, fields)?;
@@ -190,6 +198,9 @@ fn no_tags(part: &str, text: &str) -> Result<(), TemplateError> {
 
 /// The text with LF line ends, as templates have it; a NUL is refused.
 fn lf_text<'a>(part: &str, text: &'a str) -> Result<Cow<'a, str>, TemplateError> {
+    if text.len() > PART_BYTES_MAX {
+        return Err(wrong(part, format!("is longer than {PART_BYTES_MAX} bytes")));
+    }
     if let Some(at) = text.find('\0') {
         let message = "holds a NUL".to_owned();
         return Err(TemplateError { part: part.to_owned(), line: scan::line_of(text, at), message });
@@ -269,7 +280,11 @@ impl Head<'_> {
                 Program::Pieces(pieces.iter().map(text).collect())
             }
         };
-        self.parts.push(HeadPart::Text(field.name.to_owned(), field.label.clone(), program, field.shape));
+        let shape = match field.shape {
+            Shape::Mailboxes => Shape::Mailbox,
+            shape => shape,
+        };
+        self.parts.push(HeadPart::Text(field.name.to_owned(), field.label.clone(), program, shape));
         Ok(())
     }
 }

@@ -246,3 +246,366 @@ impl fmt::Debug for Template {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::{Message, MessageParser};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dkim::Canonicalization;
+    use crate::header::{fields, split_head_body};
+
+    const RECIPIENT: RecipientContext<'_> = RecipientContext {
+        address: "bob@example.net",
+        id: RecipientId::from_raw(4096),
+        campaign: CampaignId::from_raw(77),
+        account: "shop:1",
+        host: "example.test",
+        date: UnixMs(1_795_353_001_000),
+    };
+
+    fn draft() -> CampaignDraft {
+        CampaignDraft {
+            name: "spring".to_owned(),
+            from: "Zoë <news@example.test>".to_owned(),
+            subject: "Hi {{ first }}!".to_owned(),
+            text: "Dear {{ first }} {{ last }},\n{{ city }}\n".to_owned(),
+            html: "<p title=\"{{ city }}\">Dear {{first}}</p>".to_owned(),
+            list_unsubscribe_url: "https://x.test/u?e={{ email|urlencode }}&c={{ city }}".to_owned(),
+            headers: BTreeMap::from([("X-City".to_owned(), "{{ city }}".to_owned())]),
+            ..CampaignDraft::default()
+        }
+    }
+
+    fn render(template: &Template, values: &[&str]) -> Result<Vec<u8>, RenderError> {
+        let mut out = Vec::new();
+        template.render(values, &RECIPIENT, &mut out).map(|()| out)
+    }
+
+    fn check_shape(raw: &[u8]) {
+        assert!(raw.ends_with(b"\r\n") && raw.is_ascii() && !raw.contains(&0));
+        let ends = raw.iter().filter(|&&b| b == b'\n' || b == b'\r').count();
+        assert_eq!(ends, 2 * memchr::memmem::find_iter(raw, b"\r\n").count());
+        assert!(raw.split(|&b| b == b'\n').all(|line| line.len() < 998));
+    }
+
+    fn body(message: &Message<'_>, html: bool) -> String {
+        let text = if html { message.body_html(0) } else { message.body_text(0) };
+        text.unwrap_or_default().replace("\r\n", "\n")
+    }
+
+    #[test]
+    fn a_message_has_the_fields_of_its_campaign() {
+        let template = Template::compile(&draft()).expect("compiles");
+        assert_eq!(template.fields(), ["city", "first", "last"]);
+        let raw = render(&template, &["Köln <&>", "Ann", "Oth=er"]).expect("renders");
+        check_shape(&raw);
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        let (head, _) = text.split_once("\r\n\r\n").expect("has a body");
+        let boundary = head.rsplit_once("boundary=").expect("is multipart").1;
+        let expected = [
+            "From: =?utf-8?B?Wm/Dqw==?= <news@example.test>",
+            "To: bob@example.net",
+            "Date: Sun, 22 Nov 2026 13:10:01 +0000",
+            "Message-ID: <0000000000400.000000000002d@example.test>",
+            "Subject: Hi Ann!",
+            "List-Unsubscribe: <https://x.test/u?e=bob%40example.net&c=K%C3%B6ln%20%3C&%3E>",
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+            "X-City: =?utf-8?B?S8O2bG4gPCY+?=",
+            "List-ID: <news.example.test>",
+            "Feedback-ID: 000000000002d:shop-1:bulk:exampletest",
+            "MIME-Version: 1.0",
+            "Content-Type: multipart/alternative;",
+            &format!(" boundary={boundary}"),
+        ];
+        assert_eq!(head.lines().collect::<Vec<_>>(), expected);
+        let message = MessageParser::new().parse(&raw).expect("parses");
+        assert_eq!(body(&message, false).trim_end(), "Dear Ann Oth=er,\nKöln <&>");
+        assert_eq!(body(&message, true), "<p title=\"Köln &lt;&amp;&gt;\">Dear Ann</p>");
+        assert_eq!(template.author().address.as_str(), "news@example.test");
+    }
+
+    #[test]
+    fn transactional_mail_and_own_headers_change_the_head() {
+        let own = [
+            ("List-Id", "<own.x.test>"),
+            ("feedback-id", "a:b:c:ddddd"),
+            ("To", "{{ first }} <{{ address }}>"),
+        ];
+        let own: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let with = |draft: CampaignDraft| {
+            let template = Template::compile(&draft).expect("compiles");
+            let raw = render(&template, &vec!["É, x"; template.fields().len()]).expect("renders");
+            String::from_utf8_lossy(&raw).into_owned()
+        };
+        let text = with(CampaignDraft { headers: own, ..draft() });
+        assert!(text.contains("List-Id: <own.x.test>\r\n") && !text.contains("List-ID: <news"));
+        assert!(text.contains("feedback-id: a:b:c:ddddd\r\n") && !text.contains("Feedback-ID"));
+        assert!(text.contains("To: =?utf-8?B?w4ksIHg=?= <bob@example.net>\r\n"), "{text}");
+        let text = with(CampaignDraft {
+            class: Some(Class::Transactional),
+            list_unsubscribe_url: String::new(),
+            ..draft()
+        });
+        assert!(!text.contains("List-") && !text.contains("Feedback-ID"));
+        let text = with(CampaignDraft {
+            reply_to: "Help <help@x.test>".to_owned(),
+            list_id: "news.x.test".to_owned(),
+            list_unsubscribe_url: "mailto:u@x.test".to_owned(),
+            ..draft()
+        });
+        assert!(
+            text.contains("Reply-To: \"Help\" <help@x.test>\r\n")
+                && text.contains("List-ID: <news.x.test>\r\n")
+        );
+        assert!(text.contains("List-Unsubscribe: <mailto:u@x.test>\r\n") && !text.contains("One-Click"));
+    }
+
+    #[test]
+    fn a_body_without_fields_is_hashed_once() {
+        let constant = |text: &str, html: &str| CampaignDraft {
+            text: text.to_owned(),
+            html: html.to_owned(),
+            ..draft()
+        };
+        for draft in
+            [constant("hello\n\n \n", "<p>é</p>"), constant("only text", ""), constant("", "<p>only</p>\n")]
+        {
+            let template = Template::compile(&draft).expect("compiles");
+            let hash = template.static_body_hash().expect("is constant");
+            let raw = render(&template, &["", "Ann"]).expect("renders");
+            check_shape(&raw);
+            assert_eq!(*hash, BodyHash::of(Canonicalization::Relaxed, split_head_body(&raw).1));
+        }
+        for (text, html) in
+            [("{{ a }}", "x"), ("x", "{{ a }}"), ("{{ address }}", ""), ("{% if 1 %}x{% endif %}", "")]
+        {
+            let template = Template::compile(&constant(text, html)).expect("compiles");
+            assert!(template.static_body_hash().is_none(), "{text} {html}");
+        }
+    }
+
+    #[test]
+    fn scripts_decide_and_loop_and_know_the_missing() {
+        let text = "{% if first %}Dear {{ first|upper }}{% else %}Hello{% endif %}{{ nick|default(' friend') }}\n\
+            {% for item in items|split(',') %}{{ loop.index }}. {{ item }}\n{% endfor %}{{ email }}";
+        let draft = CampaignDraft {
+            text: text.to_owned(),
+            html: String::new(),
+            subject: "s".to_owned(),
+            ..CampaignDraft::default()
+        };
+        let template =
+            Template::compile(&CampaignDraft { from: "a@x.test".to_owned(), ..draft }).expect("compiles");
+        assert_eq!(template.fields(), ["first", "items", "nick"]);
+        let required: Vec<_> = template.field_uses().iter().map(|field| field.required).collect();
+        assert_eq!(required, [true, true, false]);
+        for (values, expected) in [
+            (["Ann", "a,b", "y"], "Dear ANNy\n1. a\n2. b\nbob@example.net"),
+            (["", "é", ""], "Hello friend\n1. é\nbob@example.net"),
+        ] {
+            let raw = render(&template, &values).expect("renders");
+            check_shape(&raw);
+            assert_eq!(body(&MessageParser::new().parse(&raw).expect("parses"), false).trim_end(), expected);
+        }
+    }
+
+    #[test]
+    fn missing_fields_are_named_with_their_place() {
+        let template = Template::compile(&draft()).expect("compiles");
+        let known = |name: &str| ["city", "first"].contains(&name).then_some("v");
+        let missing = template.missing(|name| known(name).is_some()).expect("one is missing");
+        assert_eq!(missing.to_string(), "merge field `last` (text, line 1)");
+        assert_eq!(template.values(known), Err(missing));
+        assert!(template.missing(|_| true).is_none());
+        assert_eq!(
+            template.values(|name| Some(if name == "city" { "c" } else { "n" })),
+            Ok(vec!["c", "n", "n"])
+        );
+        let optional = CampaignDraft { text: "{{ zip|d('-') }}".to_owned(), ..draft() };
+        let template = Template::compile(&optional).expect("compiles");
+        assert_eq!(template.values(|name| (name != "zip").then_some("v")), Ok(vec!["v", "v", ""]));
+    }
+
+    type Change = fn(&mut CampaignDraft);
+
+    #[test]
+    fn errors_name_part_and_line() {
+        let cases: [(Change, &str, usize, &str); 31] = [
+            (|d| d.text = "a\n{{ b".to_owned(), "text", 2, "syntax"),
+            (|d| d.text = "{% if a %}\nx".to_owned(), "text", 1, "syntax"),
+            (|d| d.html = "\n\n{{ a|shout }}".to_owned(), "html", 3, "no filter `shout`"),
+            (|d| d.html = "a\r\nb\r\n{{ a|shout }}".to_owned(), "html", 3, "no filter `shout`"),
+            (|d| d.html = "{% if a is big %}{% endif %}".to_owned(), "html", 1, "no test `big`"),
+            (|d| d.html = "\n{{ now() }}".to_owned(), "html", 2, "no function `now`"),
+            (|d| d.html = "\n{{ a.upper() }}".to_owned(), "html", 2, "no method `upper`"),
+            (|d| d.html = "x\n{{ user.name }}".to_owned(), "html", 2, "`user.name`"),
+            (|d| d.html = "{% include 'x' %}".to_owned(), "html", 1, "syntax"),
+            (|d| d.html = "{% macro a() %}{% endmacro %}".to_owned(), "html", 1, "syntax"),
+            (|d| d.html = "{% frobnicate %}".to_owned(), "html", 1, "syntax"),
+            (|d| d.html = "{{ first name }}".to_owned(), "html", 1, "syntax"),
+            (|d| d.html = "@media{#a{}}".to_owned(), "html", 1, "syntax"),
+            (|d| d.html = "{% for i in range(3) %}{% endfor %}\n{{ a }}{{ range }}".to_owned(), "ok", 0, ""),
+            (
+                |d| (d.html, d.text) = ("{{ range(3) }}".to_owned(), "\n{{ range }}".to_owned()),
+                "text",
+                2,
+                "function",
+            ),
+            (|d| d.text = "a\0".to_owned(), "text", 1, "NUL"),
+            (|d| d.html = "x".repeat(5_000_000), "html", 1, "longer"),
+            (|d| d.subject = "a\r\nBcc: x".to_owned(), "subject", 1, "line break"),
+            (|d| d.subject = "{{ a".to_owned(), "subject", 1, "syntax"),
+            (|d| d.from = "nobody".to_owned(), "from", 1, "@"),
+            (|d| d.from = "{{ a }} <a@x.test>".to_owned(), "from", 1, "merge fields"),
+            (|d| d.reply_to = "a@x.test\r\nBcc: b".to_owned(), "reply_to", 1, "line break"),
+            (|d| d.list_unsubscribe_url = "ftp://x".to_owned(), "list_unsubscribe_url", 1, "https"),
+            (
+                |d| d.list_unsubscribe_url = format!("https://x/{}", "y".repeat(900)),
+                "list_unsubscribe_url",
+                1,
+                "900",
+            ),
+            (|d| d.list_id = "a b".to_owned(), "list_id", 1, "letters"),
+            (|d| drop(d.headers.insert("Bcc".to_owned(), "x".to_owned())), "headers.Bcc", 1, "engine"),
+            (
+                |d| drop(d.headers.insert("Message-ID".to_owned(), "<a@b>".to_owned())),
+                "headers.Message-ID",
+                1,
+                "engine",
+            ),
+            (
+                |d| drop(d.headers.insert("X-A: b\r\nX".to_owned(), "x".to_owned())),
+                "headers.X-A: b\r\nX",
+                1,
+                "no field name",
+            ),
+            (|d| drop(d.headers.insert("X-A".to_owned(), "x\ny".to_owned())), "headers.X-A", 1, "line break"),
+            (
+                |d| drop(d.headers.insert("List-Unsubscribe".to_owned(), "<x>".to_owned())),
+                "headers.List-Unsubscribe",
+                1,
+                "twice",
+            ),
+            (|d| (d.text, d.html) = (String::new(), String::new()), "text", 1, "no body"),
+        ];
+        for (change, part, line, message) in cases {
+            let mut draft = draft();
+            change(&mut draft);
+            match Template::compile(&draft) {
+                Ok(_) => assert_eq!(part, "ok", "{message}"),
+                Err(error) => {
+                    assert_eq!((error.part.as_str(), error.line), (part, line), "{error}");
+                    assert!(error.message.contains(message), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn greedy_scripts_are_stopped() {
+        let long = format!("{{% for a in range(9999) %}}{}{{% endfor %}}", "x".repeat(2000));
+        for (text, part) in [
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}{{ first }}",
+                "steps",
+            ),
+            ("{{ first * 90000000 }}", "steps"),
+            (&long, "steps"),
+            ("{{ 1 // (first|int) }}", "line 1: invalid operation"),
+        ] {
+            let template =
+                Template::compile(&CampaignDraft { text: text.to_owned(), ..draft() }).expect("compiles");
+            let values = vec!["0"; template.fields().len()];
+            let mut out = b"before".to_vec();
+            let error = template.render(&values, &RECIPIENT, &mut out).expect_err(text);
+            assert!(error.part == "text" && error.message.contains(part), "{error}");
+            assert_eq!(out, b"before");
+        }
+    }
+
+    #[test]
+    fn values_that_would_break_a_field_are_refused() {
+        let template = Template::compile(&draft()).expect("compiles");
+        for evil in ["a\r\nBcc: x@y", "a\nb", "a\rb", "a\0b", "a\x1bb"] {
+            for values in [[evil, "n", "n"], ["n", evil, "n"]] {
+                assert!(
+                    template.check_values(&values).is_err() && render(&template, &values).is_err(),
+                    "{evil:?}"
+                );
+            }
+            assert!(render(&template, &["n", "n", evil]).is_ok(), "only the body uses it");
+        }
+        assert_eq!(template.check_values(&["a"]).expect_err("too few").part, "values");
+        for address in ["", "bob", "bob@x\r\nBcc: y", "bob@x>"] {
+            let recipient = RecipientContext { address, ..RECIPIENT };
+            assert!(template.render(&["a", "b", "c"], &recipient, &mut Vec::new()).is_err(), "{address:?}");
+        }
+        let link = CampaignDraft { list_unsubscribe_url: "{{ city }}".to_owned(), ..draft() };
+        let template = Template::compile(&link).expect("compiles");
+        assert!(render(&template, &["https://x.test/a b", "", ""]).is_ok());
+        assert_eq!(
+            render(&template, &["javascript:x", "", ""]).expect_err("no link").part,
+            "list_unsubscribe_url"
+        );
+    }
+
+    #[test]
+    fn a_draft_survives_its_json_and_a_template_crosses_threads() {
+        fn crosses<T: Send + Sync>() {}
+        crosses::<Template>();
+        let json = serde_json::to_string(&draft()).expect("writes");
+        assert_eq!(serde_json::from_str::<CampaignDraft>(&json).expect("reads"), draft());
+        assert_eq!(serde_json::from_str::<CampaignDraft>("{}").expect("reads"), CampaignDraft::default());
+    }
+
+    fn source() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            3 => "[ -z|~é\n\r\t=<&]{0,90}",
+            1 => Just("{{ a }}".to_owned()),
+            1 => Just("{{b}}".to_owned()),
+            1 => Just("{{ email }}".to_owned()),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn spliced_and_scripted_templates_say_the_same(
+            text in source(),
+            html in source(),
+            subject in "[ -z|~é]{0,50}(\\{\\{ a \\}\\})?[ -z|~é]{0,50}",
+            a in "[ -~é<>&\"'/]{0,60}",
+            b in "(\\PC|\r|\n|\t| |=){0,120}",
+        ) {
+            let draft = CampaignDraft { text: format!("{text}{{{{ b }}}}"), html, subject, headers: BTreeMap::new(), ..draft() };
+            let draft = CampaignDraft { list_unsubscribe_url: "https://x.test/{{ a }}".to_owned(), ..draft };
+            let spliced = Template::compile(&draft).expect("compiles");
+            let scripted = compile::compile(&draft, false).expect("compiles");
+            prop_assert_eq!(spliced.fields(), scripted.fields());
+            let values: Vec<&str> = spliced.fields().iter().map(|name| if name == "a" { a.as_str() } else { &b }).collect();
+            let (one, other) = (render(&spliced, &values).expect("renders"), render(&scripted, &values).expect("renders"));
+            check_shape(&one);
+            prop_assert_eq!(split_head_body(&one).0, split_head_body(&other).0);
+            let (one, other) = (MessageParser::new().parse(&one).expect("parses"), MessageParser::new().parse(&other).expect("parses"));
+            prop_assert_eq!(one.parts.len(), other.parts.len());
+            prop_assert_eq!(body(&one, false), body(&other, false));
+            prop_assert_eq!(body(&one, true), body(&other, true));
+        }
+
+        #[test]
+        fn no_value_can_add_a_field_or_a_part(a in "\\PC{0,200}", b in "(\\PC|\r|\n|--=_){0,200}", c in "\\PC{0,200}") {
+            let headers = [("To", "{{ first }} <{{ email }}>"), ("X-City", "{{ city }}")];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let template = Template::compile(&CampaignDraft { headers, ..draft() }).expect("compiles");
+            let names = |raw: &[u8]| fields(split_head_body(raw).0).map(|f| f.name.to_vec()).collect::<Vec<_>>();
+            let plain = render(&template, &["x", "x", "x"]).expect("renders");
+            if let Ok(raw) = render(&template, &[&a, &c, &b]) {
+                check_shape(&raw);
+                prop_assert_eq!(names(&raw), names(&plain));
+                prop_assert_eq!(MessageParser::new().parse(&raw).expect("parses").parts.len(), 3);
+            }
+        }
+    }
+}

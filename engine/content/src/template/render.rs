@@ -46,6 +46,8 @@ pub(super) enum Shape {
     Text,
     /// As a list of mailboxes.
     Mailboxes,
+    /// As one mailbox whose name may hold anything.
+    Mailbox,
     /// As List-Unsubscribe with one link, and List-Unsubscribe-Post when one click is possible.
     Unsubscribe,
 }
@@ -227,6 +229,10 @@ pub(super) fn write_shaped(out: &mut Vec<u8>, name: &str, shape: Shape, text: &s
                 return Err("names no mailbox".to_owned());
             }
             write_mailboxes(out, name, &list);
+        }
+        Shape::Mailbox => {
+            let mailbox = Mailbox::parse_merged(text).map_err(|error| error.to_string())?;
+            write_mailboxes(out, name, &[mailbox]);
         }
         Shape::Unsubscribe => {
             let link = link(text)?;

@@ -2,7 +2,6 @@
 //! on output. It refuses unknown filters, tests and calls when it compiles, not when the mail goes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
@@ -11,15 +10,16 @@ use minijinja::{Environment, ErrorKind};
 use super::TemplateError;
 use super::scan::{self, Tag, Use};
 
-/// Instructions a script may take for one recipient; a newsletter with loops takes some hundreds.
+/// Steps a script may take for one recipient: one for an instruction and one for 64 bytes read or put out, as minijinja
+/// counts them. A newsletter with loops takes some thousands; the limit also keeps its output below 6.4 MB.
 const FUEL: u64 = 100_000;
-/// Most bytes a script may put out.
-const OUTPUT_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// All scripts of a template.
 pub(super) struct Scripts {
     environment: Environment<'static>,
     count: usize,
+    /// Functions that are called somewhere: no field can have such a name.
+    called: BTreeSet<String>,
 }
 
 impl Scripts {
@@ -30,7 +30,7 @@ impl Scripts {
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             environment.set_syntax(syntax);
         }
-        Self { environment, count: 0 }
+        Self { environment, count: 0, called: BTreeSet::new() }
     }
 
     /// Compiles `source`; gives the script's name and its undeclared names.
@@ -50,11 +50,15 @@ impl Scripts {
         self.environment.add_template_owned(name.clone(), source.to_owned()).map_err(refuse)?;
         let tags = scan::tags(source).unwrap_or_default();
         self.check_names(part, source, &tags)?;
+        let calls = tags.iter().flat_map(scan::uses).filter_map(|found| match found {
+            Use::Call(name) => Some(name.to_owned()),
+            _ => None,
+        });
+        self.called.extend(calls);
         let template = self.environment.get_template(&name).map_err(refuse)?;
         let undeclared = template.undeclared_variables(true);
-        let known: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
         let fields: BTreeSet<String> =
-            undeclared.into_iter().filter(|name| !known.contains(name.as_str())).collect();
+            undeclared.into_iter().filter(|name| !self.called.contains(name)).collect();
         if let Some(dotted) = fields.iter().find(|name| name.contains('.')) {
             let root = dotted.split('.').next().unwrap_or_default();
             let message =
@@ -66,6 +70,11 @@ impl Scripts {
             });
         }
         Ok((name, fields))
+    }
+
+    /// Whether some script calls a function of this name.
+    pub(super) fn calls(&self, name: &str) -> bool {
+        self.called.contains(name)
     }
 
     /// Whether every filter, test and function is one that exists.
@@ -99,13 +108,8 @@ impl Scripts {
 
     /// Runs a script.
     pub(super) fn run(&self, name: &str, context: &Value) -> Result<String, String> {
-        let template = self.environment.get_template(name).map_err(|error| explain(&error))?;
-        let mut output = Limited(Vec::new());
-        template.render_captured_to(context, &mut output).map_err(|error| match error.kind() {
-            ErrorKind::WriteFailure => format!("puts out more than {OUTPUT_BYTES_MAX} bytes"),
-            _ => explain(&error),
-        })?;
-        String::from_utf8(output.0).map_err(|_| "puts out text that is not UTF-8".to_owned())
+        let template = self.environment.get_template(name).map_err(|error| explain_run(&error))?;
+        template.render(context).map_err(|error| explain_run(&error))
     }
 }
 
@@ -136,32 +140,19 @@ fn is<T>(result: Result<T, minijinja::Error>, kind: ErrorKind) -> bool {
     result.is_err_and(|error| error.kind() == kind)
 }
 
-/// The error in words, with its line where it has one.
+/// The error in words.
 fn explain(error: &minijinja::Error) -> String {
-    let what = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => format!("takes more than {FUEL} steps"),
+    match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => format!("takes more than {FUEL} steps or puts out too much"),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
-    };
-    match error.line() {
-        Some(line) => format!("{what} (line {line})"),
-        None => what,
     }
 }
 
-/// A buffer that refuses to grow beyond [`OUTPUT_BYTES_MAX`].
-struct Limited(Vec<u8>);
-
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > OUTPUT_BYTES_MAX {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// The error in words, with its line where it has one.
+fn explain_run(error: &minijinja::Error) -> String {
+    match error.line() {
+        Some(line) => format!("line {line}: {}", explain(error)),
+        None => explain(error),
     }
 }
