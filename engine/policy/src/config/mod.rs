@@ -1,5 +1,7 @@
 //! The configuration file: read into what was written, then into what it means, with every problem named at once.
 
+mod complaints;
+mod document;
 mod keys;
 mod model;
 mod problems;

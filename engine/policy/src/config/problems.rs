@@ -59,6 +59,9 @@ impl Complaint {
     }
 }
 
+/// What the TOML reader says of a key or section that is written twice.
+pub(crate) const DUPLICATE: &str = "duplicate key";
+
 /// Gathers the problems of one file.
 pub(crate) struct Problems<'a> {
     file: &'a str,
@@ -91,7 +94,7 @@ impl<'a> Problems<'a> {
             return;
         }
         let (cause, cure) = match message {
-            "duplicate key" => ("the same key or section is written twice", "remove one of the two"),
+            DUPLICATE => ("the same key or section is written twice", "remove one of the two"),
             _ => (
                 "a quote, bracket or equals sign is missing or too many",
                 "text is written in quotes, lists in brackets, as in `key = [\"a\", \"b\"]`",

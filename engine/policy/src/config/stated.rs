@@ -1,14 +1,17 @@
 //! What was written: the sections of the file with each value read by its key's type, and its place. Unknown keys, wrong types
 //! and missing keys are complained about here; what the values mean together is not known here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mail::Class;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, Kind, SECTIONS, Section, Shape, Standard};
-use super::problems::{Complaint, Place, Problems, nearest};
+use super::complaints::{missing_key, not_a_name, unknown_class, unknown_key, unknown_section, wrong_shape};
+use super::document::{parsed, without_broken_sections};
+use super::keys::{Key, SECTIONS, Section, Shape, Standard};
+use super::problems::{Place, Problems};
 use super::value::{Item, Value, read_value};
 
 /// One section as it was written, with the defaults of the keys that were not.
@@ -30,10 +33,8 @@ pub(crate) struct Stated {
 impl Stated {
     /// Reads the file as far as it can be read.
     pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Self {
-        let (document, faults) = DeTable::parse_recoverable(text);
-        for fault in faults {
-            problems.syntax(fault.span().unwrap_or_default(), fault.message());
-        }
+        let text = without_broken_sections(text, problems);
+        let document = parsed(&text, problems);
         let mut stated = Self::default();
         for (key, value) in document.get_ref() {
             let name: &str = key.get_ref();
@@ -168,10 +169,7 @@ impl Block {
 
 /// The blocks of one section of a text that has no others.
 pub(super) fn read_only(section: &'static Section, text: &str, problems: &mut Problems<'_>) -> Vec<Block> {
-    let (document, faults) = DeTable::parse_recoverable(text);
-    for fault in faults {
-        problems.syntax(fault.span().unwrap_or_default(), fault.message());
-    }
+    let document = parsed(text, problems);
     let mut blocks = Vec::new();
     for (key, value) in document.get_ref() {
         match key.get_ref() == section.name {
@@ -205,7 +203,7 @@ fn default_of(key: &Key, name: &str) -> Option<Item> {
 
 fn read_section(
     section: &'static Section,
-    key: &Spanned<std::borrow::Cow<'_, str>>,
+    key: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
     blocks: &mut Vec<Block>,
@@ -251,7 +249,7 @@ pub(super) fn read_blocks(
 
 fn read_named(
     section: &'static Section,
-    name: &Spanned<std::borrow::Cow<'_, str>>,
+    name: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
 ) -> Option<Block> {
@@ -266,101 +264,6 @@ fn read_named(
         return None;
     }
     Some(Block::read(section, place, written, table, problems))
-}
-
-fn unknown_section(key: &Spanned<std::borrow::Cow<'_, str>>, problems: &mut Problems<'_>) {
-    let name: &str = key.get_ref();
-    let place = Place::new(key.span(), name);
-    let what = format!("there is no section `{name}`");
-    let home = SECTIONS.iter().find(|section| section.keys.iter().any(|key| key.name == name));
-    let complaint = match (nearest(name, SECTIONS.iter().map(|section| section.name)), home) {
-        (_, Some(home)) => Complaint::new(
-            what,
-            "the key stands before the first section",
-            format!("write it under {}", home.heading()),
-        ),
-        (Some(near), None) => {
-            let near = SECTIONS.iter().find(|section| section.name == near).map(|section| section.heading());
-            Complaint::new(what, "a misspelt name", format!("did you mean {}?", near.unwrap_or_default()))
-        }
-        (None, None) => {
-            let all: Vec<_> = SECTIONS.iter().map(|section| section.name).collect();
-            Complaint::new(
-                what,
-                "a name that this program does not know",
-                format!("use one of: {}", all.join(", ")),
-            )
-        }
-    };
-    problems.error(&place, complaint);
-}
-
-fn unknown_key(section: &Section, written: &str) -> Complaint {
-    let what = format!("there is no key `{written}` in {}", section.heading());
-    if let Some(near) = nearest(written, section.keys.iter().map(|key| key.name)) {
-        return Complaint::new(what, "a misspelt name", format!("did you mean `{near}`?"));
-    }
-    let elsewhere = SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.name == written));
-    if let Some(other) = elsewhere {
-        let cure = format!("move it to {}", other.heading());
-        return Complaint::new(what, "the key belongs to another section", cure);
-    }
-    let all: Vec<_> = section.keys.iter().map(|key| key.name).collect();
-    Complaint::new(what, "a name that this section does not know", format!("use one of: {}", all.join(", ")))
-}
-
-fn missing_key(section: &Section, key: &Key) -> Complaint {
-    Complaint::new(
-        format!("the key `{}` is missing", key.name),
-        format!("{} needs it: {}", section.heading(), key.about),
-        format!("add `{} = …` ({})", key.name, key.kind.words()),
-    )
-}
-
-fn wrong_shape(section: &Section, found: &DeValue<'_>) -> Complaint {
-    let (what, cause) = match section.shape {
-        Shape::Once | Shape::Maybe => {
-            ("there is one section of this name, not a list", "a list is written in two brackets")
-        }
-        Shape::Many => ("this is a list of sections", "one bracket instead of two"),
-        Shape::Named | Shape::PerClass => {
-            ("the section needs a name of its own", "the name behind the dot is missing")
-        }
-    };
-    let what = format!("{what}; found {}", Kind::found(found));
-    Complaint::new(what, cause, format!("write {}", section.heading()))
-}
-
-fn not_a_name(section: &Section, written: &str) -> Complaint {
-    let cause = if section.keys.iter().any(|key| key.name == written) {
-        "the name behind the dot of the section is missing"
-    } else {
-        "a value stands where a section is expected"
-    };
-    let cure = format!("write {} above it", section.heading());
-    Complaint::new(format!("`{written}` is not in a section of a name"), cause, cure)
-}
-
-fn unknown_class(written: &str) -> Complaint {
-    let names = Class::ALL.map(Class::name);
-    let cure = match nearest(written, names) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("use one of: {}", names.join(", ")),
-    };
-    Complaint::new(format!("there is no class `{written}`"), "the four classes have fixed names", cure)
-}
-
-impl Section {
-    /// The section as it stands in a file.
-    pub(crate) fn heading(&self) -> String {
-        match (self.shape, self.name) {
-            (Shape::Once | Shape::Maybe, name) => format!("[{name}]"),
-            (Shape::Many, "dkim") => "[[domain.dkim]]".to_owned(),
-            (Shape::Many, name) => format!("[[{name}]]"),
-            (Shape::Named, name) => format!("[{name}.NAME]"),
-            (Shape::PerClass, name) => format!("[{name}.critical|transactional|personal|bulk]"),
-        }
-    }
 }
 
 #[cfg(test)]

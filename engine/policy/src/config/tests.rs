@@ -472,6 +472,15 @@ fn all_problems_are_found_at_once_also_beside_lines_that_are_not_toml() {
 }
 
 #[test]
+fn a_broken_heading_spoils_its_own_section_only() {
+    let text = "[node]\ndata_dir = \"d\"\n[spool\ndurability = \"disc\"\n[[smtp_listener]]\naddress = \"127.0.0.1:25\"\n\
+                [[smtp_listener]]\nadress = \"127.0.0.1:26\"\n[[route]\ndomain = 5\n[node]\nshards = 1\n";
+    let lines: Vec<_> = check("f.toml", text).problems.iter().map(|p| (p.line, p.key.clone())).collect();
+    let expected = [(3, ""), (8, "smtp_listener.adress"), (9, ""), (11, "")];
+    assert_eq!(lines, expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
 fn a_problem_prints_as_one_block() {
     let checked = check("dir/f.toml", "[node]\ndata_dir = \"d\"\nshrads = 2\n\n[http]\n");
     assert_eq!(

@@ -33,6 +33,19 @@ pub(crate) enum Shape {
     PerClass,
 }
 
+impl Section {
+    /// The section as it stands in a file.
+    pub(crate) fn heading(&self) -> String {
+        match (self.shape, self.name) {
+            (Shape::Once | Shape::Maybe, name) => format!("[{name}]"),
+            (Shape::Many, "dkim") => "[[domain.dkim]]".to_owned(),
+            (Shape::Many, name) => format!("[[{name}]]"),
+            (Shape::Named, name) => format!("[{name}.NAME]"),
+            (Shape::PerClass, name) => format!("[{name}.critical|transactional|personal|bulk]"),
+        }
+    }
+}
+
 /// One key of a section.
 #[derive(Debug)]
 pub(crate) struct Key {
