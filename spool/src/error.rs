@@ -27,7 +27,9 @@ pub enum SpoolError {
         reason: String,
     },
     /// The record does not fit into one segment.
-    #[error("a record of {bytes} bytes does not fit: a segment of this spool takes at most {bytes_max}; raise spool.segment")]
+    #[error(
+        "a record of {bytes} bytes does not fit: a segment of this spool takes at most {bytes_max}; raise spool.segment"
+    )]
     TooLarge {
         /// Size of the record on disk.
         bytes: u64,

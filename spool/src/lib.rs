@@ -1,18 +1,45 @@
 //! The spool: one append-only log of checksummed records per shard, the ground state from which everything else is
 //! rebuilt. It refuses to decide what happens to mail, to start threads, and to say "durable" before it is.
 //!
-//! The shard thread owns a [`Log`]: it appends, calls [`Log::flush`] at the end of each batch of events, hands
-//! [`Log::sync_target`] to its ring and gives the completion back by [`Log::synced`]. Everybody else reads through
-//! clones of a [`Reader`]. The format, its states and what each crash leaves are described in `docs/spool.md`.
+//! The shard's thread owns a [`Log`]: it appends, calls [`Log::flush`] at the end of each batch of events, hands the
+//! files of [`Log::sync_target`] to its ring and gives the completion back by [`Log::synced`]; then
+//! [`Log::durable`] mints the proof that 250 needs. Everybody else reads through clones of a [`Reader`]. The format,
+//! its states and what each crash leaves are described in `docs/spool.md`.
 
+mod append;
+mod books;
 mod durable;
+mod encode;
 mod error;
+pub mod inspect;
+mod layout;
+mod lock;
 mod log;
-mod record;
+mod mmap;
+mod options;
 mod reader;
+mod reclaim;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod space;
+mod stored;
+mod tail;
+mod view;
+mod waiting;
 
 pub use durable::{Durable, Position, SyncTarget};
 pub use error::{ReadError, SpoolError};
-pub use log::*;
-pub use reader::*;
+pub use layout::Kind;
+pub use lock::SpoolLock;
+pub use log::Log;
+pub use options::{Durability, Options};
+pub use reader::{Hold, Reader};
+pub use reclaim::{ReclaimWait, Reclaimed};
 pub use record::{CampaignPhase, CampaignState, Content, ContentKind, Recipient};
+pub use recovery::{Damage, DamageKind, Recovered};
+pub use space::free_bytes;
+pub use tail::{Cursor, Tail};
+pub use view::{ContentHead, ContentRef, OutcomeRef, RecipientRef, RecordRef};
+pub use waiting::Waiting;

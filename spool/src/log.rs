@@ -1,177 +1,352 @@
-//! Skeleton of the log: signatures first.
-#![allow(clippy::unimplemented, unused_variables, missing_docs, reason = "signatures land before the bodies")]
+//! The log of one shard: what was appended goes out in one write, what was written becomes durable when the shell
+//! reports that its sync succeeded. It refuses to append after the first failed write or sync, and to call durable
+//! what is not.
+
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use mail::{CampaignId, Class, Ledger, MessageId, Outcome, RecipientId, RecordId, UnixMs};
+use mail::{CampaignId, Ledger};
 
-use crate::{CampaignState, Content, Durable, Position, Reader, Recipient, SpoolError, SyncTarget};
+use crate::books::Books;
+use crate::durable::{Durable, Position, SyncTarget};
+use crate::encode::{Encoder, Placed};
+use crate::error::SpoolError;
+use crate::layout::{RECORDS_START, SEGMENT_BYTES_MIN, SegmentHeader, span};
+use crate::options::Options;
+use crate::reader::{Reader, Segments, Shared};
+use crate::record::CampaignState;
+use crate::segment::Segment;
+use crate::stored::ArchivedStoredTotals;
 
-/// Whether a record must survive a power cut before it is called durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Durable is what fdatasync has confirmed.
-    #[default]
-    Disk,
-    /// Durable is what the page cache holds: a crash of the process loses nothing, a power cut does.
-    Memory,
-}
+/// Bytes of an End record, for which every segment keeps room.
+const END_BYTES: u64 = span(0, 0);
+/// Bytes of a segment that hold no records of callers: header page, totals, end.
+const OVERHEAD_BYTES: u64 =
+    RECORDS_START as u64 + span(size_of::<ArchivedStoredTotals>() as u64, 0) + END_BYTES;
+/// What a message's head and the head of its record may take of a segment at most, as far as the limit on messages
+/// is concerned.
+const HEAD_BYTES: u64 = 64 << 10;
+/// A buffer that holds this much is written out before more is appended: larger groups are slower (FACTS of the
+/// design: from 5 MB on), and memory is bounded.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
 
-/// How a log is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Size of a segment; a record must fit into one.
-    pub segment_bytes: u64,
-    /// What durable means.
-    pub durability: Durability,
-}
-
-impl Default for Options {
-    /// 256 MiB (a few seconds of full load, so that reclaim is prompt and the files are few), on disk.
-    fn default() -> Self {
-        Self { segment_bytes: 256 << 20, durability: Durability::Disk }
-    }
-}
-
-/// Keeps a data directory to one engine; released when dropped.
+/// The log of one shard. Owned by the shard's thread; others read through [`Log::reader`].
 #[derive(Debug)]
-pub struct SpoolLock {}
-impl SpoolLock {
-    /// Locks `data_dir/lock`.
-    pub fn acquire(data_dir: &Path) -> Result<Self, SpoolError> {
-        unimplemented!()
-    }
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) directory: PathBuf,
+    /// The lock on the directory.
+    _held: File,
+    pub(crate) options: Options,
+    pub(crate) active: Active,
+    pub(crate) encoder: Encoder,
+    pub(crate) books: Books,
+    /// Filled segments that were not synced since.
+    full: Vec<Arc<File>>,
+    /// A sync target is out.
+    syncing: bool,
+    closed: Option<String>,
+    /// The ledger as of the last flush: what it goes back to when the next write fails.
+    flushed_ledger: Ledger,
+    /// The disk is nearly full: reclaim may write more.
+    pub(crate) disk_low: bool,
+    /// The content that was found to be one last.
+    pub(crate) known_content: u64,
+    /// Memory for the places of a message's recipients.
+    pub(crate) places: Vec<Placed>,
+    /// Waiting recipients of the oldest segment before this position have been carried forward.
+    pub(crate) carried_to: u64,
 }
 
-/// Free bytes for this user on the file system of `path`.
-pub fn free_bytes(path: &Path) -> Result<u64, SpoolError> {
-    unimplemented!()
-}
-
-/// One recipient that waits, as recovery found it.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    pub id: RecipientId,
-    pub content: MessageId,
-    pub attempts: u16,
-    /// After a deferral, in whole seconds.
-    pub next_attempt: Option<UnixMs>,
-    pub not_before: UnixMs,
-    pub deadline: u32,
-    pub expiry: u32,
-    pub class: Class,
-    pub campaign: Option<CampaignId>,
-    pub tenant: Arc<str>,
-    /// Its record or its content cannot be read: give it a final outcome.
-    pub damaged: bool,
-}
-
-/// A stretch of a log that recovery could not believe.
-#[derive(Clone, Debug)]
-pub struct Damage {
-    /// The record, by the position at which it stood.
-    pub id: RecordId,
-    pub bytes: u64,
-    pub what: String,
-    /// Where the bytes were copied to.
-    pub kept_in: Option<PathBuf>,
-}
-
-/// What recovery found. The waiting recipients are read by [`Log::waiting`].
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    pub ledger: Ledger,
-    pub waiting: u64,
-    pub campaigns: Vec<CampaignState>,
-    pub damage: Vec<Damage>,
-}
-
-/// What one step of reclaim did.
-#[derive(Clone, Debug, Default)]
-pub struct Reclaimed {
-    pub carried: u64,
-    pub carried_bytes: u64,
-    pub dropped_segments: u64,
-}
-
-/// The log of one shard.
+/// The segment that is being written.
 #[derive(Debug)]
-pub struct Log {}
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    file: Arc<File>,
+}
+
+/// What recovery hands over.
+pub(crate) struct Start {
+    pub(crate) directory: PathBuf,
+    pub(crate) held: File,
+    pub(crate) options: Options,
+    pub(crate) shard: u8,
+    pub(crate) segments: Segments,
+    pub(crate) books: Books,
+    /// Sequence number and base of the segment to begin.
+    pub(crate) next: (u64, u64),
+}
+
 impl Log {
-    /// Opens `<data_dir>/spool/<shard>/`, recovers it, and begins a new segment.
-    pub fn open(data_dir: &Path, shard: u8, options: Options) -> Result<(Self, Recovered), SpoolError> {
-        unimplemented!()
+    /// Begins a new segment behind what recovery found, and makes it durable.
+    pub(crate) fn begin(start: Start) -> Result<Self, SpoolError> {
+        let Start { directory, held, options, shard, mut segments, mut books, next } = start;
+        let header = SegmentHeader::new(shard, next.0, next.1, options.capacity()?);
+        let (segment, file) = create(&directory, header, OVERHEAD_BYTES, options.on_disk())?;
+        let header = *segment.header();
+        segments.push(Arc::clone(&segment));
+        books.begin(&header);
+        let begin = header.base + RECORDS_START as u64;
+        let flushed_ledger = books.ledger;
+        let mut log = Self {
+            shared: Arc::new(Shared::new(shard, segments, books.moved.clone(), begin)),
+            directory,
+            _held: held,
+            options,
+            active: Active { segment, file: Arc::new(file) },
+            encoder: Encoder::new(begin, header.identity),
+            books,
+            full: Vec::new(),
+            syncing: false,
+            closed: None,
+            flushed_ledger,
+            disk_low: false,
+            known_content: 0,
+            places: Vec::new(),
+            carried_to: 0,
+        };
+        log.append_totals(true)?;
+        log.commit()?;
+        Ok(log)
     }
-    /// The recipients that wait, in the order of their records.
-    pub fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
-        std::iter::empty()
-    }
-    /// Appends a message with all its recipients: all or nothing. `Recipient::content` is filled in.
-    pub fn append_message(&mut self, content: &Content, body: &[u8], recipients: &[Recipient], ids: &mut Vec<RecipientId>) -> Result<MessageId, SpoolError> {
-        unimplemented!()
-    }
-    pub fn append_content(&mut self, content: &Content, body: &[u8]) -> Result<MessageId, SpoolError> {
-        unimplemented!()
-    }
-    pub fn append_recipient(&mut self, recipient: &Recipient) -> Result<RecipientId, SpoolError> {
-        unimplemented!()
-    }
-    pub fn append_outcome(&mut self, recipient: RecipientId, outcome: &Outcome) -> Result<Position, SpoolError> {
-        unimplemented!()
-    }
-    pub fn append_campaign_state(&mut self, state: &CampaignState) -> Result<Position, SpoolError> {
-        unimplemented!()
-    }
-    /// One write of everything appended.
+
+    /// Writes out everything appended, in one write: readers see it, and it survives the process. It does not
+    /// survive a power cut yet.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when the write failed, which closes the log; [`SpoolError::Closed`] when it was closed.
     pub fn flush(&mut self) -> Result<Position, SpoolError> {
-        unimplemented!()
+        self.check_open()?;
+        if self.encoder.bytes().is_empty() {
+            return Ok(Position(self.encoder.end()));
+        }
+        let header = self.active.segment.header();
+        let offset = self.encoder.start() - header.base;
+        if let Err(error) = self.active.file.write_all_at(self.encoder.bytes(), offset) {
+            let error = SpoolError::io("write", self.active.segment.path(), error);
+            self.close(error.to_string());
+            return Err(error);
+        }
+        self.encoder.written();
+        let end = self.encoder.end();
+        self.active.segment.image().publish(usize::try_from(end - header.base).unwrap_or(usize::MAX));
+        self.shared.flushed.store(end, Ordering::Release);
+        self.flushed_ledger = self.books.ledger;
+        if !self.options.on_disk() {
+            self.shared.synced.store(end, Ordering::Release);
+        }
+        Ok(Position(end))
     }
-    /// What to fdatasync now; `None` when everything flushed is synced, a sync is under way, or the log is closed.
+
+    /// What to sync now. `None` when everything flushed is durable, when a target is out, or when the log is closed.
     pub fn sync_target(&mut self) -> Option<SyncTarget> {
-        unimplemented!()
+        let upto = self.flushed();
+        if self.closed.is_some() || self.syncing || upto <= self.synced_position() {
+            return None;
+        }
+        self.syncing = true;
+        let files = self.full.iter().chain([&self.active.file]).map(Arc::clone).collect();
+        Some(SyncTarget { files, upto })
     }
+
+    /// Every file of `target` was synced successfully.
     pub fn synced(&mut self, target: SyncTarget) {
-        unimplemented!()
+        self.syncing = false;
+        self.settle(target.files.len() - 1, target.upto);
     }
+
+    /// The sync of a file of `target` failed: the log is closed, because nobody knows what of it is on disk and a
+    /// second sync would not say so.
     pub fn sync_failed(&mut self, target: SyncTarget, error: &io::Error) {
-        unimplemented!()
+        drop(target);
+        self.syncing = false;
+        self.close(format!("cannot sync {}: {error}", self.active.segment.path().display()));
     }
-    /// Flushes and syncs here and now, blocking.
+
+    /// Flushes and syncs here and now, blocking: for the start, the end, and tools.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when it failed, which closes the log; [`SpoolError::Closed`] when it was closed.
     pub fn commit(&mut self) -> Result<Durable, SpoolError> {
-        unimplemented!()
+        let upto = self.flush()?;
+        if upto > self.synced_position() {
+            let synced = self.full.iter().chain([&self.active.file]).try_for_each(|file| file.sync_data());
+            if let Err(error) = synced {
+                let error = SpoolError::io("sync", self.active.segment.path(), error);
+                self.close(error.to_string());
+                return Err(error);
+            }
+            self.settle(self.full.len(), upto);
+        }
+        Ok(Durable::new(self.shared.shard, upto))
     }
-    /// The proof for everything before `position`, once it is synced.
+
+    /// The proof that everything before `position` is durable; `None` while it is not. Ask with what
+    /// [`Log::appended`] or [`Log::flush`] gave behind the records in question.
+    #[must_use]
     pub fn durable(&self, position: Position) -> Option<Durable> {
-        unimplemented!()
+        let synced = self.synced_position();
+        (position <= synced).then(|| Durable::new(self.shared.shard, synced))
     }
+
     /// The end of what was appended.
+    #[must_use]
     pub fn appended(&self) -> Position {
-        unimplemented!()
+        Position(self.encoder.end())
     }
+
+    /// The end of what was flushed.
+    #[must_use]
+    pub fn flushed(&self) -> Position {
+        Position(self.shared.flushed.load(Ordering::Acquire))
+    }
+
+    /// The end of what is durable.
+    #[must_use]
+    pub fn synced_position(&self) -> Position {
+        Position(self.shared.synced.load(Ordering::Acquire))
+    }
+
+    /// The books of this shard, at the end of what was appended.
+    #[must_use]
     pub fn ledger(&self) -> Ledger {
-        unimplemented!()
+        self.books.ledger
     }
+
+    /// Recipients that wait: those without a final outcome.
+    #[must_use]
+    pub fn waiting_count(&self) -> u64 {
+        self.books.waiting
+    }
+
+    /// Every campaign of which the log still knows, with its last state.
+    #[must_use]
     pub fn campaigns(&self) -> Vec<CampaignState> {
-        unimplemented!()
+        let states = self.books.campaigns.iter();
+        states
+            .map(|(&id, campaign)| CampaignState {
+                campaign: CampaignId::from_raw(id),
+                phase: campaign.phase,
+                at: campaign.at,
+            })
+            .collect()
     }
+
     /// Why nothing more is appended; `None` while the log takes records.
+    #[must_use]
     pub fn closed(&self) -> Option<&str> {
-        unimplemented!()
+        self.closed.as_deref()
     }
-    /// The largest body that one record takes.
-    pub fn body_bytes_max(&self) -> u64 {
-        unimplemented!()
+
+    /// The shard whose log it is.
+    #[must_use]
+    pub fn shard(&self) -> u8 {
+        self.shared.shard
     }
+
+    /// The largest message that is sure to fit: a limit on messages must not be above it.
+    #[must_use]
+    pub fn message_bytes_max(&self) -> u64 {
+        let record = self.record_bytes_max();
+        record - HEAD_BYTES.min(record / 4)
+    }
+
+    /// Reads this log, from any thread.
+    #[must_use]
     pub fn reader(&self) -> Reader {
-        unimplemented!()
+        Reader { shared: Arc::clone(&self.shared) }
     }
-    /// Frees the oldest segment, carrying at most about `budget_bytes` of live records forward.
-    pub fn reclaim_step(&mut self, budget_bytes: u64) -> Result<Reclaimed, SpoolError> {
-        unimplemented!()
+
+    pub(crate) fn check_open(&self) -> Result<(), SpoolError> {
+        match &self.closed {
+            None => Ok(()),
+            Some(reason) => Err(SpoolError::Closed { shard: self.shared.shard, reason: reason.clone() }),
+        }
     }
-    /// Whether reclaim may write more in order to free space sooner.
-    pub fn set_disk_low(&mut self, low: bool) {
-        unimplemented!()
+
+    /// Bytes that the largest record may take in a segment.
+    pub(crate) fn record_bytes_max(&self) -> u64 {
+        self.options.capacity().unwrap_or(SEGMENT_BYTES_MIN) - OVERHEAD_BYTES
+    }
+
+    /// Whether what is in the buffer fits into the segment, with room for its end.
+    pub(crate) fn fits(&self) -> bool {
+        self.encoder.end() + END_BYTES <= self.active.segment.header().end()
+    }
+
+    /// Writes the buffer out when it holds enough.
+    pub(crate) fn relieve(&mut self) -> Result<(), SpoolError> {
+        if self.encoder.bytes().len() >= BUFFER_BYTES_MAX { self.flush().map(drop) } else { Ok(()) }
+    }
+
+    /// Ends this segment and begins the next, which has room for a record of `needed` bytes. When the next one
+    /// cannot be made (the disk is full), this one stays as it is and the caller may try again later.
+    pub(crate) fn roll(&mut self, needed: u64) -> Result<(), SpoolError> {
+        self.check_open()?;
+        let old = *self.active.segment.header();
+        let header = SegmentHeader::new(old.shard, old.sequence + 1, old.end(), self.options.capacity()?);
+        let (segment, file) =
+            create(&self.directory, header, OVERHEAD_BYTES + needed, self.options.on_disk())?;
+        self.encoder.end_record()?;
+        if let Err(error) = self.flush() {
+            // Best effort: recovery removes a segment without records too.
+            let _ = segment.remove();
+            return Err(error);
+        }
+        let header = *segment.header();
+        self.encoder.move_to(header.base + RECORDS_START as u64, header.identity);
+        self.books.begin(&header);
+        let mut segments = self.shared.segments.load().as_ref().clone();
+        segments.push(Arc::clone(&segment));
+        self.shared.segments.store(Arc::new(segments));
+        let filled = std::mem::replace(&mut self.active, Active { segment, file: Arc::new(file) });
+        if self.options.on_disk() {
+            self.full.push(filled.file);
+        }
+        self.append_totals(false)
+    }
+
+    /// Nothing more is appended; what was not written is taken back.
+    pub(crate) fn close(&mut self, reason: String) {
+        self.encoder.cut(self.encoder.start());
+        self.books.cut(self.flushed().0, self.flushed_ledger);
+        self.closed.get_or_insert(reason);
+    }
+
+    fn append_totals(&mut self, opening: bool) -> Result<(), SpoolError> {
+        let placed = self.encoder.totals(&self.books.ledger, opening)?;
+        self.books.record(placed.position, placed.span);
+        Ok(())
+    }
+
+    /// The `filled` oldest of the filled segments are synced, and everything before `upto`.
+    fn settle(&mut self, filled: usize, upto: Position) {
+        self.full.drain(..filled.min(self.full.len()));
+        self.shared.synced.fetch_max(upto.0, Ordering::AcqRel);
+    }
+}
+
+/// Creates a segment. When the disk is too full for one of the usual size, a smaller one is made, as long as it has
+/// `needed` bytes: outcomes of mail that leaves can then still be recorded, and reclaim can work.
+fn create(
+    directory: &std::path::Path,
+    mut header: SegmentHeader,
+    needed: u64,
+    sync: bool,
+) -> Result<(Arc<Segment>, File), SpoolError> {
+    loop {
+        let error = match Segment::create(directory, header, sync) {
+            Ok((segment, file)) => return Ok((Arc::new(segment), file)),
+            Err(error) => error,
+        };
+        let page = RECORDS_START as u64;
+        header.capacity = header.capacity / 4 / page * page;
+        if !error.is_disk_full() || header.capacity < needed.max(SEGMENT_BYTES_MIN) {
+            return Err(error);
+        }
     }
 }

@@ -1,191 +1,205 @@
-//! Skeleton of the readers: signatures first.
-#![allow(clippy::unimplemented, unused_variables, missing_docs, reason = "signatures land before the bodies")]
-use mail::{BodyType, CampaignId, Class, Disposition, DsnReturn, Ledger, MessageId, Notify, Outcome, RecipientId, RecordId, UnixMs};
+//! Reads one log from any thread, without locks on the way of a message: records by identifier, records in order,
+//! and holds that keep segments from being reclaimed. It refuses to show what is not flushed.
 
-use crate::{CampaignState, ContentKind, ReadError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Reads one log from any thread.
+use arc_swap::ArcSwap;
+use mail::{MessageId, RecipientId, RecordId};
+
+use crate::books::Moved;
+use crate::durable::Position;
+use crate::error::ReadError;
+use crate::layout::Kind;
+use crate::scan::{Flaw, Raw, Verify, record_at};
+use crate::segment::Segment;
+use crate::tail::{Cursor, Tail};
+use crate::view::{self, ContentHead, ContentRef, RecipientRef};
+
+/// Segments in order, as one snapshot.
+pub(crate) type Segments = Vec<Arc<Segment>>;
+
+/// What the log and its readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) shard: u8,
+    pub(crate) segments: ArcSwap<Segments>,
+    pub(crate) moved: Moved,
+    /// Everything before it can be read.
+    pub(crate) flushed: AtomicU64,
+    /// Everything before it is durable.
+    pub(crate) synced: AtomicU64,
+    /// One position for each hold.
+    holds: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+/// Mark of a hold that was dropped.
+const RELEASED: u64 = u64::MAX;
+
+impl Shared {
+    pub(crate) fn new(shard: u8, segments: Segments, moved: Moved, position: u64) -> Self {
+        Self {
+            shard,
+            segments: ArcSwap::from_pointee(segments),
+            moved,
+            flushed: AtomicU64::new(position),
+            synced: AtomicU64::new(position),
+            holds: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The position up to which the slowest reader has read; the largest number when nobody holds anything.
+    pub(crate) fn held(&self) -> u64 {
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.retain(|hold| hold.load(Ordering::Acquire) != RELEASED);
+        holds.iter().map(|hold| hold.load(Ordering::Acquire)).min().unwrap_or(RELEASED)
+    }
+}
+
+/// The segment that holds `position`, and the offset there.
+pub(crate) fn segment_at(segments: &[Arc<Segment>], position: u64) -> Option<(&Arc<Segment>, usize)> {
+    let behind = segments.partition_point(|segment| segment.header().base <= position);
+    let segment = segments.get(behind.checked_sub(1)?)?;
+    Some((segment, segment.offset(position)?))
+}
+
+/// The recipient whose record lies at `position`.
+pub(crate) fn recipient_at(segments: &[Arc<Segment>], position: u64) -> Option<RecipientRef> {
+    let (segment, offset) = segment_at(segments, position)?;
+    let raw = record_at(segment.header(), segment.image().bytes(), offset, Verify::Heads).ok()?;
+    let fits = matches!(raw.kind, Kind::Recipient | Kind::MovedRecipient);
+    if fits { view::recipient(segment, &raw) } else { None }
+}
+
+/// Reads one log from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reader {}
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
+
 impl Reader {
-    /// The content with its body, both checked.
+    /// The shard whose log it reads.
+    #[must_use]
+    pub fn shard(&self) -> u8 {
+        self.shared.shard
+    }
+
+    /// The content `id` with its body; both checksums are verified.
+    ///
+    /// # Errors
+    /// [`ReadError`] says whether it is gone, damaged, or something else.
     pub fn content(&self, id: MessageId) -> Result<ContentRef, ReadError> {
-        unimplemented!()
+        self.content_as(id, Verify::All).map(view::with_body)
     }
-    /// The content without touching its body.
+
+    /// The content `id` without touching its body.
+    ///
+    /// # Errors
+    /// [`ReadError`] says whether it is gone, damaged, or something else.
     pub fn content_head(&self, id: MessageId) -> Result<ContentHead, ReadError> {
-        unimplemented!()
+        self.content_as(id, Verify::Heads)
     }
+
+    /// The recipient `id`.
+    ///
+    /// # Errors
+    /// [`ReadError`] says whether it is gone, damaged, or something else.
     pub fn recipient(&self, id: RecipientId) -> Result<RecipientRef, ReadError> {
-        unimplemented!()
+        let (segment, raw) = self.find(id.0, Verify::Heads)?;
+        if !matches!(raw.kind, Kind::Recipient | Kind::MovedRecipient) {
+            return Err(ReadError::OtherKind(id.0));
+        }
+        let found = view::recipient(&segment, &raw).ok_or(ReadError::Damaged(id.0))?;
+        if found.id() == id { Ok(found) } else { Err(ReadError::Gone(id.0)) }
     }
-    /// Records in order from `cursor`; `None` at the end of what is flushed, then more later.
+
+    /// The records from `cursor` on, in order. The iterator yields `None` at the end of what is flushed and goes on
+    /// when there is more.
+    #[must_use]
     pub fn tail(&self, cursor: Cursor) -> Tail {
-        unimplemented!()
+        Tail::new(self.clone(), cursor)
     }
-    /// Keeps every segment that is needed from `cursor` on.
+
+    /// Keeps every segment that a reader going on at `cursor` needs: those it has not passed, and those that hold
+    /// recipients and contents of the outcomes it has not passed.
+    #[must_use]
     pub fn hold(&self, cursor: Cursor) -> Hold {
-        unimplemented!()
+        let position = Arc::new(AtomicU64::new(cursor.0.min(RELEASED - 1)));
+        let mut holds = self.shared.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.push(Arc::clone(&position));
+        Hold { position }
+    }
+
+    /// Everything before it can be read.
+    #[must_use]
+    pub fn flushed(&self) -> Position {
+        Position(self.shared.flushed.load(Ordering::Acquire))
+    }
+
+    /// Everything before it is durable.
+    #[must_use]
+    pub fn synced(&self) -> Position {
+        Position(self.shared.synced.load(Ordering::Acquire))
+    }
+
+    fn content_as(&self, id: MessageId, verify: Verify) -> Result<ContentHead, ReadError> {
+        let (segment, raw) = self.find(id.0, verify)?;
+        if !matches!(raw.kind, Kind::Content | Kind::MovedContent) {
+            return Err(ReadError::OtherKind(id.0));
+        }
+        let found = view::content(&segment, &raw).ok_or(ReadError::Damaged(id.0))?;
+        if found.id() == id { Ok(found) } else { Err(ReadError::Gone(id.0)) }
+    }
+
+    /// The record `id` where it first was, or, when that segment is gone, where reclaim carried it.
+    fn find(&self, id: RecordId, verify: Verify) -> Result<(Arc<Segment>, Raw), ReadError> {
+        if id.shard() != self.shared.shard {
+            return Err(ReadError::Gone(id));
+        }
+        let segments = self.shared.segments.load();
+        if let Some((segment, offset)) = segment_at(&segments, id.position()) {
+            return read(segment, offset, id, verify);
+        }
+        let position = self.shared.moved.position(id.raw()).ok_or(ReadError::Gone(id))?;
+        // It may have been carried on since the snapshot was taken.
+        let segments = self.shared.segments.load();
+        let (segment, offset) = segment_at(&segments, position).ok_or(ReadError::Gone(id))?;
+        read(segment, offset, id, verify)
     }
 }
 
-/// Where a reader goes on; the number may be stored. Zero is the oldest record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub u64);
+fn read(
+    segment: &Arc<Segment>,
+    offset: usize,
+    id: RecordId,
+    verify: Verify,
+) -> Result<(Arc<Segment>, Raw), ReadError> {
+    let bytes = segment.image().bytes();
+    if offset >= bytes.len() {
+        return Err(ReadError::Gone(id));
+    }
+    match record_at(segment.header(), bytes, offset, verify) {
+        Ok(raw) => Ok((Arc::clone(segment), raw)),
+        Err(Flaw::Unknown { .. }) => Err(ReadError::OtherKind(id)),
+        Err(_) => Err(ReadError::Damaged(id)),
+    }
+}
 
-/// Pins segments until it is advanced or dropped.
+/// Keeps segments from being reclaimed until it is advanced or dropped.
 #[derive(Debug)]
-pub struct Hold {}
+pub struct Hold {
+    position: Arc<AtomicU64>,
+}
+
 impl Hold {
+    /// Everything before `cursor` is not needed any more. Never goes back.
     pub fn advance(&self, cursor: Cursor) {
-        unimplemented!()
+        self.position.fetch_max(cursor.0.min(RELEASED - 1), Ordering::AcqRel);
     }
 }
 
-#[derive(Debug)]
-pub struct Tail {}
-impl Tail {
-    /// Only what is durable, not all that is flushed.
-    pub fn durable(self) -> Self {
-        self
-    }
-    /// Where to go on: behind the record yielded last.
-    pub fn cursor(&self) -> Cursor {
-        unimplemented!()
-    }
-}
-impl Iterator for Tail {
-    /// The record's identifier (shard and position) and the record.
-    type Item = (RecordId, RecordRef);
-    fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!()
-    }
-}
-
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum RecordRef {
-    Content(ContentHead),
-    Recipient(RecipientRef),
-    Outcome(OutcomeRef),
-    Campaign(CampaignState),
-    /// Carried forward by reclaim; nothing new.
-    Moved(RecordId),
-    Totals(Ledger),
-    Damaged { bytes: u64 },
-}
-
-#[derive(Clone, Debug)]
-pub struct ContentHead {}
-impl ContentHead {
-    pub fn id(&self) -> MessageId {
-        unimplemented!()
-    }
-    pub fn kind(&self) -> ContentKind {
-        unimplemented!()
-    }
-    pub fn accepted_at(&self) -> UnixMs {
-        unimplemented!()
-    }
-    pub fn sender(&self) -> &str {
-        unimplemented!()
-    }
-    pub fn tenant(&self) -> &str {
-        unimplemented!()
-    }
-    pub fn class(&self) -> Class {
-        unimplemented!()
-    }
-    /// The campaign a message belongs to, or a template is.
-    pub fn campaign(&self) -> Option<CampaignId> {
-        unimplemented!()
-    }
-    pub fn body_type(&self) -> BodyType {
-        unimplemented!()
-    }
-    pub fn smtputf8(&self) -> bool {
-        unimplemented!()
-    }
-    pub fn dsn_return(&self) -> DsnReturn {
-        unimplemented!()
-    }
-    pub fn envelope_id(&self) -> Option<&str> {
-        unimplemented!()
-    }
-    pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> {
-        std::iter::empty()
-    }
-    pub fn metadata(&self) -> &str {
-        unimplemented!()
-    }
-    pub fn name(&self) -> &str {
-        unimplemented!()
-    }
-    pub fn identity(&self) -> &str {
-        unimplemented!()
-    }
-}
-
-/// Dereferences to its [`ContentHead`].
-#[derive(Clone, Debug)]
-pub struct ContentRef {}
-impl ContentRef {
-    pub fn body(&self) -> &[u8] {
-        unimplemented!()
-    }
-}
-impl std::ops::Deref for ContentRef {
-    type Target = ContentHead;
-    fn deref(&self) -> &ContentHead {
-        unimplemented!()
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct RecipientRef {}
-impl RecipientRef {
-    pub fn id(&self) -> RecipientId {
-        unimplemented!()
-    }
-    pub fn content(&self) -> MessageId {
-        unimplemented!()
-    }
-    pub fn address(&self) -> &str {
-        unimplemented!()
-    }
-    pub fn not_before(&self) -> UnixMs {
-        unimplemented!()
-    }
-    pub fn deadline(&self) -> u32 {
-        unimplemented!()
-    }
-    pub fn expiry(&self) -> u32 {
-        unimplemented!()
-    }
-    pub fn notify(&self) -> Notify {
-        unimplemented!()
-    }
-    pub fn original(&self) -> Option<&str> {
-        unimplemented!()
-    }
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &str> {
-        std::iter::empty()
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct OutcomeRef {}
-impl OutcomeRef {
-    pub fn recipient(&self) -> RecipientId {
-        unimplemented!()
-    }
-    pub fn at(&self) -> UnixMs {
-        unimplemented!()
-    }
-    pub fn disposition(&self) -> Disposition {
-        unimplemented!()
-    }
-    pub fn to_outcome(&self) -> Outcome {
-        unimplemented!()
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.position.store(RELEASED, Ordering::Release);
     }
 }

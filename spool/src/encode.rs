@@ -1,0 +1,164 @@
+//! The write buffer of a log: turns records into bytes at the place where they will lie. It knows no files.
+
+use rkyv::Serialize;
+use rkyv::api::low::{LowSerializer, to_bytes_in_with_alloc};
+use rkyv::rancor::{Failure, Fallible};
+use rkyv::ser::allocator::{Arena, ArenaHandle};
+use rkyv::ser::{Positional, Writer};
+use rkyv::util::AlignedVec;
+
+use crate::error::SpoolError;
+use crate::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, padded, stamp};
+
+/// Memory kept for the next batch when the buffer has been written out.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+
+/// What every head must be able to do.
+pub(crate) trait Encodable:
+    for<'a> Serialize<LowSerializer<HeadWriter<'a>, ArenaHandle<'a>, Failure>>
+{
+}
+impl<T> Encodable for T where T: for<'a> Serialize<LowSerializer<HeadWriter<'a>, ArenaHandle<'a>, Failure>> {}
+
+/// A record in the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Position in the log.
+    pub(crate) position: u64,
+    /// Bytes on disk.
+    pub(crate) span: u64,
+}
+
+/// Records that are not written yet.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    /// Aligned as the file is, so that archives can be read here too.
+    buffer: AlignedVec<16>,
+    /// Position in the log of the first byte of the buffer.
+    start: u64,
+    /// Identity of the segment that the records will lie in.
+    identity: u64,
+    scratch: Scratch,
+}
+
+struct Scratch(Arena);
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scratch({} bytes)", self.0.capacity())
+    }
+}
+
+impl Encoder {
+    /// Nothing to write yet at `start` of the segment with `identity`.
+    pub(crate) fn new(start: u64, identity: u64) -> Self {
+        Self { buffer: AlignedVec::new(), start, identity, scratch: Scratch(Arena::new()) }
+    }
+
+    /// The position behind the last record.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.buffer.len() as u64
+    }
+
+    /// The position of the first byte not written yet.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Appends a record.
+    pub(crate) fn record(
+        &mut self,
+        kind: Kind,
+        head: &impl Encodable,
+        body: &[u8],
+    ) -> Result<Placed, SpoolError> {
+        let begin = self.begin();
+        let head_at = self.buffer.len();
+        let writer = HeadWriter { buffer: &mut self.buffer, start: head_at };
+        let arena = self.scratch.0.acquire();
+        if to_bytes_in_with_alloc::<_, _, Failure>(head, writer, arena).is_err() {
+            self.buffer.resize(begin, 0);
+            return Err(SpoolError::Encode(format!("the head of a {} record is too large", kind.name())));
+        }
+        Ok(self.finish(begin, kind, body))
+    }
+
+    /// Appends a record whose head is `prefix` and then `head`, bytes of an archive.
+    pub(crate) fn copy(&mut self, kind: Kind, prefix: &[u8; 16], head: &[u8], body: &[u8]) -> Placed {
+        let begin = self.begin();
+        self.buffer.extend_from_slice(prefix);
+        self.buffer.extend_from_slice(head);
+        self.finish(begin, kind, body)
+    }
+
+    /// Takes back everything behind `end`, a position that [`Encoder::end`] once gave.
+    pub(crate) fn cut(&mut self, end: u64) {
+        let kept = usize::try_from(end.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.buffer.resize(kept.min(self.buffer.len()), 0);
+    }
+
+    /// Forgets the bytes: they are written.
+    pub(crate) fn written(&mut self) {
+        self.start = self.end();
+        self.empty();
+    }
+
+    /// Goes on at `start` of another segment; what was not written is forgotten.
+    pub(crate) fn move_to(&mut self, start: u64, identity: u64) {
+        self.start = start;
+        self.identity = identity;
+        self.empty();
+    }
+
+    fn empty(&mut self) {
+        self.buffer.clear();
+        if self.buffer.capacity() > KEPT_BYTES_MAX {
+            self.buffer = AlignedVec::new();
+        }
+    }
+
+    fn begin(&mut self) -> usize {
+        let begin = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+        begin
+    }
+
+    fn finish(&mut self, begin: usize, kind: Kind, body: &[u8]) -> Placed {
+        let head_bytes = self.buffer.len() - begin - RECORD_HEADER_BYTES;
+        self.buffer.resize(begin + RECORD_HEADER_BYTES + padded(head_bytes), 0);
+        self.buffer.extend_from_slice(body);
+        self.buffer.resize(padded(self.buffer.len()), 0);
+        let position = self.start + begin as u64;
+        let stamp = stamp(self.identity, position);
+        let record = &mut self.buffer.as_mut_slice()[begin..];
+        RecordHeader::seal(record, kind, (head_bytes, body.len()), stamp);
+        Placed { position, span: record.len() as u64 }
+    }
+}
+
+/// Writes an archive at the end of the buffer; positions count from the archive's beginning, which is aligned.
+pub(crate) struct HeadWriter<'a> {
+    buffer: &'a mut AlignedVec<16>,
+    start: usize,
+}
+
+impl Positional for HeadWriter<'_> {
+    fn pos(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+}
+
+impl Fallible for HeadWriter<'_> {
+    type Error = Failure;
+}
+
+impl Writer<Failure> for HeadWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+}

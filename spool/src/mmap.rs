@@ -1,0 +1,149 @@
+//! The bytes of one segment, read in place: the only file of this crate with `unsafe`. It hands out nothing beyond
+//! what the log has published, and it never writes.
+//!
+//! Everything here rests on one fact: **published bytes of a segment never change while it is mapped.** The log
+//! writes each byte of a segment once, before publishing it; no file is ever truncated (space is given back by
+//! punching holes beyond the published bytes, and by unlinking, which leaves mapped pages alone); and the lock on
+//! the log's directory keeps other engines out. Whoever edits a segment file of a running engine by hand, or puts it
+//! on a disk that changes its mind, breaks it, as with any memory-mapped file.
+#![allow(unsafe_code, reason = "reading a mapped file in place; each block is argued")]
+
+use std::fs::File;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rkyv::Portable;
+use rkyv::api::low::LowValidator;
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::Failure;
+use rkyv::util::AlignedVec;
+
+use crate::segment::Segment;
+
+/// The bytes of a segment, of which only a prefix that grows is visible.
+#[derive(Debug)]
+pub(crate) struct Image {
+    backing: Backing,
+    /// How many bytes are visible: at most the length of the backing; only grows.
+    published: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Backing {
+    /// The page cache's own pages.
+    Mapped(MmapRaw),
+    /// A copy in memory, for inspection and tests.
+    Copied(AlignedVec<16>),
+}
+
+impl Image {
+    /// Maps the whole of `file` and shows nothing of it yet.
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
+        let map = MmapOptions::new().map_raw_read_only(file)?;
+        Ok(Self { backing: Backing::Mapped(map), published: AtomicUsize::new(0) })
+    }
+
+    /// Shows a copy in memory, all of it.
+    pub(crate) fn copied(bytes: AlignedVec<16>) -> Self {
+        let published = AtomicUsize::new(bytes.len());
+        Self { backing: Backing::Copied(bytes), published }
+    }
+
+    /// Bytes that could be shown at most.
+    pub(crate) fn len(&self) -> usize {
+        match &self.backing {
+            Backing::Mapped(map) => map.len(),
+            Backing::Copied(bytes) => bytes.len(),
+        }
+    }
+
+    /// Shows the first `bytes` bytes, which from now on do not change. Never shows less than before.
+    pub(crate) fn publish(&self, bytes: usize) {
+        // Release: who sees the new length sees the bytes that were written before.
+        self.published.fetch_max(bytes.min(self.len()), Ordering::Release);
+    }
+
+    /// How many bytes are visible.
+    pub(crate) fn published(&self) -> usize {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// The visible bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let published = self.published();
+        match &self.backing {
+            // SAFETY: `publish` keeps `published` within the length of the mapping, which lives as long as `self`,
+            // is readable, and holds initialised bytes (a mapping of a file is). These bytes are not written any
+            // more (the fact at the top of this file), so they may be shared; later bytes, which the kernel may
+            // be writing now, are not part of the slice. Holes read as zeros, so a full disk raises no signal.
+            Backing::Mapped(map) => unsafe { slice::from_raw_parts(map.as_ptr(), published) },
+            Backing::Copied(bytes) => &bytes[..published],
+        }
+    }
+}
+
+/// The head of a record: an archive that lies in a segment, was checked once, and keeps its segment alive.
+pub(crate) struct Head<T> {
+    segment: Arc<Segment>,
+    range: Range<usize>,
+    archived: PhantomData<fn() -> T>,
+}
+
+impl<T> Head<T>
+where
+    T: Portable + for<'a> CheckBytes<LowValidator<'a, Failure>>,
+{
+    /// The archive in `range` of `segment`; `None` when the bytes there are not a valid archive of a `T`.
+    pub(crate) fn check(segment: &Arc<Segment>, range: Range<usize>) -> Option<Self> {
+        let bytes = segment.image().bytes().get(range.clone())?;
+        rkyv::api::low::access::<T, Failure>(bytes).ok()?;
+        Some(Self { segment: Arc::clone(segment), range, archived: PhantomData })
+    }
+
+    /// The archive, in place.
+    pub(crate) fn archived(&self) -> &T {
+        let bytes = &self.segment.image().bytes()[self.range.clone()];
+        // SAFETY: `check` is the only constructor and validated an archive of a `T` in exactly these bytes of this
+        // segment. They lie at the same address since (`self` keeps the segment, the segment keeps its image) and
+        // are published, hence unchanged (the fact at the top of this file).
+        unsafe { rkyv::access_unchecked::<T>(bytes) }
+    }
+}
+
+impl<T> Head<T> {
+    /// The segment that holds it.
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+}
+
+impl<T> Clone for Head<T> {
+    fn clone(&self) -> Self {
+        Self { segment: Arc::clone(&self.segment), range: self.range.clone(), archived: PhantomData }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_published_bytes_are_visible() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&[7; 8192]).expect("room for 8 KiB");
+        let image = Image::map(&file).expect("a mapping");
+        assert_eq!((image.len(), image.bytes().len()), (8192, 0));
+        image.publish(4096);
+        image.publish(100);
+        assert_eq!(image.bytes(), [7; 4096]);
+        image.publish(usize::MAX);
+        assert_eq!(image.bytes().len(), 8192);
+    }
+}

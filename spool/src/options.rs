@@ -1,0 +1,45 @@
+//! How a log is kept: the operator's choices, checked.
+
+use crate::error::SpoolError;
+use crate::layout::{RECORDS_START, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+
+/// Whether a record must survive a power cut before it is called durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Durable is what fdatasync has confirmed.
+    #[default]
+    Disk,
+    /// Durable is what the page cache holds: a crash of the process loses nothing, a power cut does.
+    Memory,
+}
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of a segment, 16 KiB to 2 GiB; a record must fit into one.
+    pub segment_bytes: u64,
+    /// What durable means.
+    pub durability: Durability,
+}
+
+impl Default for Options {
+    /// 256 MiB (a few seconds of full load: reclaim is prompt and the files are few), on disk.
+    fn default() -> Self {
+        Self { segment_bytes: 256 << 20, durability: Durability::Disk }
+    }
+}
+
+impl Options {
+    /// The size to preallocate: whole pages.
+    pub(crate) fn capacity(&self) -> Result<u64, SpoolError> {
+        let bytes = self.segment_bytes;
+        if (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
+            return Ok(bytes - bytes % RECORDS_START as u64);
+        }
+        Err(SpoolError::SegmentSize { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX })
+    }
+
+    pub(crate) fn on_disk(&self) -> bool {
+        self.durability == Durability::Disk
+    }
+}

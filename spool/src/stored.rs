@@ -1,0 +1,264 @@
+//! The heads of records as they lie on disk: rkyv archives without maps and shared pointers. A change here is a new
+//! `RECORD_VERSION`.
+
+use mail::{BodyType, Disposition, DsnReturn};
+use mail::{Enhanced, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
+use rkyv::with::Inline;
+use rkyv::{Archive, Serialize};
+
+use crate::record::{Content, ContentKind, Recipient};
+
+/// Bits of [`StoredContent::flags`].
+const EIGHT_BIT: u8 = 1;
+const SMTPUTF8: u8 = 2;
+const RETURN_FULL: u8 = 4;
+
+#[derive(Archive, Serialize)]
+pub(crate) struct StoredContent<'a> {
+    pub(crate) accepted_at: u64,
+    /// Raw identifier; zero when there is none (a content is never at position zero).
+    pub(crate) campaign: u64,
+    #[rkyv(with = Inline)]
+    pub(crate) sender: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) tenant: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) envelope_id: &'a Option<String>,
+    #[rkyv(with = Inline)]
+    pub(crate) tags: &'a Vec<String>,
+    #[rkyv(with = Inline)]
+    pub(crate) metadata: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) name: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) identity: &'a String,
+    pub(crate) kind: u8,
+    pub(crate) class: u8,
+    pub(crate) flags: u8,
+}
+
+impl<'a> From<&'a Content> for StoredContent<'a> {
+    fn from(content: &'a Content) -> Self {
+        let eight_bit = if content.body_type == BodyType::EightBitMime { EIGHT_BIT } else { 0 };
+        let smtputf8 = if content.smtputf8 { SMTPUTF8 } else { 0 };
+        let full = if content.dsn_return == DsnReturn::Full { RETURN_FULL } else { 0 };
+        Self {
+            accepted_at: content.accepted_at.0,
+            campaign: content.campaign.map_or(0, mail::CampaignId::raw),
+            sender: &content.sender,
+            tenant: &content.tenant,
+            envelope_id: &content.envelope_id,
+            tags: &content.tags,
+            metadata: &content.metadata,
+            name: &content.name,
+            identity: &content.identity,
+            kind: content.kind as u8,
+            class: content.class as u8,
+            flags: eight_bit | smtputf8 | full,
+        }
+    }
+}
+
+impl ArchivedStoredContent<'_> {
+    pub(crate) fn kind(&self) -> ContentKind {
+        if self.kind == ContentKind::Template as u8 { ContentKind::Template } else { ContentKind::Message }
+    }
+
+    pub(crate) fn body_type(&self) -> BodyType {
+        if self.flags & EIGHT_BIT != 0 { BodyType::EightBitMime } else { BodyType::SevenBit }
+    }
+
+    pub(crate) fn smtputf8(&self) -> bool {
+        self.flags & SMTPUTF8 != 0
+    }
+
+    pub(crate) fn dsn_return(&self) -> DsnReturn {
+        if self.flags & RETURN_FULL != 0 { DsnReturn::Full } else { DsnReturn::Headers }
+    }
+}
+
+#[derive(Archive, Serialize)]
+pub(crate) struct StoredRecipient<'a> {
+    /// Raw identifier of the content.
+    pub(crate) content: u64,
+    pub(crate) not_before: u64,
+    pub(crate) deadline: u32,
+    pub(crate) expiry: u32,
+    #[rkyv(with = Inline)]
+    pub(crate) address: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) original: &'a Option<String>,
+    #[rkyv(with = Inline)]
+    pub(crate) values: &'a Vec<String>,
+    pub(crate) notify: u8,
+}
+
+impl<'a> StoredRecipient<'a> {
+    /// `recipient` as one of `content`, whatever its own field says.
+    pub(crate) fn of(content: u64, recipient: &'a Recipient) -> Self {
+        Self {
+            content,
+            not_before: recipient.not_before.0,
+            deadline: recipient.deadline,
+            expiry: recipient.expiry,
+            address: &recipient.address,
+            original: &recipient.original,
+            values: &recipient.values,
+            notify: recipient.notify.bits(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize)]
+pub(crate) struct StoredOutcome<'a> {
+    /// Raw identifier of the recipient.
+    pub(crate) recipient: u64,
+    pub(crate) at: u64,
+    /// Zero when there is none.
+    pub(crate) next_attempt: u64,
+    pub(crate) connect_ms: u32,
+    pub(crate) transaction_ms: u32,
+    #[rkyv(with = Inline)]
+    pub(crate) verdict: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) text: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) source: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) provider: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) mx: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) address: &'a String,
+    #[rkyv(with = Inline)]
+    pub(crate) tls: &'a String,
+    pub(crate) code: u16,
+    /// Subject and detail of the enhanced code, whose class is zero when there is none.
+    pub(crate) enhanced: (u16, u16),
+    pub(crate) attempt: u16,
+    pub(crate) marks: Marks,
+}
+
+/// The small numbers of an outcome, apart to keep the struct within the house's bounds.
+#[derive(Archive, Serialize)]
+pub(crate) struct Marks {
+    pub(crate) enhanced_class: u8,
+    pub(crate) disposition: u8,
+    pub(crate) phase: u8,
+}
+
+impl<'a> StoredOutcome<'a> {
+    pub(crate) fn of(recipient: u64, outcome: &'a Outcome) -> Self {
+        let enhanced = outcome.reply.enhanced.unwrap_or(Enhanced(0, 0, 0));
+        Self {
+            recipient,
+            at: outcome.at.0,
+            next_attempt: outcome.next_attempt.map_or(0, |at| at.0),
+            connect_ms: outcome.timings.connect_ms,
+            transaction_ms: outcome.timings.transaction_ms,
+            verdict: &outcome.verdict,
+            text: &outcome.reply.text,
+            source: &outcome.source,
+            provider: &outcome.provider,
+            mx: &outcome.mx,
+            address: &outcome.address,
+            tls: &outcome.tls,
+            code: outcome.reply.code,
+            enhanced: (enhanced.1, enhanced.2),
+            attempt: outcome.attempt,
+            marks: Marks {
+                enhanced_class: enhanced.0,
+                disposition: outcome.disposition as u8,
+                phase: outcome.phase as u8,
+            },
+        }
+    }
+}
+
+impl ArchivedStoredOutcome<'_> {
+    /// A number this program does not know reads as the disposition that loses nothing: try again.
+    pub(crate) fn disposition(&self) -> Disposition {
+        Disposition::from_index(self.marks.disposition).unwrap_or(Disposition::Deferred)
+    }
+
+    pub(crate) fn next_attempt(&self) -> Option<UnixMs> {
+        let at = self.next_attempt.to_native();
+        (at != 0).then_some(UnixMs(at))
+    }
+
+    pub(crate) fn to_outcome(&self) -> Outcome {
+        let (class, subject, detail) =
+            (self.marks.enhanced_class, self.enhanced.0.to_native(), self.enhanced.1.to_native());
+        Outcome {
+            at: UnixMs(self.at.to_native()),
+            attempt: self.attempt.to_native(),
+            disposition: self.disposition(),
+            next_attempt: self.next_attempt(),
+            phase: Phase::from_index(self.marks.phase).unwrap_or(Phase::Routing),
+            verdict: self.verdict.as_str().to_owned(),
+            reply: Reply {
+                code: self.code.to_native(),
+                enhanced: (class != 0).then_some(Enhanced(class, subject, detail)),
+                text: self.text.as_str().to_owned(),
+            },
+            source: self.source.as_str().to_owned(),
+            provider: self.provider.as_str().to_owned(),
+            mx: self.mx.as_str().to_owned(),
+            address: self.address.as_str().to_owned(),
+            tls: self.tls.as_str().to_owned(),
+            timings: Timings {
+                connect_ms: self.connect_ms.to_native(),
+                transaction_ms: self.transaction_ms.to_native(),
+            },
+        }
+    }
+}
+
+#[derive(Archive, Serialize)]
+pub(crate) struct StoredCampaign {
+    pub(crate) campaign: u64,
+    pub(crate) at: u64,
+    pub(crate) phase: u8,
+}
+
+#[derive(Archive, Serialize)]
+pub(crate) struct StoredTotals {
+    accepted: u64,
+    delivered: u64,
+    bounced: u64,
+    expired: u64,
+    cancelled: u64,
+    suppressed: u64,
+    unknown_retries: u64,
+    /// Written when the log was opened, after recovery: it overrules what the records before it add up to.
+    pub(crate) opening: bool,
+}
+
+impl StoredTotals {
+    pub(crate) fn of(ledger: &Ledger, opening: bool) -> Self {
+        Self {
+            accepted: ledger.accepted,
+            delivered: ledger.delivered,
+            bounced: ledger.bounced,
+            expired: ledger.expired,
+            cancelled: ledger.cancelled,
+            suppressed: ledger.suppressed,
+            unknown_retries: ledger.unknown_retries,
+            opening,
+        }
+    }
+}
+
+impl ArchivedStoredTotals {
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger {
+            accepted: self.accepted.to_native(),
+            delivered: self.delivered.to_native(),
+            bounced: self.bounced.to_native(),
+            expired: self.expired.to_native(),
+            cancelled: self.cancelled.to_native(),
+            suppressed: self.suppressed.to_native(),
+            unknown_retries: self.unknown_retries.to_native(),
+        }
+    }
+}
