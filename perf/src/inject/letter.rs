@@ -1,62 +1,102 @@
-//! The message: made once, its number written over in place for each sending. It refuses to know the protocol.
+//! The message with the commands around it: laid out once as it goes over the wire, its number written over in place for
+//! each sending. It refuses to know what is answered.
 
-use crate::Options;
+use std::ops::Range;
+
+use crate::{Mode, Options};
 
 /// Digits of a message's number.
 const DIGITS: usize = 10;
 /// What stands where the number goes while the text is made; it occurs nowhere else in it.
 const MARK: &str = "##########";
 
-/// A message whose number can be changed, with the commands that announce it.
+/// Everything that is sent for one message.
+#[derive(Clone, Debug)]
 pub(crate) struct Letter {
-    /// Headers and body, every line ending in CRLF, none beginning with a dot.
-    text: Vec<u8>,
+    wire: Vec<u8>,
     places: Vec<usize>,
-    from: String,
-    rcpt: String,
+    /// `MAIL`, `RCPT`, `DATA` (or `BDAT n LAST`), and the message with its final dot (none after BDAT).
+    parts: [Range<usize>; 4],
+}
+
+/// One part of what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The MAIL command.
+    Mail = 0,
+    /// The RCPT command.
+    Rcpt = 1,
+    /// The DATA or BDAT command.
+    Data = 2,
+    /// The message.
+    Body = 3,
 }
 
 impl Letter {
     /// A message as the options want it; `run` tells the messages of different runs apart.
     pub(crate) fn new(options: &Options, run: u64) -> Self {
         let recipient = options.rcpt.replace("{n}", MARK);
-        let mut text = format!(
-            "From: <{}>\r\nTo: <{recipient}>\r\nSubject: message {MARK}\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\
-             Message-ID: <{run:x}.{MARK}@inject.test>\r\n",
-            options.from
-        );
-        for line in &options.header {
-            text.push_str(line.trim());
-            text.push_str("\r\n");
-        }
-        text.push_str("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n");
-        fill(&mut text, options.bytes as usize);
-        let places = text.match_indices(MARK).map(|(place, _)| place).collect();
-        Self { text: text.into_bytes(), places, from: options.from.clone(), rcpt: options.rcpt.clone() }
+        let mut body = message(options, &recipient, run);
+        let data = match options.mode {
+            Mode::Flight => format!("BDAT {} LAST\r\n", body.len()),
+            Mode::Lockstep | Mode::Pipelined => {
+                body.push_str(".\r\n");
+                "DATA\r\n".to_owned()
+            }
+        };
+        let mut wire = String::new();
+        let mut part = |text: &str| {
+            let start = wire.len();
+            wire.push_str(text);
+            start..wire.len()
+        };
+        let parts = [
+            part(&format!("MAIL FROM:<{}>\r\n", options.from)),
+            part(&format!("RCPT TO:<{recipient}>\r\n")),
+            part(&data),
+            part(&body),
+        ];
+        let places = wire.match_indices(MARK).map(|(place, _)| place).collect();
+        Self { wire: wire.into_bytes(), places, parts }
     }
 
     /// Makes it message `number`.
     pub(crate) fn set_number(&mut self, number: u64) {
         let digits = format!("{number:0DIGITS$}");
         for &place in &self.places {
-            self.text[place..place + DIGITS].copy_from_slice(&digits.as_bytes()[digits.len() - DIGITS..]);
+            self.wire[place..place + DIGITS].copy_from_slice(&digits.as_bytes()[digits.len() - DIGITS..]);
         }
     }
 
-    /// The message as it goes over the wire before the final dot: no line begins with one, so it needs no stuffing.
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text
+    /// Where the parts from `first` to `last` stand in [`Letter::wire`].
+    pub(crate) fn range(&self, first: Part, last: Part) -> Range<usize> {
+        self.parts[first as usize].start..self.parts[last as usize].end
     }
 
-    /// The MAIL command with its line end.
-    pub(crate) fn mail(&self) -> String {
-        format!("MAIL FROM:<{}>\r\n", self.from)
+    /// All that is sent, in order. No line of the message begins with a dot, so it needs no stuffing.
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.wire
     }
+}
 
-    /// The recipient of message `number`.
-    pub(crate) fn recipient(&self, number: u64) -> String {
-        self.rcpt.replace("{n}", &format!("{number:0DIGITS$}"))
+/// The recipient of message `number`.
+pub(crate) fn recipient(pattern: &str, number: u64) -> String {
+    pattern.replace("{n}", &format!("{number:0DIGITS$}"))
+}
+
+fn message(options: &Options, recipient: &str, run: u64) -> String {
+    let mut text = format!(
+        "From: <{}>\r\nTo: <{recipient}>\r\nSubject: message {MARK}\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\
+         Message-ID: <{run:x}.{MARK}@inject.test>\r\n",
+        options.from
+    );
+    for line in &options.header {
+        text.push_str(line.trim());
+        text.push_str("\r\n");
     }
+    text.push_str("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n");
+    fill(&mut text, options.bytes as usize);
+    text
 }
 
 fn fill(text: &mut String, bytes: usize) {
@@ -84,21 +124,25 @@ mod tests {
     #[test]
     fn it_has_the_wanted_size_and_its_number_everywhere() {
         for bytes in ["600", "1024", "10240"] {
-            let mut letter = letter(&["--bytes", bytes]);
+            let mut letter = letter(&["--bytes", bytes, "--mode", "flight"]);
             letter.set_number(42);
-            let text = String::from_utf8(letter.text().to_vec()).expect("ascii");
+            let body = letter.wire()[letter.range(Part::Body, Part::Body)].to_vec();
+            let body = String::from_utf8(body).expect("ascii");
             let wanted: usize = bytes.parse().expect("a number");
-            assert!(text.len().abs_diff(wanted) <= 1, "{} for {wanted}", text.len());
-            assert_eq!(text.matches("0000000042").count(), 3);
-            assert!(!text.contains('#') && text.ends_with("\r\n"));
-            assert!(text.lines().all(|line| !line.starts_with('.')));
-            assert_eq!(letter.recipient(42), "user0000000042@sink.test");
+            assert!(body.len().abs_diff(wanted) <= 1, "{} for {wanted}", body.len());
+            assert_eq!(body.matches("0000000042").count(), 3);
+            assert!(!body.contains('#') && body.ends_with("\r\n"));
+            assert!(body.lines().all(|line| !line.starts_with('.')));
+            let flight = String::from_utf8_lossy(letter.wire()).into_owned();
+            assert!(flight.contains(&format!("<user0000000042@sink.test>\r\nBDAT {} LAST\r\n", body.len())));
+            assert_eq!(recipient("user{n}@sink.test", 42), "user0000000042@sink.test");
         }
     }
 
     #[test]
     fn headers_can_be_added() {
         let letter = letter(&["--header", "X-Staffetta-Class: critical"]);
-        assert!(letter.text().windows(31).any(|window| window == b"\r\nX-Staffetta-Class: critical\r\n"));
+        let wire = String::from_utf8_lossy(letter.wire()).into_owned();
+        assert!(wire.contains("\r\nX-Staffetta-Class: critical\r\n") && wire.ends_with("\r\n.\r\n"));
     }
 }

@@ -19,9 +19,12 @@ pub(crate) struct Options {
     /// Where to send
     #[arg(long, default_value = "127.0.0.1:2525")]
     to: SocketAddr,
-    /// Connections at the same time, each worked by a thread
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    /// Connections at the same time
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=30_000))]
     connections: u16,
+    /// Threads that share the connections
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// Messages in all
     #[arg(long, default_value_t = 10_000)]
     messages: u64,

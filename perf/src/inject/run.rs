@@ -9,13 +9,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::OwnedFd;
 
-use crate::letter::Letter;
-use crate::session::Session;
+use crate::letter::{Letter, recipient};
+use crate::session::{Progress, Session};
 use crate::{Options, usage};
 
 /// Latencies are told apart up to a minute.
 const LATENCY_US_MAX: u64 = 60_000_000;
+/// Longer silence than this is a fault of the server.
+const SILENCE_MAX_S: i64 = 60;
+/// So many broken connections without an acknowledgement in between, and the server is given up.
+const FAULTS_MAX: u32 = 1_000;
 /// Errors that are printed; the rest is only counted.
 const ERRORS_SHOWN_MAX: usize = 3;
 
@@ -41,10 +49,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
     let cpu_before = usage::cpu();
     let begun = Instant::now();
-    let workers: Vec<anyhow::Result<Worker>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.connections)
-            .map(|_| scope.spawn(|| Ok(Worker::new(options, run)?.work(options, &next))))
-            .collect();
+    let threads = options.threads.min(options.connections);
+    let share = |thread: u16| usize::from((options.connections + threads - 1 - thread) / threads);
+    let tallies: Vec<anyhow::Result<Tally>> = thread::scope(|scope| {
+        let work = |thread: u16| Worker::new(options, &next, run)?.work(share(thread));
+        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread died"))))
@@ -63,8 +72,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         errors: Vec::new(),
     };
     let mut acknowledged = Vec::new();
-    for worker in workers {
-        report.add(worker?, &mut acknowledged)?;
+    for tally in tallies {
+        report.add(&options.rcpt, tally?, &mut acknowledged)?;
     }
     report.bytes = report.sent * u64::from(options.bytes);
     report.unsent = options.messages.saturating_sub(report.sent + report.failed);
@@ -74,73 +83,148 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// One thread's part.
-struct Worker {
+/// One thread's part: its connections and what they measured.
+struct Worker<'a> {
+    options: &'a Options,
+    next: &'a AtomicU64,
+    ready: OwnedFd,
     letter: Letter,
+    /// By place, which is also what readiness is told by; empty where the server stayed away.
+    sessions: Vec<Option<Place>>,
+    tally: Tally,
+}
+
+/// A connection and how much it has carried.
+struct Place {
+    session: Session,
+    messages: u64,
+}
+
+struct Tally {
+    /// Connections that broke since the last acknowledgement.
+    faults: u32,
     latencies_us: Histogram<u64>,
     failed: u64,
     errors: Vec<String>,
     acknowledged: Vec<u64>,
 }
 
-impl Worker {
-    fn new(options: &Options, run: u64) -> anyhow::Result<Self> {
+impl<'a> Worker<'a> {
+    fn new(options: &'a Options, next: &'a AtomicU64, run: u64) -> anyhow::Result<Self> {
         Ok(Self {
+            options,
+            next,
+            ready: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             letter: Letter::new(options, run),
-            latencies_us: Histogram::new_with_max(LATENCY_US_MAX, 3)?,
-            failed: 0,
-            errors: Vec::new(),
-            acknowledged: Vec::new(),
+            sessions: Vec::new(),
+            tally: Tally {
+                faults: 0,
+                latencies_us: Histogram::new_with_max(LATENCY_US_MAX, 3)?,
+                failed: 0,
+                errors: Vec::new(),
+                acknowledged: Vec::new(),
+            },
         })
     }
 
-    /// Takes numbers until there are none left. A server that stays away ends this worker, not what it has measured.
-    fn work(mut self, options: &Options, next: &AtomicU64) -> Self {
-        let patience = Duration::from_secs(options.patience);
-        let mut session: Option<Session> = None;
-        let mut in_session: u64 = 0;
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            if place >= options.messages {
-                break;
+    /// Works `connections` connections until the numbers run out. A server that stays away ends a connection, not
+    /// what has been measured.
+    fn work(mut self, connections: usize) -> anyhow::Result<Tally> {
+        self.sessions.resize_with(connections, || None);
+        for place in 0..connections {
+            self.open(place);
+        }
+        let mut events = Vec::with_capacity(connections.max(1));
+        while self.sessions.iter().any(Option::is_some) {
+            let timeout = Timespec { tv_sec: SILENCE_MAX_S, tv_nsec: 0 };
+            epoll::wait(&self.ready, spare_capacity(&mut events), Some(&timeout))?;
+            if events.is_empty() {
+                self.give_up();
             }
-            if options.per_connection > 0 && in_session == options.per_connection {
-                session.take().into_iter().for_each(Session::quit);
-            }
-            let opened = match session.take() {
-                Some(open) => Ok(open),
-                None => {
-                    in_session = 0;
-                    Session::open(options.to, options.mode, patience)
-                }
-            };
-            let mut open = match opened {
-                Ok(open) => open,
-                Err(error) => {
-                    self.fail(&error);
-                    break;
-                }
-            };
-            match open.send(&mut self.letter, options.first + place) {
-                Ok(latency) => {
-                    self.acknowledge(options.first + place, latency);
-                    in_session += 1;
-                    session = Some(open);
-                }
-                Err(error) => self.fail(&error),
+            for event in events.drain(..) {
+                self.advance(usize::try_from(event.data.u64())?);
             }
         }
-        session.into_iter().for_each(Session::quit);
-        self
+        Ok(self.tally)
     }
 
+    fn open(&mut self, place: usize) {
+        let patience = Duration::from_secs(self.options.patience);
+        let opened = Session::open(self.options.to, self.letter.clone(), self.options.mode, patience);
+        let watched = opened.and_then(|session| {
+            // Edge-triggered: told once when something comes, and once when a full socket takes more.
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+            epoll::add(&self.ready, session.stream(), EventData::new_u64(place as u64), flags)?;
+            Ok(session)
+        });
+        match watched {
+            Ok(session) => self.sessions[place] = Some(Place { session, messages: 0 }),
+            Err(error) => self.tally.complain(&error),
+        }
+    }
+
+    fn advance(&mut self, place: usize) {
+        let mut told = true;
+        while let Some(here) = &mut self.sessions[place] {
+            match here.session.advance(std::mem::take(&mut told)) {
+                Ok(Progress::Waiting) => return,
+                Ok(Progress::Free) => {}
+                Ok(Progress::Acknowledged(number, latency)) => {
+                    here.messages += 1;
+                    self.tally.acknowledge(number, latency);
+                }
+                Err(error) => return self.fail(place, &error),
+            }
+            self.next_message(place);
+        }
+    }
+
+    fn next_message(&mut self, place: usize) {
+        let Some(mut here) = self.sessions[place].take() else { return };
+        if self.options.per_connection > 0 && here.messages >= self.options.per_connection {
+            here.session.quit();
+            return self.open(place);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.options.messages {
+            return here.session.quit();
+        }
+        let begun = here.session.begin(self.options.first + number);
+        self.sessions[place] = Some(here);
+        if let Err(error) = begun {
+            self.fail(place, &error);
+        }
+    }
+
+    /// The connection broke: what it had under way has failed, and it is made again.
+    fn fail(&mut self, place: usize, error: &anyhow::Error) {
+        let Some(here) = self.sessions[place].take() else { return };
+        let was_busy = here.session.is_busy();
+        self.tally.complain(error);
+        self.tally.failed += u64::from(was_busy);
+        drop(here);
+        self.tally.faults += 1;
+        if self.tally.faults < FAULTS_MAX {
+            self.open(place);
+        }
+    }
+
+    /// Nothing was heard for too long.
+    fn give_up(&mut self) {
+        let silent = self.sessions.drain(..).flatten().filter(|here| here.session.is_busy()).count();
+        self.tally.failed += silent as u64;
+        self.tally.complain(&anyhow!("the server was silent for {SILENCE_MAX_S} s"));
+    }
+}
+
+impl Tally {
     fn acknowledge(&mut self, number: u64, latency: Duration) {
+        self.faults = 0;
         self.latencies_us.saturating_record(latency.as_micros() as u64);
         self.acknowledged.push(number);
     }
 
-    fn fail(&mut self, error: &anyhow::Error) {
-        self.failed += 1;
+    fn complain(&mut self, error: &anyhow::Error) {
         if self.errors.len() < ERRORS_SHOWN_MAX {
             self.errors.push(format!("{error:#}"));
         }
@@ -148,13 +232,13 @@ impl Worker {
 }
 
 impl Report {
-    fn add(&mut self, worker: Worker, acknowledged: &mut Vec<String>) -> anyhow::Result<()> {
-        self.sent += worker.latencies_us.len();
-        self.failed += worker.failed;
-        self.latencies_us.add(&worker.latencies_us)?;
+    fn add(&mut self, pattern: &str, tally: Tally, acknowledged: &mut Vec<String>) -> anyhow::Result<()> {
+        self.sent += tally.latencies_us.len();
+        self.failed += tally.failed;
+        self.latencies_us.add(&tally.latencies_us)?;
         let room = ERRORS_SHOWN_MAX.saturating_sub(self.errors.len());
-        self.errors.extend(worker.errors.into_iter().take(room));
-        acknowledged.extend(worker.acknowledged.iter().map(|&number| worker.letter.recipient(number)));
+        self.errors.extend(tally.errors.into_iter().take(room));
+        acknowledged.extend(tally.acknowledged.iter().map(|&number| recipient(pattern, number)));
         Ok(())
     }
 
