@@ -6,7 +6,9 @@
 mod cursor;
 mod event;
 mod live;
+mod metrics;
 mod reporter;
+mod rows;
 mod schema;
 mod store;
 mod tail;
@@ -17,5 +19,6 @@ pub use event::{
     Event, Origin, Outcome, Route, Subject, Way, as_optional_text, as_optional_time, as_text, as_time,
     rfc3339,
 };
+pub use metrics::{METRICS_TYPE, Scrape};
 pub use reporter::Reporter;
 pub use store::{CampaignCounts, Counts, EVENTS_MAX, Store, StoreError, Story};

@@ -43,7 +43,7 @@ impl Default for Live {
         let make: fn() -> Histogram = || Histogram::new(LATENCY_BOUNDS);
         let latency = Family::new_with_constructor(make);
         for class in Class::ALL {
-            latency.get_or_create(&ClassLabel { class: class.name() });
+            drop(latency.get_or_create(&ClassLabel { class: class.name() }));
         }
         let mut registry = Registry::with_prefix("staffetta");
         registry.register(

@@ -112,7 +112,7 @@ struct Shard {
 
 impl Worker {
     fn new(
-        writer: Writer,
+        mut writer: Writer,
         readers: Vec<Reader>,
         live: Arc<Live>,
         stop: Arc<AtomicBool>,
@@ -121,7 +121,7 @@ impl Worker {
         for (number, reader) in readers.into_iter().enumerate() {
             let number =
                 u8::try_from(number).map_err(|_| StoreError::Spool("more than 256 shards".to_owned()))?;
-            shards.push(Shard::open(number, reader, &writer)?);
+            shards.push(Shard::open(number, reader, &mut writer)?);
         }
         let campaigns = Campaigns { started: writer.started()? };
         Ok(Self {
@@ -246,8 +246,16 @@ enum Pass {
 }
 
 impl Shard {
-    fn open(number: u8, reader: Reader, writer: &Writer) -> Result<Self, StoreError> {
-        let position = writer.position(number)?;
+    fn open(number: u8, reader: Reader, writer: &mut Writer) -> Result<Self, StoreError> {
+        let mut position = writer.position(number)?;
+        let end = reader.flushed().offset();
+        if position > end {
+            tracing::warn!(
+                "the spool of shard {number} ends before what was told of it: it has lost its last records"
+            );
+            writer.forget_from(number, end)?;
+            position = end;
+        }
         let hold = reader.hold(Cursor(position));
         let tail = ShardTail::new(number, reader.clone(), position);
         Ok(Self { number, reader, tail, hold, position })

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mail::{CampaignId, Class, Disposition, MessageId, Phase, RecipientId, RecordId, UnixMs};
+use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
 use prometheus_client::registry::Registry;
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::event::{Event, Origin, Outcome, Route, Subject, Way};
+use crate::event::Event;
 use crate::live::Live;
+use crate::rows::{SELECT_EVENT, events, number_at};
 use crate::schema::{self, ACCEPTED};
 use crate::write::{Writer, key};
 use crate::{Cursor, CursorError};
@@ -295,6 +296,19 @@ impl Store {
         })
     }
 
+    /// When `campaign` was last started; `None` when it never was.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn started(&self, campaign: CampaignId) -> Result<Option<UnixMs>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT at FROM started WHERE campaign = ?1")?;
+            let mut rows = statement.query([key(campaign.0)])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            Ok(Some(UnixMs(number_at(row, 0)?)))
+        })
+    }
+
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let kept = self.kept().pop();
         let connection = match kept {
@@ -319,12 +333,6 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
-
-const SELECT_EVENT: &str = "SELECT event.id, recipient, message, event.address, accepted_at, metadata,
-    sender, tenant, class, campaign, name, tags,
-    at, disposition, attempt, next_attempt, phase, verdict, code, enhanced, reply,
-    source, provider, mx, route.address, tls, connect_ms, transaction_ms, latency_ms
-    FROM event JOIN origin ON origin.id = event.origin JOIN route ON route.id = event.route";
 
 fn shards_of(connection: &Connection) -> Result<Vec<u8>, StoreError> {
     let mut statement =
@@ -374,72 +382,12 @@ fn add_to_provider(providers: &mut Vec<(String, Counts)>, provider: String, stat
     }
 }
 
-fn events(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<Event>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(values, read_event)?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
-    let subject = Subject {
-        recipient: RecipientId(id_at(row, 1)?),
-        message: MessageId(id_at(row, 2)?),
-        address: row.get(3)?,
-        accepted_at: UnixMs(number_at(row, 4)?),
-        metadata: row.get(5)?,
-        origin: read_origin(row)?,
-    };
-    let result = read_outcome(row)?;
-    let route = Route {
-        source: row.get(21)?,
-        provider: row.get(22)?,
-        mx: row.get(23)?,
-        address: row.get(24)?,
-        tls: row.get(25)?,
-    };
-    let way = Way { route, connect_ms: row.get(26)?, transaction_ms: row.get(27)? };
-    Ok(Event { id: id_at(row, 0)?, subject, result, way })
-}
-
-fn read_origin(row: &Row<'_>) -> Result<Origin, rusqlite::Error> {
-    let campaign = number_at(row, 9)?;
-    let tags: String = row.get(11)?;
-    Ok(Origin {
-        sender: row.get(6)?,
-        tenant: row.get(7)?,
-        class: Class::from_index(usize::from(row.get::<_, u8>(8)?)).unwrap_or(Class::Bulk),
-        campaign: (campaign != 0).then_some(CampaignId::from_raw(campaign)),
-        campaign_name: row.get(10)?,
-        tags: tags.split('\n').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
-    })
-}
-
-fn read_outcome(row: &Row<'_>) -> Result<Outcome, rusqlite::Error> {
-    Ok(Outcome {
-        at: UnixMs(number_at(row, 12)?),
-        disposition: Disposition::from_index(row.get(13)?).unwrap_or(Disposition::Unknown),
-        attempt: row.get(14)?,
-        next_attempt: row.get::<_, Option<i64>>(15)?.map(|at| UnixMs(at.cast_unsigned())),
-        phase: Phase::from_index(row.get(16)?).unwrap_or(Phase::Routing),
-        verdict: row.get(17)?,
-        code: row.get(18)?,
-        enhanced: row.get(19)?,
-        reply: row.get(20)?,
-        latency_ms: row.get::<_, Option<i64>>(28)?.map(i64::cast_unsigned),
-    })
-}
-
-fn id_at(row: &Row<'_>, column: usize) -> Result<RecordId, rusqlite::Error> {
-    number_at(row, column).map(RecordId::from_raw)
-}
-
-fn number_at(row: &Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
-    row.get::<_, i64>(column).map(i64::cast_unsigned)
-}
-
 #[cfg(test)]
 mod tests {
+    use mail::{Class, Phase};
+
     use super::*;
+    use crate::event::{Origin, Subject};
     use crate::write::Batch;
 
     const MINUTE: u64 = 60_000;
@@ -466,7 +414,7 @@ mod tests {
             verdict: if delivered { String::new() } else { "recipient.unknown".to_owned() },
             reply: mail::Reply::enhanced(550, mail::Enhanced(5, 1, 1), "no such user"),
             source: "a".to_owned(),
-            provider: if recipient % 2 == 0 { "even" } else { "odd" }.to_owned(),
+            provider: if recipient.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
             mx: "mx.test".to_owned(),
             address: "192.0.2.1:25".to_owned(),
             tls: String::new(),

@@ -85,6 +85,16 @@ impl Writer {
         Ok(row.get::<_, i64>(0)?.cast_unsigned())
     }
 
+    /// Forgets the events of `shard` from `end` on and reads on from there: the spool has lost its tail, which is only
+    /// possible with `durability = "memory"`, and other records will stand at their positions.
+    pub(crate) fn forget_from(&mut self, shard: u8, end: u64) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(SET_CURSOR, params![shard, end.cast_signed()])?;
+        let (first, last) = (RecordId::new(shard, end), RecordId::new(shard, RecordId::POSITION_MAX));
+        transaction.execute("DELETE FROM event WHERE id BETWEEN ?1 AND ?2", [key(first), key(last)])?;
+        Ok(transaction.commit()?)
+    }
+
     /// When each campaign was last started.
     pub(crate) fn started(&self) -> Result<FxHashMap<CampaignId, UnixMs>, StoreError> {
         let mut statement = self.connection.prepare("SELECT campaign, at FROM started")?;
@@ -219,6 +229,8 @@ fn insert_route(transaction: &Transaction<'_>, route: &Route) -> Result<i64, Sto
     Ok(statement.query_row(values, |row| row.get(0))?)
 }
 
+const SET_CURSOR: &str = "INSERT OR REPLACE INTO cursor (shard, position) VALUES (?1, ?2)";
+
 const INSERT_EVENT: &str = "INSERT OR IGNORE INTO event (id, recipient, message, origin, route, address,
     accepted_at, at, disposition, attempt, next_attempt, phase, verdict, code, enhanced, reply, connect_ms,
     transaction_ms, latency_ms, metadata)
@@ -259,7 +271,10 @@ fn insert_event(
 
 /// Counts of one batch: first by the numbers of the dictionaries, which is cheap per event, then by their names.
 #[derive(Default)]
-struct Tallies<'a>(FxHashMap<(u64, i64, i64, i64), (u64, Option<&'a Event>)>);
+struct Tallies<'a>(FxHashMap<TallyNumbers, (u64, Option<&'a Event>)>);
+
+/// Minute, origin, route and state.
+type TallyNumbers = (u64, i64, i64, i64);
 
 impl<'a> Tallies<'a> {
     fn count(&mut self, event: &'a Event, origin: i64, route: i64) {

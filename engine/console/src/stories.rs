@@ -1,0 +1,295 @@
+//! `GET /v1/messages/ID`: what became of each recipient of a message, or of one recipient.
+
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
+use mta::Why;
+use report::{Event, Origin, Outcome, Story, Subject, Way, as_text, as_time};
+use serde::Serialize;
+use spool::{ContentHead, ContentKind, Cursor, ReadError, Reader, RecordRef};
+
+use crate::app::Console;
+use crate::queue::{Waits, WhyJson};
+use crate::{ApiError, Caller, feed, path_id};
+
+/// Most recipients that are shown of one message; more has only a campaign.
+const RECIPIENTS_MAX: usize = 1_000;
+/// Most events that are read for one message.
+const EVENTS_MAX: usize = 50_000;
+/// How long is waited for the event of an outcome that was written this moment.
+const EVENT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A message with its recipients.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageView {
+    #[serde(serialize_with = "as_text")]
+    id: MessageId,
+    #[serde(serialize_with = "as_time")]
+    accepted_at: UnixMs,
+    #[serde(flatten)]
+    origin: Origin,
+    recipients: Vec<RecipientView>,
+}
+
+/// A recipient with its attempts.
+#[derive(Debug, Serialize)]
+pub(crate) struct RecipientView {
+    #[serde(serialize_with = "as_text")]
+    id: RecipientId,
+    address: String,
+    /// `queued`, or the final outcome.
+    state: &'static str,
+    /// While it waits: for what, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waits>,
+    attempts: Vec<Attempt>,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize)]
+struct Attempt {
+    #[serde(flatten)]
+    result: Outcome,
+    #[serde(flatten)]
+    way: Way,
+}
+
+/// What is known of one recipient.
+pub(crate) struct Known {
+    id: RecipientId,
+    message: MessageId,
+    accepted_at: UnixMs,
+    address: String,
+    origin: Origin,
+    events: Vec<Event>,
+    why: Option<Why>,
+}
+
+/// Shows a message or a recipient.
+pub(crate) async fn show(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<MessageView>, ApiError> {
+    let id: RecordId = path_id::parse(&id)?;
+    let message = MessageId(id);
+    let stories = feed::blocking(&console.store, move |store| store.message(message, EVENTS_MAX)).await?;
+    let head = console.reader(id).and_then(|reader| reader.content_head(message).ok());
+    if head.is_none() && stories.is_empty() {
+        let known = recipient(&console, &caller, RecipientId(id)).await?;
+        return Ok(Json(known.into_message()));
+    }
+    if console.handle.campaign(CampaignId(id)).is_some_and(|campaign| caller.may_see(&campaign.tenant)) {
+        let message = format!("{id} is a campaign: see /v1/campaigns/{id}, or ask for one of its recipients");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "is_campaign", message));
+    }
+    whole_message(&console, &caller, message, head, stories).await.map(Json)
+}
+
+async fn whole_message(
+    console: &Console,
+    caller: &Caller,
+    id: MessageId,
+    head: Option<ContentHead>,
+    stories: Vec<Story>,
+) -> Result<MessageView, ApiError> {
+    let told = stories.first().and_then(|story| story.events.first()).map(|event| event.subject.clone());
+    let known = head.as_ref().map(|head| (head.accepted_at(), origin_of(head)));
+    let (accepted_at, origin) =
+        known.or(told.map(|subject| (subject.accepted_at, subject.origin))).ok_or_else(|| nothing(id.0))?;
+    if !caller.may_see(&origin.tenant) {
+        return Err(nothing(id.0));
+    }
+    let mut recipients: Vec<(RecipientId, String)> =
+        console.reader(id.0).map(|reader| recipients_of(reader, id)).unwrap_or_default();
+    for story in &stories {
+        if !recipients.iter().any(|(known, _)| *known == story.recipient) {
+            let address = story.events.first().map(|event| event.subject.address.clone());
+            recipients.push((story.recipient, address.unwrap_or_default()));
+        }
+    }
+    recipients.sort_by_key(|(recipient, _)| *recipient);
+    recipients.truncate(RECIPIENTS_MAX);
+    let mut views = Vec::with_capacity(recipients.len());
+    for (recipient, address) in recipients {
+        let place = stories.binary_search_by_key(&recipient, |story| story.recipient);
+        let events = place.map(|place| stories[place].events.clone()).unwrap_or_default();
+        let origin = origin.clone();
+        let mut known = Known { id: recipient, message: id, accepted_at, address, origin, events, why: None };
+        known.ask_why(console).await?;
+        views.push(known.into_view());
+    }
+    Ok(MessageView { id, accepted_at, origin, recipients: views })
+}
+
+/// The recipients that the spool has of a message: they lie right behind it.
+fn recipients_of(reader: &Reader, message: MessageId) -> Vec<(RecipientId, String)> {
+    let mut records = reader.tail(Cursor(message.0.position()));
+    if records.next().is_none_or(|(id, _)| id != message.0) {
+        return Vec::new();
+    }
+    records
+        .map_while(|(_, record)| match record {
+            RecordRef::Recipient(recipient) if recipient.content() == message => {
+                Some((recipient.id(), recipient.address().to_owned()))
+            }
+            _ => None,
+        })
+        .take(RECIPIENTS_MAX)
+        .collect()
+}
+
+/// Everything that is known of a recipient that the caller may see.
+pub(crate) async fn recipient(
+    console: &Console,
+    caller: &Caller,
+    id: RecipientId,
+) -> Result<Known, ApiError> {
+    let events = feed::blocking(&console.store, move |store| store.story(id)).await?;
+    let found = console.reader(id.0).map(|reader| in_spool(reader, id)).transpose();
+    let found = found.map_err(|error| ApiError::fault(error.to_string()))?.flatten();
+    let subject =
+        found.or_else(|| events.last().map(|event| event.subject.clone())).ok_or_else(|| nothing(id.0))?;
+    if !caller.may_see(&subject.origin.tenant) {
+        return Err(nothing(id.0));
+    }
+    let mut known = Known {
+        id,
+        message: subject.message,
+        accepted_at: subject.accepted_at,
+        address: subject.address,
+        origin: subject.origin,
+        events,
+        why: None,
+    };
+    known.ask_why(console).await?;
+    Ok(known)
+}
+
+/// A recipient as the spool has it; `None` when it has been finished and reclaimed, or never was.
+fn in_spool(reader: &Reader, id: RecipientId) -> Result<Option<Subject>, ReadError> {
+    let recipient = match reader.recipient(id) {
+        Ok(recipient) => recipient,
+        Err(ReadError::Damaged(id)) => return Err(ReadError::Damaged(id)),
+        Err(_) => return Ok(None),
+    };
+    let Ok(head) = reader.content_head(recipient.content()) else { return Ok(None) };
+    Ok(Some(Subject {
+        recipient: id,
+        message: recipient.content(),
+        address: recipient.address().to_owned(),
+        accepted_at: head.accepted_at(),
+        metadata: None,
+        origin: origin_of(&head),
+    }))
+}
+
+fn origin_of(head: &ContentHead) -> Origin {
+    let own = (head.kind() == ContentKind::Template).then(|| CampaignId(head.id().0));
+    Origin {
+        sender: head.sender().to_owned(),
+        tenant: head.tenant().to_owned(),
+        class: head.class(),
+        campaign: own.or(head.campaign()),
+        campaign_name: head.name().to_owned(),
+        tags: head.tags().map(str::to_owned).collect(),
+    }
+}
+
+fn nothing(id: RecordId) -> ApiError {
+    ApiError::not_found(format!("there is no message or recipient {id}, or it was forgotten"))
+}
+
+impl Known {
+    /// The last event, if it is the final outcome.
+    fn end(&self) -> Option<&Event> {
+        self.events.last().filter(|event| event.result.disposition.is_final())
+    }
+
+    fn state(&self) -> &'static str {
+        self.end().map_or("queued", |event| event.result.disposition.name())
+    }
+
+    /// Asks the engine what the recipient waits for, unless it has been finished. An outcome of this very moment may
+    /// not have been told yet: then its event is waited for.
+    async fn ask_why(&mut self, console: &Console) -> Result<(), ApiError> {
+        if self.end().is_some() {
+            return Ok(());
+        }
+        self.why = console.handle.explain(self.id).await;
+        if self.why.is_some() {
+            return Ok(());
+        }
+        let mut told = console.store.subscribe();
+        let until = tokio::time::Instant::now() + EVENT_PATIENCE;
+        while tokio::time::timeout_at(until, told.changed()).await.is_ok_and(|changed| changed.is_ok()) {
+            let id = self.id;
+            self.events = feed::blocking(&console.store, move |store| store.story(id)).await?;
+            if self.end().is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to `why`.
+    pub(crate) fn why(self) -> Result<WhyJson, ApiError> {
+        let state = self.state();
+        let waits = match (self.end(), &self.why) {
+            (Some(end), _) => self.finished(end),
+            (None, Some(why)) => Waits::from(why.clone()),
+            (None, None) => return Err(nothing(self.id.0)),
+        };
+        Ok(WhyJson::new(self.id, state, waits))
+    }
+
+    /// Nothing is waited for any more, and the sentence says how it ended.
+    fn finished(&self, end: &Event) -> Waits {
+        let result = &end.result;
+        let reply = match (result.code, result.enhanced.as_str()) {
+            (0, _) => result.reply.clone(),
+            (code, "") => format!("{code} {}", result.reply),
+            (code, enhanced) => format!("{code} {enhanced} {}", result.reply),
+        };
+        let ended = match result.disposition {
+            Disposition::Delivered => format!("nothing: delivered to {}", end.way.route.mx),
+            disposition => format!("nothing: {} after {} attempts", disposition.name(), result.attempt),
+        };
+        Waits::ended(
+            &self.address,
+            self.origin.class,
+            format!("{ended} ({reply})"),
+            self.accepted_at,
+            result.at,
+        )
+    }
+
+    fn into_view(self) -> RecipientView {
+        RecipientView {
+            id: self.id,
+            state: self.state(),
+            address: self.address,
+            waiting: self.why.map(Waits::from),
+            attempts: self
+                .events
+                .into_iter()
+                .map(|event| Attempt { result: event.result, way: event.way })
+                .collect(),
+        }
+    }
+
+    fn into_message(self) -> MessageView {
+        let (id, accepted_at, origin) = (self.message, self.accepted_at, self.origin.clone());
+        MessageView { id, accepted_at, origin, recipients: vec![self.into_view()] }
+    }
+}
+
+impl Console {
+    /// The log that holds the record `id`.
+    fn reader(&self, id: RecordId) -> Option<&Reader> {
+        self.readers.get(usize::from(id.shard()))
+    }
+}
