@@ -317,7 +317,7 @@ mod tests {
                 assert!(flow.dead <= flow.live + DEAD_MAX, "at {index}");
             }
             assert_eq!(drain(&mut flow, &mut store), (0..200).map(|n| 5 * n + 1).collect::<Vec<_>>());
-            assert_eq!((flow.live, flow.dead, store.bytes()), (0, 0, 0));
+            assert_eq!((flow.live, flow.dead, store.used()), (0, 0, 0));
         }
     }
 }

@@ -45,7 +45,9 @@ pub(crate) struct Group {
     limits: Limits,
     bucket: Option<Bucket>,
     critical_share: f32,
-    pub(crate) connections: u32,
+    connections: u32,
+    /// How many of them are of paths on which critical mail is ready.
+    connections_critical: u32,
     /// Connections that were told to yield and have not closed yet.
     yielding: u32,
     /// Critical recipients that could leave now, on all paths.
@@ -56,6 +58,8 @@ pub(crate) struct Group {
     /// Paths that had a connection and no work when last asked.
     idle: Vec<u32>,
     pub(crate) paths: u32,
+    /// Whether there was a place for mail that is not critical when last looked.
+    had_place: bool,
 }
 
 impl Group {
@@ -66,12 +70,14 @@ impl Group {
             bucket: limits.rate.map(Bucket::new),
             critical_share,
             connections: 0,
+            connections_critical: 0,
             yielding: 0,
             critical_ready: 0,
             claims: BTreeSet::new(),
             claims_critical: 0,
             idle: Vec::new(),
             paths: 0,
+            had_place: true,
         }
     }
 
@@ -121,13 +127,35 @@ impl Group {
         self.connections_max().saturating_sub(self.connections)
     }
 
-    /// Whether a path may open one more. Mail that is not critical leaves the reserve alone while critical mail waits;
-    /// a path that has connections already leaves the last places to those that have none.
+    /// Connections that mail which is not critical may still open: while critical mail waits, it leaves the reserve alone.
+    fn free_for_others(&self) -> u32 {
+        if self.critical_ready == 0 {
+            return self.free();
+        }
+        let others_max = self.connections_max().saturating_sub(self.reserve());
+        self.free().min(others_max.saturating_sub(self.others()))
+    }
+
+    /// Connections of paths on which no critical mail is ready.
+    fn others(&self) -> u32 {
+        self.connections - self.connections_critical
+    }
+
+    /// Whether a path may open one more. One that has connections leaves the last places to those that have none.
     pub(crate) fn has_place(&self, has_critical: bool, has_connection: bool) -> bool {
-        let kept = if has_critical || self.critical_ready == 0 { 0 } else { self.reserve() };
-        let others = self.claims.len() as u32 - self.claims_critical;
-        let claimed = if has_connection { others + self.claims_critical.saturating_sub(kept) } else { 0 };
-        self.free() > kept.saturating_add(claimed)
+        let places = if has_critical { self.free() } else { self.free_for_others() };
+        if !has_connection {
+            return places > 0;
+        }
+        let claims = self.claims.len() as u32;
+        self.free() > claims && places > claims - self.claims_critical
+    }
+
+    /// Whether there has come to be a place for mail that is not critical since the last call.
+    pub(crate) fn has_new_place(&mut self) -> bool {
+        let has_place = self.free_for_others() > 0;
+        let had_place = std::mem::replace(&mut self.had_place, has_place);
+        has_place && !had_place
     }
 
     /// Whether a path with `connections` is to give one to a path that has none.
@@ -136,8 +164,17 @@ impl Group {
         if self.free() > 0 || self.yielding as usize >= self.claims.len() {
             return false;
         }
-        let borrowed = self.connections > self.connections_max().saturating_sub(self.reserve());
-        !has_work || connections > 1 && !has_critical || !first.other && !has_critical && borrowed
+        let is_borrowed = self.others() > self.connections_max().saturating_sub(self.reserve());
+        !has_work || !has_critical && (connections > 1 || !first.other && is_borrowed)
+    }
+
+    pub(crate) fn opened(&mut self) {
+        self.connections += 1;
+    }
+
+    /// Brings up to date how many connections are of paths with critical mail.
+    pub(crate) fn count_critical(&mut self, before: u32, now: u32) {
+        self.connections_critical = self.connections_critical - before + now;
     }
 
     pub(crate) fn yielded(&mut self) {
@@ -238,6 +275,8 @@ mod tests {
         group.critical_ready = 1;
         assert!(!group.has_place(false, false));
         assert!(group.has_place(true, false));
+        group.connections_critical = 1;
+        assert!(group.has_place(false, false), "what critical mail uses itself counts for its reserve");
     }
 
     #[test]

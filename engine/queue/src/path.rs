@@ -102,6 +102,8 @@ pub(crate) struct Path {
     /// Tickets here, whatever they wait for.
     pub(crate) waiting: u32,
     pub(crate) connections: u32,
+    /// As many of them as its group counts as those of a path with critical mail: all or none.
+    pub(crate) connections_critical: u32,
     pub(crate) suspension: Option<Box<Suspension>>,
     pub(crate) claim: Option<Claim>,
     pub(crate) is_hinted: bool,
@@ -162,6 +164,7 @@ impl Paths {
             ready: [0; 4],
             waiting: 0,
             connections: 0,
+            connections_critical: 0,
             suspension: None,
             claim: None,
             is_hinted: false,

@@ -268,7 +268,7 @@ impl Ready {
         if class == Class::Critical && row.suspension.is_none() {
             self.groups[row.group].critical_ready += u64::from(count);
         }
-        self.claim(path);
+        self.settle(path);
         self.hint(path);
     }
 
@@ -278,7 +278,23 @@ impl Ready {
         if class == Class::Critical && row.suspension.is_none() {
             self.groups[row.group].critical_ready -= u64::from(count);
         }
+        self.settle(path);
+    }
+
+    /// Tells the group of a path what has changed there: what its connections are for, and whether it has a claim.
+    fn settle(&mut self, path: u32) {
+        let row = &mut self.paths.rows[path];
+        let is_critical = row.has_critical() && row.suspension.is_none();
+        let connections_critical = if is_critical { row.connections } else { 0 };
+        let group = &mut self.groups[row.group];
+        group.count_critical(row.connections_critical, connections_critical);
+        row.connections_critical = connections_critical;
+        let has_new_place = group.has_new_place();
+        let index = row.group;
         self.claim(path);
+        if has_new_place {
+            self.hint_claims(index);
+        }
     }
 
     /// Brings the claim of a path in line with whether it has work and no connection.
@@ -363,8 +379,8 @@ impl Ready {
         let row = &mut self.paths.rows[path];
         row.connections += 1;
         row.used = row.used.max(now);
-        self.groups[row.group].connections += 1;
-        self.claim(path);
+        self.groups[row.group].opened();
+        self.settle(path);
     }
 
     pub(crate) fn connection_closed(&mut self, path: u32, now: UnixMs) {
@@ -376,7 +392,7 @@ impl Ready {
         row.used = row.used.max(now);
         let (group, has_work) = (row.group, row.ready_total() > 0);
         self.groups[group].closed();
-        self.claim(path);
+        self.settle(path);
         if has_work {
             self.hint(path);
         }
@@ -389,7 +405,7 @@ impl Ready {
         row.suspension = Some(Box::new(crate::path::Suspension::new(until, reason)));
         self.groups[row.group].critical_ready -= u64::from(row.ready[Class::Critical.index()]);
         self.suspended.insert((until, path));
-        self.claim(path);
+        self.settle(path);
     }
 
     pub(crate) fn resume(&mut self, path: u32) {
@@ -397,7 +413,7 @@ impl Ready {
         let Some(suspension) = row.suspension.take() else { return };
         self.groups[row.group].critical_ready += u64::from(row.ready[Class::Critical.index()]);
         self.suspended.remove(&(suspension.until, path));
-        self.claim(path);
+        self.settle(path);
         self.hint(path);
     }
 

@@ -2,6 +2,9 @@
 
 use std::ops::{Index, IndexMut};
 
+/// Rows that an empty table keeps.
+const ROWS_KEPT: usize = 1024;
+
 /// No row.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -30,7 +33,7 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let row = self.rows[index as usize].take().expect("a removed row was there");
         self.free.push(index);
-        if self.free.len() == self.rows.len() {
+        if self.free.len() == self.rows.len() && self.rows.len() > ROWS_KEPT {
             self.rows = Vec::new();
             self.free = Vec::new();
         }
@@ -79,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_is_used_again_and_an_empty_table_owns_nothing() {
+    fn an_index_is_used_again_and_an_empty_table_owns_little() {
         let mut slab = Slab::new();
         let (a, b) = (slab.insert('a'), slab.insert('b'));
         assert_eq!(slab.remove(a), 'a');
@@ -88,6 +91,9 @@ mod tests {
         assert_eq!(slab.iter().map(|(_, &c)| c).collect::<String>(), "cb");
         slab.remove(a);
         slab.remove(b);
+        (0..5000).for_each(|_| _ = slab.insert('d'));
+        assert!(slab.bytes() > 5000 * size_of::<char>());
+        (0..5000).for_each(|index| _ = slab.remove(index));
         assert_eq!((slab.count(), slab.bytes()), (0, 0));
     }
 }

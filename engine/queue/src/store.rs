@@ -9,6 +9,8 @@ use crate::slab::NONE;
 
 /// Nodes of one block: 128 KiB, so that growth never copies and never asks for much at once.
 const BLOCK_NODES: usize = 4096;
+/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: 2 MiB.
+const BLOCKS_KEPT: usize = 16;
 
 /// Milliseconds since the queue was made. Five bytes hold 34 years of them.
 pub(crate) type Tick = u64;
@@ -159,7 +161,7 @@ impl Store {
         node.next = free;
         self.free = index;
         self.used -= 1;
-        if self.used == 0 {
+        if self.used == 0 && self.blocks.len() > BLOCKS_KEPT {
             *self = Self::new(self.origin);
         }
     }
@@ -181,6 +183,12 @@ impl Store {
     /// Nodes that exist, free or not: indices are below it.
     pub(crate) fn bound(&self) -> u32 {
         (self.blocks.len() * BLOCK_NODES) as u32
+    }
+
+    /// Nodes that are not free.
+    #[cfg(test)]
+    pub(crate) const fn used(&self) -> usize {
+        self.used
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -270,16 +278,16 @@ mod tests {
     fn lists_are_first_in_first_out_and_freed_nodes_are_used_again() {
         let mut store = Store::new(UnixMs(0));
         let mut list = List::EMPTY;
-        for id in 0..10_000 {
+        for id in 0..100_000 {
             let index = store.insert(ticket(id), State::Ready, 0, 0);
             list.push_back(&mut store, index);
         }
         let bound = store.bound();
-        for id in 0..10_000 {
+        for id in 0..100_000 {
             let index = list.pop_front(&store).expect("the list holds it");
             assert_eq!(store[index].raw_id(), id);
             store.remove(index);
-            let again = store.insert(ticket(id + 10_000), State::Ready, 0, 0);
+            let again = store.insert(ticket(id + 100_000), State::Ready, 0, 0);
             list.push_back(&mut store, again);
         }
         assert_eq!(store.bound(), bound);

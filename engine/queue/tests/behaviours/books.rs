@@ -215,7 +215,7 @@ impl Books {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn no_ticket_is_lost_or_handed_out_twice(acts in prop::collection::vec(act(), 1..400)) {

@@ -114,7 +114,7 @@ fn path(queue: &mut Queue, site: u64) -> PathId {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_is_served_by_following_the_hints(events in prop::collection::vec(event(), 1..200)) {

@@ -150,3 +150,29 @@ fn closing_more_than_was_opened_is_harmless() {
     queue.connection_closed(path);
     assert_eq!(queue.totals().connections, 0);
 }
+
+#[test]
+fn a_path_kept_off_the_reserve_is_named_when_critical_mail_is_done() {
+    let mut queue = queue();
+    let [big, late, critical] = [1, 2, 3].map(|site| queue.path(key(1, site), limits(10, None)));
+    fill(&mut queue, big, flow(Class::Bulk, 1), 0..8, START);
+    fill(&mut queue, critical, flow(Class::Critical, 1), [5000], START);
+    assert_eq!((open(&mut queue, big, START), open(&mut queue, critical, START)), (8, 1));
+    fill(&mut queue, late, flow(Class::Bulk, 1), [9000], START);
+    assert!(!queue.wants_connection(late, START), "the last place is kept");
+    wanting(&mut queue, START);
+    assert_eq!(pull_some(&mut queue, critical, START, 1), [5000]);
+    assert_eq!(wanting(&mut queue, START), [late]);
+    assert!(queue.wants_connection(late, START));
+}
+
+#[test]
+fn critical_mail_that_is_stuck_keeps_no_more_than_its_reserve() {
+    let mut queue = queue();
+    let (stuck, bulk) = (queue.path(key(1, 1), limits(3, None)), queue.path(key(1, 2), limits(3, None)));
+    fill(&mut queue, stuck, flow(Class::Critical, 1), 0..100, START);
+    queue.connection_opened(stuck);
+    queue.connection_opened(stuck);
+    fill(&mut queue, bulk, flow(Class::Bulk, 1), [9000], START);
+    assert!(queue.wants_connection(bulk, START));
+}
