@@ -113,7 +113,7 @@ const fn microsoft(cause: Cause) -> &'static str {
             "421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit, closing transmission channel ({ip}) [{host}]"
         }
         Cause::TooManyMessages => {
-            "421 4.4.2 Connection dropped due to the maximum number of messages per session. [{host}]"
+            "421 4.7.0 Too many messages in this session, closing transmission channel. [{host}]"
         }
         Cause::TooFast => {
             "451 4.7.650 The mail server [{ip}] has been temporarily rate limited due to IP reputation. For e-mail delivery information, see https://postmaster.live.com (S775) [{host}]"
@@ -160,7 +160,7 @@ const fn libero(cause: Cause) -> &'static str {
         Cause::TooFast => "450 {host} Too many messages, slow down.",
         Cause::Greylisted => "450 4.7.1 <{to}> Temporarily deferred, please try again later",
         Cause::UnknownUser => "550 RCPT TO:<{to}> User unknown",
-        Cause::MailboxFull => "452 4.2.2 <{to}> Mailbox size limit exceeded",
+        Cause::MailboxFull => "452 4.2.2 <{to}> Mailbox full",
         Cause::ContentRefused => "554 5.7.1 Message refused, it looks like spam. {host}",
         Cause::Outage => "451 4.3.0 {host} Service temporarily unavailable",
         Cause::TooManyRecipients | Cause::NotOurs => plain(cause),
