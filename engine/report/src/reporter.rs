@@ -266,3 +266,157 @@ fn clock() -> UnixMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use mail::{CampaignId, Class, Disposition, Outcome, Phase, RecipientId, Reply, Timings};
+    use spool::{CampaignPhase, CampaignState, Content, ContentKind, Log, Options, Recipient};
+
+    use super::*;
+    use crate::{Cursor as Feed, Event};
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        log: Log,
+        reporter: Option<Reporter>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let (log, _) = Log::open(dir.path(), 0, Options::default()).expect("a log");
+            let mut bench = Self { dir, log, reporter: None };
+            bench.start();
+            bench
+        }
+
+        fn start(&mut self) {
+            let reporter = Reporter::start(self.dir.path(), vec![self.log.reader()]).expect("started");
+            self.reporter = Some(reporter);
+        }
+
+        /// Stops the reporter, which reads to the end first, and gives all events there are.
+        fn read_to_end(&mut self) -> Vec<Event> {
+            self.log.commit().expect("durable");
+            let reporter = self.reporter.take().expect("it runs");
+            let store = reporter.store();
+            reporter.stop();
+            store.events_after(&Feed::default(), 1000, None).expect("read").0
+        }
+
+        fn submit(&mut self, content: &Content, addresses: &[&str]) -> Vec<RecipientId> {
+            let recipients: Vec<Recipient> = addresses
+                .iter()
+                .map(|&address| Recipient { address: address.to_owned(), ..Recipient::default() })
+                .collect();
+            let mut ids = Vec::new();
+            self.log.append_message(content, b"body", &recipients, &mut ids).expect("appended");
+            ids
+        }
+    }
+
+    fn outcome(disposition: Disposition, at: u64) -> Outcome {
+        Outcome {
+            at: UnixMs(at),
+            attempt: 1,
+            disposition,
+            next_attempt: None,
+            phase: Phase::Body,
+            verdict: String::new(),
+            reply: Reply::new(250, "queued as 1"),
+            source: "a".to_owned(),
+            provider: "p".to_owned(),
+            mx: "mx.test".to_owned(),
+            address: "192.0.2.1:25".to_owned(),
+            tls: "TLSv1.3".to_owned(),
+            timings: Timings::default(),
+        }
+    }
+
+    #[test]
+    fn outcomes_are_told_once_with_all_that_is_known_over_restarts() {
+        let mut bench = Bench::new();
+        let content = Content {
+            accepted_at: UnixMs(1_000),
+            sender: "news@s.test".to_owned(),
+            tenant: "acme".to_owned(),
+            class: Class::Critical,
+            tags: vec!["t".to_owned()],
+            metadata: "{\"n\":1}".to_owned(),
+            ..Content::default()
+        };
+        let ids = bench.submit(&content, &["a@x.test", "b@x.test"]);
+        bench.log.append_outcome(ids[0], &outcome(Disposition::Delivered, 1_250)).expect("appended");
+        let events = bench.read_to_end();
+        assert_eq!(events.len(), 1);
+        let Event { subject, result, .. } = &events[0];
+        assert_eq!((subject.recipient, subject.address.as_str()), (ids[0], "a@x.test"));
+        assert_eq!((subject.origin.sender.as_str(), subject.origin.tenant.as_str()), ("news@s.test", "acme"));
+        assert_eq!((subject.origin.class, subject.origin.tags.len()), (Class::Critical, 1));
+        assert_eq!((subject.metadata.as_deref(), result.latency_ms), (Some("{\"n\":1}"), Some(250)));
+        bench.log.append_outcome(ids[1], &outcome(Disposition::Bounced, 2_000)).expect("appended");
+        bench.start();
+        let events = bench.read_to_end();
+        assert_eq!(events.len(), 2);
+        assert_eq!((events[1].subject.recipient, events[1].result.latency_ms), (ids[1], None));
+    }
+
+    #[test]
+    fn a_campaign_is_counted_and_its_latency_begins_with_its_start() {
+        let mut bench = Bench::new();
+        let content =
+            Content { kind: ContentKind::Template, accepted_at: UnixMs(1_000), ..Content::default() };
+        let template = bench.log.append_content(&content, b"{}").expect("appended");
+        let campaign = CampaignId(template.0);
+        let mut ids = Vec::new();
+        for n in 0..3 {
+            let address = format!("r{n}@x.test");
+            let recipient = Recipient { content: template, address, ..Recipient::default() };
+            ids.push(bench.log.append_recipient(&recipient).expect("appended"));
+        }
+        let state = CampaignState { campaign, phase: CampaignPhase::Running, at: UnixMs(50_000) };
+        bench.log.append_campaign_state(&state).expect("appended");
+        bench.read_to_end();
+        bench.log.append_outcome(ids[0], &outcome(Disposition::Delivered, 50_100)).expect("appended");
+        bench.start();
+        let events = bench.read_to_end();
+        assert_eq!(
+            (events[0].result.latency_ms, events[0].subject.origin.campaign),
+            (Some(100), Some(campaign))
+        );
+        bench.start();
+        let store = bench.reporter.as_ref().expect("it runs").store();
+        let counts = store.campaign(campaign).expect("read").all;
+        assert_eq!((counts.accepted, counts.delivered, counts.queued()), (3, 1, 2));
+        assert_eq!(store.started(campaign).expect("read"), Some(UnixMs(50_000)));
+    }
+
+    #[test]
+    fn a_lost_store_is_filled_again_from_the_spool() {
+        let mut bench = Bench::new();
+        let ids = bench.submit(&Content::default(), &["a@x.test"]);
+        bench.log.append_outcome(ids[0], &outcome(Disposition::Delivered, 5)).expect("appended");
+        let before = bench.read_to_end();
+        std::fs::write(bench.dir.path().join("events.sqlite"), vec![1; 4096]).expect("damaged");
+        bench.start();
+        assert_eq!(bench.read_to_end(), before);
+    }
+
+    #[test]
+    fn events_of_records_that_the_spool_has_lost_are_forgotten() {
+        let mut bench = Bench::new();
+        let ids = bench.submit(&Content::default(), &["a@x.test"]);
+        bench.log.append_outcome(ids[0], &outcome(Disposition::Delivered, 5)).expect("appended");
+        assert_eq!(bench.read_to_end().len(), 1);
+        drop(bench.log);
+        std::fs::remove_dir_all(bench.dir.path().join("spool")).expect("removed");
+        let (log, _) = Log::open(bench.dir.path(), 0, Options::default()).expect("a new log");
+        bench.log = log;
+        bench.start();
+        assert_eq!(bench.read_to_end(), []);
+        let ids = bench.submit(&Content::default(), &["b@x.test"]);
+        bench.log.append_outcome(ids[0], &outcome(Disposition::Delivered, 5)).expect("appended");
+        bench.start();
+        assert_eq!(bench.read_to_end().len(), 1);
+    }
+}
