@@ -71,9 +71,13 @@ impl<'a> Writer<'a> {
 
     /// Encodes text in any character set that holds ASCII.
     pub(crate) fn bytes(&mut self, bytes: &[u8], escape: Escape) {
+        let plain = match escape {
+            Escape::None => &PLAIN_TEXT,
+            Escape::Html => &PLAIN_HTML,
+        };
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            let run = bytes[at..].iter().take_while(|&&b| is_plain(b, escape)).count();
+            let run = bytes[at..].iter().take_while(|&&b| plain[usize::from(b)]).count();
             if run > 0 {
                 self.plain(&bytes[at..at + run]);
                 at += run;
@@ -147,13 +151,22 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Bytes that stand for themselves: printable ASCII but `=`, and blanks.
-fn is_plain(byte: u8, escape: Escape) -> bool {
-    let printable = matches!(byte, b' '..=b'~' | b'\t') && byte != b'=';
-    printable && (escape == Escape::None || entity(byte).is_none())
+/// Bytes that stand for themselves: printable ASCII but `=`, and blanks; in HTML also without those that have an entity.
+const fn plain_bytes(escape: Escape) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        let printable = (byte >= b' ' || byte == b'\t') && byte != b'=';
+        table[byte as usize] = printable && (matches!(escape, Escape::None) || entity(byte).is_none());
+        byte += 1;
+    }
+    table
 }
 
-fn entity(byte: u8) -> Option<&'static [u8]> {
+const PLAIN_TEXT: [bool; 256] = plain_bytes(Escape::None);
+const PLAIN_HTML: [bool; 256] = plain_bytes(Escape::Html);
+
+const fn entity(byte: u8) -> Option<&'static [u8]> {
     Some(match byte {
         b'<' => b"&lt;",
         b'>' => b"&gt;",

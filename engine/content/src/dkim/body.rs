@@ -63,9 +63,34 @@ trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }
 
-impl Sink for digest::Context {
+/// A hash that is fed in larger strokes: words come one by one, and each call into the library has its price.
+#[derive(Clone)]
+struct Hash {
+    context: digest::Context,
+    buffer: [u8; Self::BUFFER_BYTES],
+    used: usize,
+}
+
+impl Hash {
+    const BUFFER_BYTES: usize = 1024;
+
+    fn flush(&mut self) {
+        self.context.update(&self.buffer[..self.used]);
+        self.used = 0;
+    }
+}
+
+impl Sink for Hash {
     fn put(&mut self, bytes: &[u8]) {
-        self.update(bytes);
+        if self.used + bytes.len() > Self::BUFFER_BYTES {
+            self.flush();
+        }
+        if bytes.len() > Self::BUFFER_BYTES {
+            self.context.update(bytes);
+        } else {
+            self.buffer[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+            self.used += bytes.len();
+        }
     }
 }
 
@@ -73,7 +98,7 @@ impl Sink for digest::Context {
 #[derive(Clone)]
 pub struct BodyHasher {
     canonicalization: Canonicalization,
-    context: digest::Context,
+    hash: Hash,
     state: State,
 }
 
@@ -81,20 +106,23 @@ impl BodyHasher {
     /// An empty body so far.
     #[must_use]
     pub fn new(canonicalization: Canonicalization) -> Self {
-        Self { canonicalization, context: digest::Context::new(&digest::SHA256), state: State::default() }
+        let context = digest::Context::new(&digest::SHA256);
+        let hash = Hash { context, buffer: [0; Hash::BUFFER_BYTES], used: 0 };
+        Self { canonicalization, hash, state: State::default() }
     }
 
     /// Takes the next bytes of the body.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.state.update(self.canonicalization, bytes, &mut self.context);
+        self.state.update(self.canonicalization, bytes, &mut self.hash);
     }
 
     /// The hash of all that was taken.
     #[must_use]
     pub fn finish(mut self) -> BodyHash {
-        self.state.finish(self.canonicalization, &mut self.context);
+        self.state.finish(self.canonicalization, &mut self.hash);
+        self.hash.flush();
         let mut hash = [0; 32];
-        hash.copy_from_slice(self.context.finish().as_ref());
+        hash.copy_from_slice(self.hash.context.finish().as_ref());
         BodyHash { canonicalization: self.canonicalization, digest: hash }
     }
 }
@@ -209,10 +237,18 @@ fn lines_run(bytes: &[u8]) -> usize {
     if end > 0 { end - 2 } else { word_run(bytes) }
 }
 
-/// Length of the run before the next byte that needs a look, at least one byte. Within a line that
-/// [`lines_run`] turned down, so that no line is looked through more than twice.
+/// Length of the run before the next byte that needs a look, at least one byte; a lone space between words needs none.
+/// For lines that [`lines_run`] turned down, so that no line is looked through more than twice.
 fn word_run(bytes: &[u8]) -> usize {
-    memchr3(b'\r', b' ', b'\t', bytes).unwrap_or(bytes.len())
+    let mut end = 0;
+    while let Some(offset) = memchr3(b'\r', b' ', b'\t', &bytes[end..]) {
+        let at = end + offset;
+        match bytes[at..] {
+            [b' ', next, ..] if !matches!(next, b'\r' | b' ' | b'\t') => end = at + 2,
+            _ => return at,
+        }
+    }
+    bytes.len()
 }
 
 /// Whether a line with its line end is the same after normalisation: CRLF at its end and no other CR, no tabulator,
