@@ -7,11 +7,10 @@ use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Operations handed over at a time; more are submitted in between.
-const SUBMISSION_ENTRIES: u32 = 1024;
-/// Completions that may wait: one per connection of a large shard, so that the kernel never has to queue them
-/// elsewhere. The smaller sizes are for users whose `ulimit -l` is small.
-const COMPLETION_ENTRIES: [u32; 3] = [32_768, 8_192, 2_048];
+/// Sizes of a ring, in the order in which they are tried: (operations handed over at a time, completions that may
+/// wait). The first has a completion for every connection of a large shard, so that the kernel never has to queue
+/// them elsewhere; the others are for users whose locked memory (`ulimit -l`) is small, and only slower.
+const RING_ENTRIES: [(u32, u32); 4] = [(1024, 32_768), (512, 8_192), (256, 2_048), (128, 512)];
 
 /// Why a shard cannot run here. Each is one sentence with its cure.
 #[derive(Debug, thiserror::Error)]
@@ -75,23 +74,20 @@ impl RuntimeFault {
 }
 
 fn build() -> Result<tokio_uring::Runtime, RuntimeFault> {
-    let mut refused = None;
-    for entries in COMPLETION_ENTRIES {
+    for (submissions, completions) in RING_ENTRIES {
         let mut ring = tokio_uring::uring_builder();
         // COOP_TASKRUN and SINGLE_ISSUER spare interrupts and locks; DEFER_TASKRUN hangs with this runtime.
-        ring.setup_coop_taskrun().setup_single_issuer().setup_cqsize(entries);
-        let submissions = SUBMISSION_ENTRIES.min(entries / 2);
+        ring.setup_coop_taskrun().setup_single_issuer().setup_cqsize(completions);
         let built =
             tokio_uring::Runtime::new(tokio_uring::builder().entries(submissions).uring_builder(&ring));
         match built.map_err(RuntimeFault::of) {
             Err(RuntimeFault::NoMemory) => {
-                tracing::debug!(entries, "no memory for a ring of this size");
-                refused = Some(RuntimeFault::NoMemory);
+                tracing::warn!(completions, "no locked memory for a ring of this size (see ulimit -l)");
             }
             other => return other,
         }
     }
-    Err(refused.unwrap_or(RuntimeFault::NoMemory))
+    Err(RuntimeFault::NoMemory)
 }
 
 /// Whether a shard could run here; for the check at start, before any thread is made.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::cache::{Answer, Cache};
@@ -23,6 +23,9 @@ const ABSENCE_MIN: Duration = Duration::from_secs(5 * 60);
 const ABSENCE_MAX: Duration = Duration::from_secs(60 * 60);
 /// A failure holds so long: mail waits longer than this anyway, and the server is spared.
 const FAILURE: Duration = Duration::from_secs(30);
+
+/// When a host has addresses of one kind, so long are those of the other kind waited for.
+const SECOND_ANSWER: Duration = Duration::from_secs(3);
 
 /// Domains and hosts kept; some 30 MB when full.
 const DOMAINS_MAX: usize = 100_000;
@@ -162,6 +165,7 @@ impl Shared {
         match self.questions.ask(domain, RecordType::MX).await {
             Outcome::Records(records, time) => self.of_exchanges(domain, &records, time).await,
             Outcome::NoRecords(time) => self.of_implicit(domain, absence(time)).await,
+            Outcome::Nothing => self.of_implicit(domain, FAILURE).await,
             Outcome::NoName(time) => holds(
                 Err(Lack::new(
                     FaultKind::NoDomain,
@@ -217,9 +221,9 @@ impl Shared {
     }
 
     async fn ask_addresses(&self, name: &str) -> Answer<Addresses> {
-        let (v4, v6) =
-            tokio::join!(self.questions.ask(name, RecordType::A), self.questions.ask(name, RecordType::AAAA));
-        let (mut found, mut failed, mut time) = (Vec::new(), None, ANSWER_MAX);
+        let (v4, v6) = self.ask_both(name).await;
+        let (mut found, mut failed, mut empty) = (Vec::new(), None, None);
+        let mut time = ANSWER_MAX;
         for (record, outcome) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
             let so_long = match outcome {
                 Outcome::Records(records, so_long) => {
@@ -227,6 +231,10 @@ impl Shared {
                     so_long.clamp(ANSWER_MIN, ANSWER_MAX)
                 }
                 Outcome::NoRecords(so_long) | Outcome::NoName(so_long) => absence(so_long),
+                Outcome::Nothing => {
+                    empty = Some(failure(name, record, FaultKind::ServerFailure, "an empty answer"));
+                    ABSENCE_MIN
+                }
                 Outcome::Failed(kind, what) => {
                     failed = Some(failure(name, record, kind, &what));
                     FAILURE
@@ -234,8 +242,36 @@ impl Shared {
             };
             time = time.min(so_long);
         }
+        // Without any address, an empty answer is too little to say that there is none.
+        if found.is_empty() && failed.is_none() && empty.is_some() {
+            (failed, time) = (empty, FAILURE);
+        }
         holds(Addresses { found: found.into(), failed }, time)
     }
+
+    async fn ask_both(&self, name: &str) -> (Outcome, Outcome) {
+        let v4 = std::pin::pin!(self.questions.ask(name, RecordType::A));
+        let v6 = std::pin::pin!(self.questions.ask(name, RecordType::AAAA));
+        match select(v4, v6).await {
+            Either::Left((v4, v6)) => {
+                let v6 = other(&v4, v6).await;
+                (v4, v6)
+            }
+            Either::Right((v6, v4)) => {
+                let v4 = other(&v6, v4).await;
+                (v4, v6)
+            }
+        }
+    }
+}
+
+/// Waits for the second answer; not for long if the first one is good. Some name servers never answer AAAA questions.
+async fn other(first: &Outcome, second: impl Future<Output = Outcome>) -> Outcome {
+    if !matches!(first, Outcome::Records(..)) {
+        return second.await;
+    }
+    let late = |_| Outcome::Failed(FaultKind::NoAnswer, "no answer in time".to_owned());
+    tokio::time::timeout(SECOND_ANSWER, second).await.unwrap_or_else(late)
 }
 
 fn failure(name: &str, record: RecordType, kind: FaultKind, what: &str) -> Lack {

@@ -172,7 +172,7 @@ fn faults_are_permanent_only_when_dns_says_so() {
         ("bad.test.", 600, mx(10, "192.0.2.5.")),
         ("half.test.", 600, mx(10, "servfail.half.test.")),
         ("half.test.", 600, mx(20, "nowhere.test.")),
-        ("bare.test.", 600, RData::CNAME(CNAME(name("bare.test.")))),
+        ("circle.test.", 600, RData::CNAME(CNAME(name("circle.test.")))),
     ]));
     on_tokio(async {
         let resolver = server.resolver();
@@ -184,6 +184,7 @@ fn faults_are_permanent_only_when_dns_says_so() {
             ("servfail.test", FaultKind::ServerFailure, false, "451 4.4.3", "SERVFAIL"),
             ("refused.test", FaultKind::ServerFailure, false, "451 4.4.3", "REFUSED"),
             ("half.test", FaultKind::ServerFailure, false, "451 4.4.3", "servfail.half.test"),
+            ("circle.test", FaultKind::ServerFailure, false, "451 4.4.3", "circle.test"),
             ("a..b", FaultKind::NotADomain, true, "553 5.1.2", "neither"),
             ("192.0.2.1", FaultKind::NotADomain, true, "553 5.1.2", "neither"),
         ] {
