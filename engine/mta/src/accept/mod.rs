@@ -121,7 +121,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, listening: Listening) {
     while !shard.is_stopping() {
         let accepted = tokio::select! {
             accepted = listening.listener.accept() => accepted,
-            () = shard.stopping.notified() => return,
+            () = shard.bells.stopping.notified() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

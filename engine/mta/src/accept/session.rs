@@ -88,7 +88,7 @@ impl Inbound {
         self.watch.set(Instant::now() + INPUT_TIMEOUT);
         let read = tokio::select! {
             read = self.stream.read(session.input()) => read,
-            () = self.shard.stopping.notified() => return Ok(true),
+            () = self.shard.bells.stopping.notified() => return Ok(true),
         };
         match read {
             Ok(bytes) => Ok(bytes > 0),

@@ -163,7 +163,7 @@ impl Engine {
         }
         // Outcomes that were sent home are in the rings before this.
         for index in 0..self.shared.shards.len() {
-            self.tell(index, |shard| shard.end.notify_one());
+            self.tell(index, |shard| shard.bells.end.notify_one());
         }
         self.threads.into_iter().for_each(ShardThread::join);
         self.control.shutdown_timeout(Duration::from_secs(1));

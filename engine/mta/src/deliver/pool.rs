@@ -176,6 +176,6 @@ impl Shard {
         tracing::info!(site, seconds = rest.as_secs(), reason, "path suspended");
         self.queue.borrow_mut().suspend(pool.path, until, reason);
         // The queue names the path again when its rest ends.
-        self.earlier.notify_one();
+        self.bells.earlier.notify_one();
     }
 }

@@ -43,12 +43,15 @@ impl Incoming {
         debug_assert!(self.unread().is_empty(), "what was received is taken first");
         let flight = match &mut self.flight {
             Some(flight) => flight,
-            none => none.insert(operation::receive(socket, choose(&mut self.buffer, self.bulk))),
+            none => {
+                // The buffer goes to the kernel: nothing of it may be looked at until it is back.
+                (self.start, self.end) = (0, 0);
+                none.insert(operation::receive(socket, choose(&mut self.buffer, self.bulk)))
+            }
         };
         let (result, buffer) = flight.await;
         self.flight = None;
         self.buffer = buffer;
-        (self.start, self.end) = (0, 0);
         let bytes = socket.explain(result)?;
         self.end = bytes;
         self.learn(bytes);

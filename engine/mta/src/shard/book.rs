@@ -116,6 +116,8 @@ impl Shard {
 
     fn send_notice(self: &Rc<Self>, recipient: mail::RecipientId) {
         self.counters.notices.add(1);
+        // It is read again from the map, so it must be there.
+        self.journal.write();
         let now = self.now();
         let policy = self.shared.config.class(notice::CLASS);
         let expiry = u32::try_from((now + policy.expiry).seconds()).unwrap_or(u32::MAX);

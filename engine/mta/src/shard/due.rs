@@ -25,7 +25,7 @@ impl Shard {
         if refused {
             self.cancel(ticket);
         } else if earlier {
-            self.earlier.notify_one();
+            self.bells.earlier.notify_one();
         }
     }
 
@@ -60,10 +60,10 @@ impl Shard {
 
     async fn sleep_until_due(&self) {
         let next = self.queue.borrow().next_due();
-        let Some(next) = next else { return self.earlier.notified().await };
+        let Some(next) = next else { return self.bells.earlier.notified().await };
         tokio::select! {
             () = tokio::time::sleep(next.since(self.now())) => {}
-            () = self.earlier.notified() => {}
+            () = self.bells.earlier.notified() => {}
         }
     }
 
@@ -99,7 +99,7 @@ impl Shard {
     pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, ticket: Ticket) {
         let held = self.queue.borrow_mut().hold(campaign, ticket);
         match held {
-            Ok(()) => self.ready.notify_one(),
+            Ok(()) => self.bells.waiting.notify_one(),
             Err(_) => self.cancel(ticket),
         }
     }
@@ -116,7 +116,7 @@ impl Shard {
         loop {
             let totals = self.queue.borrow().totals();
             if totals.waiting() == totals.scheduled {
-                self.ready.notified().await;
+                self.bells.waiting.notified().await;
             }
             tokio::time::sleep(EXPIRY_TICK).await;
             self.queue.borrow_mut().expired(self.now(), BATCH, &mut batch);

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use mail::Class;
 use queue::{Queue, Ticket};
 use spool::CampaignPhase;
-use tokio::sync::Notify;
 
-use super::{Journal, Shard, ToShard};
+use super::{Bells, Journal, Shard, ToShard};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
@@ -66,7 +65,7 @@ pub(crate) async fn run(birth: Birth) {
     if born.send(Ok(addresses)).is_err() {
         return;
     }
-    shard.end.notified().await;
+    shard.bells.end.notified().await;
     shard.journal.write();
     shard.journal.sync().await;
 }
@@ -85,12 +84,9 @@ impl Shard {
             deadlines: Deadlines::new(),
             counters,
             book,
-            earlier: Notify::new(),
-            ready: Notify::new(),
+            bells: Bells::default(),
             campaigns: Default::default(),
             client_tls: ClientTls::new(),
-            stopping: Notify::new(),
-            end: Notify::new(),
             last_unique: Cell::new(0),
             shared,
         }
@@ -178,7 +174,7 @@ impl Shard {
     pub(crate) async fn wind_down(self: &Rc<Self>) {
         let grace = self.shared.config.deliver.stop_grace;
         let began = Instant::now();
-        self.stopping.notify_waiters();
+        self.bells.stopping.notify_waiters();
         self.pools.wake_all();
         while began.elapsed() < grace && self.is_busy() {
             tokio::time::sleep(STOP_TICK).await;

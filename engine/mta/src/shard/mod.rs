@@ -43,8 +43,11 @@ pub(crate) enum ToShard {
     /// A recipient of this shard's log that is to be routed again.
     Again(Ticket),
     /// Control asks for something.
-    Call(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Call(Call),
 }
+
+/// Something to be done on a shard.
+pub(crate) type Call = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// A recipient with the path that it is to take.
 pub(crate) struct Ready {
@@ -65,19 +68,25 @@ pub(crate) struct Shard {
     pub(crate) deadlines: Deadlines,
     pub(crate) counters: Arc<ShardCounters>,
     pub(crate) book: Arc<LedgerBook>,
-    /// Something was scheduled earlier than the due loop sleeps until.
-    pub(crate) earlier: Notify,
-    /// Something became ready on a path.
-    ready: Notify,
+    pub(crate) bells: Bells,
     pub(crate) client_tls: ClientTls,
     /// Campaigns that this shard has met, so that it need not look into the shared map again.
     campaigns: RefCell<FxHashMap<CampaignId, Arc<Campaign>>>,
-    /// Wakes whoever waits for something when the engine stops.
+    /// The last number given by [`Shard::unique`].
+    last_unique: Cell<u64>,
+}
+
+/// What the loops of a shard sleep on.
+#[derive(Default)]
+pub(crate) struct Bells {
+    /// Something was scheduled earlier than the due loop sleeps until.
+    pub(crate) earlier: Notify,
+    /// Something waits on a path or is held.
+    pub(crate) waiting: Notify,
+    /// The engine stops: wakes whoever waits for a peer.
     pub(crate) stopping: Notify,
     /// The last of a shard: everything is concluded.
     pub(crate) end: Notify,
-    /// The last number given by [`Shard::unique`].
-    last_unique: Cell<u64>,
 }
 
 impl Shard {

@@ -119,7 +119,7 @@ impl Shard {
         if refused {
             return self.cancel(ticket);
         }
-        self.ready.notify_one();
+        self.bells.waiting.notify_one();
         self.pools.aim(path, key, destination);
         self.dispatch(path);
     }

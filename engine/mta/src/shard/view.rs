@@ -55,7 +55,7 @@ impl Shard {
     pub(crate) fn suspend_paths(&self, filter: &PathFilter, until: UnixMs, reason: &str) -> usize {
         let meant = self.meant(filter);
         meant.iter().for_each(|&path| self.queue.borrow_mut().suspend(path, until, reason));
-        self.earlier.notify_one();
+        self.bells.earlier.notify_one();
         meant.len()
     }
 

@@ -1,0 +1,112 @@
+//! A template, a list, and what a campaign's owner may do with them.
+
+use std::time::Duration;
+
+use content::template::CampaignDraft;
+use mail::{CampaignId, Class};
+use mta::{NewCampaign, NewRecipient, Refusal};
+use spool::CampaignPhase;
+
+use crate::house::{House, PATIENCE, to};
+
+fn draft() -> CampaignDraft {
+    CampaignDraft {
+        name: "Spring".to_owned(),
+        from: "News <news@sender.test>".to_owned(),
+        subject: "Hello {{ name }}".to_owned(),
+        text: "Dear {{ name }}, your code is {{ code }}.".to_owned(),
+        html: "<p>Dear {{ name }}, your code is <b>{{ code }}</b>.</p>".to_owned(),
+        list_unsubscribe_url: "https://sender.test/u".to_owned(),
+        ..CampaignDraft::default()
+    }
+}
+
+fn create(house: &House, count: usize) -> CampaignId {
+    let new = NewCampaign { draft: draft(), class: Class::Bulk, tenant: String::new() };
+    let id = house.wait(house.handle().create_campaign(new)).expect("created");
+    let batch = (0..count)
+        .map(|n| NewRecipient {
+            values: vec![format!("c{n}"), format!("<N{n}>")],
+            ..to(&format!("r{n}@d{}.test", n % 7))
+        })
+        .collect();
+    house.wait(house.handle().add_recipients(id, batch)).expect("added");
+    id
+}
+
+fn set(house: &House, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
+    house.wait(house.handle().set_campaign(id, phase))
+}
+
+#[test]
+fn a_campaign_waits_for_its_start_and_renders_for_each_recipient() {
+    let house = House::start("");
+    let id = create(&house, 300);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!((house.sink.count(), house.handle().ledger().queued()), (0, 300));
+    set(&house, id, CampaignPhase::Running).expect("started");
+    let taken = house.sink.wait_for(300, PATIENCE);
+    let one = taken.iter().find(|taken| taken.to.starts_with("r42@")).expect("recipient 42");
+    for part in [
+        "Subject: Hello <N42>",
+        "code is c42",
+        "&lt;N42&gt;",
+        "List-Unsubscribe",
+        "Content-Type: multipart/alternative",
+    ] {
+        assert!(one.body.contains(part), "{part}: {}", one.body);
+    }
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 300);
+}
+
+#[test]
+fn a_paused_campaign_goes_on_where_it_stopped() {
+    let house = House::start(
+        "[provider.all]\ndomains = [\"d0.test\",\"d1.test\",\"d2.test\",\"d3.test\",\"d4.test\",\"d5.test\",\"d6.test\"]\nrate = \"100/s\"\n",
+    );
+    let id = create(&house, 300);
+    set(&house, id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(20, PATIENCE);
+    set(&house, id, CampaignPhase::Paused).expect("paused");
+    std::thread::sleep(Duration::from_millis(100));
+    let at_pause = house.sink.count();
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(house.sink.count(), at_pause, "nothing leaves while it is paused");
+    set(&house, id, CampaignPhase::Running).expect("resumed");
+    house.sink.wait_for(300, PATIENCE);
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 300);
+}
+
+#[test]
+fn a_cancelled_campaign_ends_and_balances() {
+    let house = House::start("");
+    let id = create(&house, 500);
+    set(&house, id, CampaignPhase::Cancelled).expect("cancelled");
+    let ledger = house.wait_ledger("all cancelled", |ledger| ledger.finished() == 500);
+    assert_eq!((ledger.cancelled, house.sink.count()), (500, 0));
+    assert!(matches!(set(&house, id, CampaignPhase::Running), Err(Refusal::Conflict(_))));
+}
+
+#[test]
+fn a_wrong_template_is_refused_with_its_place() {
+    let house = House::start("");
+    let draft = CampaignDraft { text: "one\ntwo {{ name".to_owned(), ..draft() };
+    let new = NewCampaign { draft, class: Class::Bulk, tenant: String::new() };
+    let refusal = house.wait(house.handle().create_campaign(new)).expect_err("refused");
+    assert_eq!(refusal.field(), Some("text"));
+    assert!(refusal.to_string().contains('2'), "{refusal}");
+}
+
+#[test]
+fn a_campaign_survives_a_restart_in_its_state() {
+    let mut house = House::start("");
+    let id = create(&house, 100);
+    house.stop();
+    house.begin();
+    assert_eq!(house.handle().campaign(id).expect("known").phase(), CampaignPhase::Created);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(house.sink.count(), 0);
+    set(&house, id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(100, PATIENCE);
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 100);
+}

@@ -1,0 +1,52 @@
+//! Whose turn it is: critical mail overtakes, a slow path slows nobody else.
+
+use std::time::{Duration, Instant};
+
+use mail::{Class, ReversePath};
+use mta::{Submission, SubmissionMeta};
+
+use crate::house::{House, PATIENCE, message, to};
+
+const SLOW: &str = "[provider.slow]\ndomains = [\"slow.test\"]\nrate = \"100/s\"\nconnections = 5\n";
+
+fn submit(house: &House, class: Class, domain: &str, count: usize) {
+    let sender: ReversePath = Some("ann@sender.test".parse().expect("an address"));
+    let submission = Submission {
+        meta: SubmissionMeta::new(sender, class),
+        body: message(class.name()).into_bytes(),
+        recipients: (0..count).map(|n| to(&format!("r{n}@{domain}"))).collect(),
+    };
+    house.wait(house.handle().submit(submission)).expect("taken");
+}
+
+#[test]
+fn critical_mail_overtakes_what_waits_on_a_limited_path() {
+    let house = House::start(SLOW);
+    submit(&house, Class::Bulk, "slow.test", 5_000);
+    house.sink.wait_for(50, PATIENCE);
+    let begun = Instant::now();
+    submit(&house, Class::Critical, "slow.test", 1);
+    let arrived = loop {
+        let taken = house.sink.taken();
+        if let Some(taken) = taken.iter().find(|taken| taken.body.contains("Subject: critical")) {
+            break taken.at;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the critical message has not left");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(arrived - begun < Duration::from_secs(1), "it took {:?}", arrived - begun);
+    assert!(house.sink.count() < 1_000, "the rate was kept");
+}
+
+#[test]
+fn a_limited_path_does_not_slow_mail_to_others() {
+    let house = House::start(SLOW);
+    submit(&house, Class::Bulk, "slow.test", 5_000);
+    let begun = Instant::now();
+    submit(&house, Class::Bulk, "fast.test", 1_000);
+    let fast = || house.sink.taken().iter().filter(|taken| taken.to.ends_with("fast.test")).count();
+    while fast() < 1_000 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{} of 1000 have left", fast());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,10 @@
+//! What the whole engine does, shown on real sockets on loopback: one binary, one file per subject.
+
+mod campaigns;
+mod delivery;
+mod house;
+mod limits;
+mod restart;
+mod sink;
+mod start;
+mod submission;

@@ -1,0 +1,163 @@
+//! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, everybody else
+//! is taken. It speaks plain SMTP from a thread per connection and remembers everything.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// One message that was taken for one recipient.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) body: String,
+    pub(crate) client: IpAddr,
+    pub(crate) at: Instant,
+}
+
+#[derive(Default)]
+struct Seen {
+    taken: Vec<Taken>,
+    connections: usize,
+    put_off: HashMap<String, usize>,
+}
+
+/// A running receiver; it ends with the test's process.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Sink {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let sink = Self { address, seen: Arc::default() };
+        let seen = Arc::clone(&sink.seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                seen.lock().expect("no panic").connections += 1;
+                let seen = Arc::clone(&seen);
+                std::thread::spawn(move || Session::new(stream, seen).map(Session::run));
+            }
+        });
+        sink
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        self.seen.lock().expect("no panic").taken.clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.seen.lock().expect("no panic").taken.len()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.lock().expect("no panic").connections
+    }
+
+    /// Waits until `count` messages were taken.
+    pub(crate) fn wait_for(&self, count: usize, patience: Duration) -> Vec<Taken> {
+        let began = Instant::now();
+        while self.count() < count && began.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let taken = self.taken();
+        assert!(taken.len() >= count, "{} of {count} messages arrived in {patience:?}", taken.len());
+        taken
+    }
+}
+
+struct Session {
+    reader: BufReader<TcpStream>,
+    client: IpAddr,
+    seen: Arc<Mutex<Seen>>,
+    from: String,
+    to: Vec<String>,
+}
+
+impl Session {
+    fn new(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let client = stream.peer_addr()?.ip();
+        Ok(Self { reader: BufReader::new(stream), client, seen, from: String::new(), to: Vec::new() })
+    }
+
+    fn say(&mut self, reply: &str) -> Option<()> {
+        self.reader.get_mut().write_all(format!("{reply}\r\n").as_bytes()).ok()
+    }
+
+    fn run(mut self) -> Option<()> {
+        self.say("220 sink.test ESMTP")?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let upper = line.trim_end().to_ascii_uppercase();
+            match upper.split([' ', ':']).next().unwrap_or_default() {
+                "EHLO" => self.say("250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME")?,
+                "MAIL" => {
+                    self.from = path_of(&line);
+                    self.to.clear();
+                    self.say("250 2.1.0 ok")?;
+                }
+                "RCPT" => self.recipient(&path_of(&line))?,
+                "BDAT" => self.chunk(&upper)?,
+                "RSET" | "NOOP" => self.say("250 2.0.0 ok")?,
+                "QUIT" => return self.say("221 2.0.0 bye"),
+                _ => self.say("502 5.5.1 what?")?,
+            }
+        }
+    }
+
+    fn recipient(&mut self, to: &str) -> Option<()> {
+        if to.starts_with("refuse") {
+            return self.say("550 5.1.1 no such user here");
+        }
+        if to.starts_with("later") {
+            let mut seen = self.seen.lock().expect("no panic");
+            let tries = seen.put_off.entry(to.to_owned()).or_default();
+            *tries += 1;
+            if *tries == 1 {
+                drop(seen);
+                return self.say("450 4.2.0 greylisted, come back");
+            }
+        }
+        self.to.push(to.to_owned());
+        self.say("250 2.1.5 ok")
+    }
+
+    fn chunk(&mut self, command: &str) -> Option<()> {
+        let size: usize = command.split(' ').nth(1)?.parse().ok()?;
+        let mut body = vec![0; size];
+        self.reader.read_exact(&mut body).ok()?;
+        if self.to.is_empty() {
+            return self.say("503 5.5.1 no valid recipients");
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let taken = |to: String| Taken {
+            from: self.from.clone(),
+            to,
+            body: body.clone(),
+            client: self.client,
+            at: Instant::now(),
+        };
+        let taken: Vec<Taken> = std::mem::take(&mut self.to).into_iter().map(taken).collect();
+        self.seen.lock().expect("no panic").taken.extend(taken);
+        self.say("250 2.0.0 taken")
+    }
+}
+
+fn path_of(line: &str) -> String {
+    let inside = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inside.map(|(path, _)| path.to_owned()).unwrap_or_default()
+}

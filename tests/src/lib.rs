@@ -1,1 +1,0 @@
-//! Holds the behaviours of the whole engine; it has no code of its own.
