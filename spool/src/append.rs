@@ -109,8 +109,13 @@ impl Log {
         let stored = StoredCampaign { campaign: id, at: state.at.0, phase: state.phase as u8 };
         let placed = self.place(0, |encoder, _| encoder.record(Kind::Campaign, &stored, &[]))?;
         self.books.record(placed.position, placed.span);
-        self.books.campaign(id, Campaign { phase: state.phase, at: state.at, position: placed.position });
-        Ok(Position(placed.position + placed.span))
+        let end = placed.position + placed.span;
+        self.books.campaign(
+            id,
+            Campaign { phase: state.phase, at: state.at, position: placed.position },
+            end,
+        );
+        Ok(Position(end))
     }
 
     /// Encodes records by `encode`, which yields the first of them, so that all lie in one segment: when they do not

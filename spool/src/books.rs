@@ -66,7 +66,8 @@ pub(crate) struct Shelf {
     /// Bytes of all records.
     pub(crate) used_bytes: u64,
     /// Everything that made something here unneeded was appended before this position: outcomes of recipients of
-    /// this segment or of recipients of its contents, and records carried forward from here.
+    /// this segment or of recipients of its contents, later states of its campaigns, records carried forward from
+    /// here, and the totals at the beginning of the next segment.
     pub(crate) needed_until: u64,
     /// Places of recipients in order, with their bits.
     slots: Vec<u32>,
@@ -84,28 +85,54 @@ pub(crate) struct Campaign {
     pub(crate) position: u64,
 }
 
-/// Where the records lie that reclaim has carried forward: raw identifier to position. The readers share it and ask
-/// it only for records whose first segment is gone.
+/// Where the records lie that reclaim has carried forward, as far as they are flushed: raw identifier to position.
+/// The readers share it and ask it only for records whose first segment is gone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moved(Arc<RwLock<FxHashMap<u64, u64>>>);
+pub(crate) struct MovedMap(Arc<RwLock<FxHashMap<u64, u64>>>);
 
-impl Moved {
+impl MovedMap {
     pub(crate) fn position(&self, id: u64) -> Option<u64> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+}
+
+/// The same with what is not flushed yet: a record that is carried on from where it was carried to must not lead
+/// readers to its new place before it can be read there.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) flushed: MovedMap,
+    fresh: FxHashMap<u64, u64>,
+}
+
+impl Moved {
+    fn position(&self, id: u64) -> Option<u64> {
+        self.fresh.get(&id).copied().or_else(|| self.flushed.position(id))
     }
 
     /// The record that was carried to `position`: slow, for what cannot be read there any more.
     pub(crate) fn id_at(&self, position: u64) -> Option<u64> {
-        let moved = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        moved.iter().find(|(_, there)| **there == position).map(|(id, _)| *id)
+        let flushed = self.flushed.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.fresh.iter().chain(flushed.iter());
+        all.find(|(_, there)| **there == position).map(|(id, _)| *id)
     }
 
-    fn insert(&self, id: u64, position: u64) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, position);
+    fn insert(&mut self, id: u64, position: u64) {
+        self.fresh.insert(id, position);
+    }
+
+    /// What was carried can be read: shows it to the readers.
+    pub(crate) fn flush(&mut self) {
+        if !self.fresh.is_empty() {
+            self.flushed.0.write().unwrap_or_else(PoisonError::into_inner).extend(self.fresh.drain());
+        }
     }
 
     fn forget_before(&self, oldest: u64) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, position| *position >= oldest);
+        self.flushed
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, position| *position >= oldest);
     }
 }
 
@@ -218,9 +245,21 @@ impl Books {
         true
     }
 
-    /// A campaign's state stands at `position`.
-    pub(crate) fn campaign(&mut self, id: u64, campaign: Campaign) {
-        self.campaigns.insert(id, campaign);
+    /// A campaign's new state ends at `end`. It makes the state before it unneeded, and a final one also the template
+    /// that nobody waits for.
+    pub(crate) fn campaign(&mut self, id: u64, campaign: Campaign, end: u64) {
+        let before = self.campaigns.insert(id, campaign).map(|before| before.position);
+        for position in [before, self.locate(id)].into_iter().flatten() {
+            self.needed_until(position, end);
+        }
+    }
+
+    /// What lies at `position` became unneeded by a record that ends at `end`: until that is durable, it is needed.
+    pub(crate) fn needed_until(&mut self, position: u64, end: u64) {
+        if let Some(index) = self.shelf_of(position) {
+            let shelf = &mut self.shelves[index];
+            shelf.needed_until = shelf.needed_until.max(end);
+        }
     }
 
     /// The waiting recipient with this raw identifier.
@@ -268,6 +307,7 @@ impl Books {
                 break;
             }
         }
+        self.moved.fresh.clear();
         self.ledger = ledger;
     }
 
@@ -316,9 +356,8 @@ impl Books {
         // A far content whose recipient cannot be read any more keeps its count, and so its segment, until the
         // next start counts anew.
         let Some(content) = content.filter(|_| far) else { return };
-        if let Some(at) = self.locate(content).and_then(|at| self.shelf_of(at)) {
-            let shelf = &mut self.shelves[at];
-            shelf.needed_until = shelf.needed_until.max(end);
+        if let Some(at) = self.locate(content) {
+            self.needed_until(at, end);
         }
         if let Some(count) = self.far.get_mut(&content) {
             *count -= 1;

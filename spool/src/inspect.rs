@@ -1,6 +1,7 @@
 //! Looking into a spool from outside: read-only, also into a damaged one, also beside a running engine. It takes no
 //! lock, copies segments into memory instead of mapping them, and changes nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use mail::{RecordId, UnixMs};
 
 use crate::error::SpoolError;
-use crate::layout::{FirstPage, Kind, RECORDS_START};
+use crate::layout::{FirstPage, Kind, RECORDS_START, span};
 use crate::scan::{Ending, Found, Scanner, Verify};
 use crate::segment::{Segment, list};
 use crate::view::{self, ContentRef, RecordRef};
@@ -99,23 +100,74 @@ impl Inspection {
 
     /// Everything in the segment in order, whole or not; both checksums of each record are verified. Empty when the
     /// header cannot be read.
-    pub fn entries(&self) -> Vec<Entry> {
-        let Some(segment) = &self.segment else { return Vec::new() };
-        let header = segment.header();
-        let mut scanner = Scanner::new(header, segment.image().bytes(), RECORDS_START, Verify::All);
-        let mut entries: Vec<_> = scanner.by_ref().map(|found| entry(segment, found)).collect();
-        let at = |offset: usize| RecordId::new(header.shard, header.base + offset as u64);
-        match scanner.ending() {
-            Ending::Sealed(offset) => {
-                entries.push(Entry { id: at(offset), bytes: 32, what: What::End, content: None })
+    pub fn entries(&self) -> Entries<'_> {
+        let scanner = self.segment.as_ref().map(|segment| {
+            let bytes = segment.image().bytes();
+            (segment, Scanner::new(segment.header(), bytes, RECORDS_START, Verify::All))
+        });
+        Entries { scanner }
+    }
+
+    /// Counts what is in the segment.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for entry in self.entries() {
+            match entry.what {
+                What::Record(kind, _) => {
+                    *summary.records.entry(kind).or_default() += 1;
+                    summary.bytes += entry.bytes;
+                }
+                What::Damaged(why) => summary.damaged.push((entry.id, entry.bytes, why)),
+                What::Torn(why) => summary.torn = Some((entry.id, entry.bytes, why)),
+                What::End => summary.complete = true,
             }
-            Ending::Torn { offset, bytes, flaw } => {
-                let what = What::Torn(flaw.describe());
-                entries.push(Entry { id: at(offset), bytes: bytes as u64, what, content: None });
-            }
-            Ending::Open(_) => {}
         }
-        entries
+        summary
+    }
+}
+
+/// What a segment holds, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Whole records of each kind.
+    pub records: BTreeMap<Kind, u64>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where damage is, how many bytes, and what is wrong.
+    pub damaged: Vec<(RecordId, u64, String)>,
+    /// The same for the end, when it is no record: torn by a crash, or being written now.
+    pub torn: Option<(RecordId, u64, String)>,
+    /// The segment was filled or closed: nothing will follow in it.
+    pub complete: bool,
+}
+
+/// The entries of one segment, in order.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    /// `None` when there is nothing more.
+    scanner: Option<(&'a Arc<Segment>, Scanner<'a>)>,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let (segment, scanner) = self.scanner.as_mut()?;
+        if let Some(found) = scanner.next() {
+            return Some(entry(segment, found));
+        }
+        let ending = scanner.ending();
+        let id = RecordId::new(segment.header().shard, segment.header().base + ending.offset() as u64);
+        self.scanner = None;
+        match ending {
+            Ending::Sealed(_) => Some(Entry { id, bytes: span(0, 0), what: What::End, content: None }),
+            Ending::Torn { bytes, flaw, .. } => {
+                let what = What::Torn(flaw.describe());
+                Some(Entry { id, bytes: bytes as u64, what, content: None })
+            }
+            Ending::Open(_) => None,
+        }
     }
 }
 

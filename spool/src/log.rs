@@ -90,10 +90,11 @@ impl Log {
         let header = *segment.header();
         segments.push(Arc::clone(&segment));
         books.begin(&header);
+        books.moved.flush();
         let begin = header.base + RECORDS_START as u64;
         let flushed_ledger = books.ledger;
         let mut log = Self {
-            shared: Arc::new(Shared::new(shard, segments, books.moved.clone(), begin)),
+            shared: Arc::new(Shared::new(shard, segments, books.moved.flushed.clone(), begin)),
             directory,
             _held: held,
             options,
@@ -135,6 +136,7 @@ impl Log {
         let end = self.encoder.end();
         self.active.segment.image().publish(usize::try_from(end - header.base).unwrap_or(usize::MAX));
         self.shared.flushed.store(end, Ordering::Release);
+        self.books.moved.flush();
         self.flushed_ledger = self.books.ledger;
         if !self.options.on_disk() {
             self.shared.synced.store(end, Ordering::Release);
@@ -320,6 +322,10 @@ impl Log {
     fn append_totals(&mut self, opening: bool) -> Result<(), SpoolError> {
         let placed = self.encoder.totals(&self.books.ledger, opening)?;
         self.books.record(placed.position, placed.span);
+        // The ledger of the segment before is needed until this one is durable.
+        if let Some(before) = self.active.segment.header().base.checked_sub(1) {
+            self.books.needed_until(before, placed.position + placed.span);
+        }
         Ok(())
     }
 
@@ -348,5 +354,80 @@ fn create(
         if !error.is_disk_full() || header.capacity < needed.max(SEGMENT_BYTES_MIN) {
             return Err(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::RecipientId;
+
+    use super::*;
+    use crate::{Content, Durability, Recipient};
+
+    fn send(log: &mut Log, body: &[u8]) -> Result<RecipientId, SpoolError> {
+        let mut ids = Vec::new();
+        let to = Recipient { address: "a@example.test".to_owned(), ..Recipient::default() };
+        log.append_message(&Content::default(), body, &[to], &mut ids)?;
+        Ok(ids[0])
+    }
+
+    fn open(directory: &tempfile::TempDir) -> Log {
+        let options = Options { segment_bytes: 16 << 10, durability: Durability::Disk };
+        Log::open(directory.path(), 0, options).expect("an empty directory").0
+    }
+
+    #[test]
+    fn the_first_failed_write_closes_the_log_and_takes_back_what_was_not_written() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut log = open(&directory);
+        let kept = send(&mut log, b"kept").expect("room");
+        log.commit().expect("a sound disk");
+        let (position, ledger) = (log.appended(), log.ledger());
+        // A file that cannot be written stands for a disk that fails.
+        log.active.file = Arc::new(File::open(log.active.segment.path()).expect("the segment is there"));
+        let lost = send(&mut log, b"lost").expect("only the buffer is touched");
+        assert!(matches!(log.flush(), Err(SpoolError::Io { action: "write", .. })));
+        assert!(log.closed().is_some_and(|reason| reason.contains("cannot write")));
+        assert!(matches!(send(&mut log, b"more"), Err(SpoolError::Closed { shard: 0, .. })));
+        assert!(matches!(log.flush(), Err(SpoolError::Closed { .. })));
+        assert!(log.reclaim_step(1).is_err());
+        assert!(log.sync_target().is_none());
+        assert_eq!((log.appended(), log.ledger(), log.waiting_count()), (position, ledger, 1));
+        assert_eq!(log.durable(position).map(Durable::upto), Some(position));
+        assert!(log.reader().recipient(kept).is_ok());
+        assert!(log.reader().recipient(lost).is_err());
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_begun_leaves_everything_as_it_was() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut log = open(&directory);
+        let there = log.directory.clone();
+        log.directory = there.join("not there");
+        let (mut sent, body) = (0, [b'x'; 3000]);
+        while send(&mut log, &body).is_ok() {
+            sent += 1;
+        }
+        let (position, ledger) = (log.appended(), log.ledger());
+        assert!(matches!(send(&mut log, &body), Err(SpoolError::Io { action: "create", .. })));
+        assert_eq!((log.appended(), log.ledger(), log.closed()), (position, ledger, None));
+        send(&mut log, b"a small one still fits").expect("room");
+        log.commit().expect("a sound disk");
+        log.directory = there;
+        send(&mut log, &body).expect("a new segment");
+        log.commit().expect("a sound disk");
+        assert_eq!((log.waiting().count(), log.ledger().queued()), (sent + 2, sent as u64 + 2));
+    }
+
+    #[test]
+    fn a_failed_blocking_sync_closes_the_log() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut log = open(&directory);
+        send(&mut log, b"x").expect("room");
+        let position = log.flush().expect("a sound disk");
+        // Some files cannot be synced: this one stands for a disk that fails.
+        log.full.push(Arc::new(File::open("/proc/self/status").expect("linux")));
+        assert!(matches!(log.commit(), Err(SpoolError::Io { action: "sync", .. })));
+        assert!(log.closed().is_some() && log.durable(position).is_none());
     }
 }

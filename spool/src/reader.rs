@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use mail::{MessageId, RecipientId, RecordId};
 
-use crate::books::Moved;
+use crate::books::MovedMap;
 use crate::durable::Position;
 use crate::error::ReadError;
 use crate::layout::Kind;
@@ -24,7 +24,7 @@ pub(crate) type Segments = Vec<Arc<Segment>>;
 pub(crate) struct Shared {
     pub(crate) shard: u8,
     pub(crate) segments: ArcSwap<Segments>,
-    pub(crate) moved: Moved,
+    pub(crate) moved: MovedMap,
     /// Everything before it can be read.
     pub(crate) flushed: AtomicU64,
     /// Everything before it is durable.
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
 const RELEASED: u64 = u64::MAX;
 
 impl Shared {
-    pub(crate) fn new(shard: u8, segments: Segments, moved: Moved, position: u64) -> Self {
+    pub(crate) fn new(shard: u8, segments: Segments, moved: MovedMap, position: u64) -> Self {
         Self {
             shard,
             segments: ArcSwap::from_pointee(segments),

@@ -212,7 +212,8 @@ impl Log {
         let stored = StoredCampaign { campaign: id, at: campaign.at.0, phase: campaign.phase as u8 };
         let placed = self.place(0, |encoder, _| encoder.record(Kind::Campaign, &stored, &[]))?;
         self.books.record(placed.position, placed.span);
-        self.books.campaign(id, Campaign { position: placed.position, ..campaign });
+        let end = placed.position + placed.span;
+        self.books.campaign(id, Campaign { position: placed.position, ..campaign }, end);
         self.note_carried(placed, done);
         Ok(())
     }
@@ -220,8 +221,7 @@ impl Log {
     fn note_carried(&mut self, placed: Placed, done: &mut Reclaimed) {
         done.carried += 1;
         done.carried_bytes += placed.span;
-        let oldest = &mut self.books.shelves[0];
-        oldest.needed_until = oldest.needed_until.max(placed.position + placed.span);
+        self.books.needed_until(self.books.oldest(), placed.position + placed.span);
     }
 
     /// The content `id` where it lies now, if it is whole.

@@ -35,8 +35,8 @@ pub struct Recovered {
     pub bytes: u64,
     /// What could not be believed, in order.
     pub damage: Vec<Damage>,
-    /// Recipients that the records account for more than the books said (or fewer, when negative): their records or
-    /// outcomes are lost to damage. The ledger has been set right by that many accepted ones.
+    /// By how many recipients the ledger's accepted ones had to be set right, because records that the books had
+    /// counted are lost to damage or to a power cut: negative when fewer can be accounted for than the books said.
     pub corrected: i64,
 }
 
@@ -118,6 +118,8 @@ struct Recovery {
     next: (u64, u64),
     /// The ledger is known: a totals record was read.
     counted: bool,
+    /// Accepted recipients by the last totals record and the recipients behind it.
+    told: u64,
 }
 
 impl Recovery {
@@ -134,6 +136,7 @@ impl Recovery {
             unneeded: Vec::new(),
             next: (1, 0),
             counted: false,
+            told: 0,
         }
     }
 
@@ -160,6 +163,11 @@ impl Recovery {
             }
             apart
         });
+        // A blank file had positions too, and a reader may have seen them before the power failed.
+        for path in &self.unneeded {
+            let bytes = fs::metadata(path).map_err(|error| SpoolError::io("measure", path, error))?.len();
+            end = end.saturating_add(bytes.next_multiple_of(RECORDS_START as u64));
+        }
         self.next.1 = end;
         self.found.segments = self.segments.len();
         Ok(())
@@ -228,8 +236,10 @@ impl Recovery {
         let position = segment.header().base + raw.offset as u64;
         let booked = match raw.kind {
             Kind::Content | Kind::MovedContent => self.replay_content(segment, raw, position),
-            Kind::Recipient => view::recipient(segment, raw)
-                .map(|recipient| self.books.recipient(position, raw.span, recipient.content().raw())),
+            Kind::Recipient => view::recipient(segment, raw).map(|recipient| {
+                self.told += 1;
+                self.books.recipient(position, raw.span, recipient.content().raw());
+            }),
             Kind::MovedRecipient => view::recipient(segment, raw).map(|recipient| {
                 let (id, content) = (recipient.id().raw(), recipient.content().raw());
                 self.books.recipient_moved(id, (position, raw.span), content, recipient.retry());
@@ -237,13 +247,14 @@ impl Recovery {
             Kind::Outcome => self.replay_outcome(segment, raw, position, floor),
             Kind::Campaign => view::campaign(segment, raw).map(|state| {
                 let campaign = Campaign { phase: state.phase, at: state.at, position };
-                self.books.campaign(state.campaign.raw(), campaign);
+                self.books.campaign(state.campaign.raw(), campaign, position + raw.span);
             }),
             Kind::Totals => view::totals(segment, raw).map(|(ledger, opening)| {
                 if opening || !self.counted {
                     self.books.ledger = ledger;
                 }
                 self.counted = true;
+                self.told = ledger.accepted;
             }),
             Kind::End => Some(()),
         };
@@ -313,7 +324,7 @@ impl Recovery {
         }
         let ledger = &mut self.books.ledger;
         let accounted = ledger.finished().saturating_add(self.books.waiting);
-        self.found.corrected = accounted.wrapping_sub(ledger.accepted).cast_signed();
+        self.found.corrected = accounted.wrapping_sub(self.told).cast_signed();
         ledger.accepted = accounted;
         self.found.ledger = *ledger;
         self.found.waiting = self.books.waiting;

@@ -141,11 +141,11 @@ impl Segment {
         let mut encoder = Encoder::new(self.header.base + offset as u64, self.header.identity);
         let end = encoder.end_record()?;
         let behind = offset as u64 + end.span;
-        if behind > self.image.len() as u64 {
+        if behind > self.header.capacity {
             return Ok(());
         }
         file.write_all_at(encoder.bytes(), offset as u64).map_err(failed)?;
-        let length = self.image.len() as u64 - behind;
+        let length = (self.image.len() as u64).saturating_sub(behind);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if length > 0 && fallocate(&file, hole, behind, length).is_err() {
             // A file system without holes: what lies behind must still not look like records.

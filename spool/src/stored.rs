@@ -2,6 +2,8 @@
 //! `RECORD_VERSION`.
 
 use mail::{BodyType, Disposition, DsnReturn};
+use std::mem::offset_of;
+
 use mail::{Enhanced, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
 use rkyv::with::Inline;
 use rkyv::{Archive, Serialize};
@@ -262,3 +264,23 @@ impl ArchivedStoredTotals {
         }
     }
 }
+
+// The layouts are the format: a change of one of these numbers (also by a feature of rkyv that another crate turns
+// on) is a new `RECORD_VERSION`.
+const _: () = {
+    assert!(size_of::<ArchivedStoredContent<'_>>() == 80 && align_of::<ArchivedStoredContent<'_>>() == 8);
+    assert!(offset_of!(ArchivedStoredContent<'_>, sender) == 16);
+    assert!(offset_of!(ArchivedStoredContent<'_>, envelope_id) == 32);
+    assert!(offset_of!(ArchivedStoredContent<'_>, tags) == 44);
+    assert!(offset_of!(ArchivedStoredContent<'_>, flags) == 78);
+    assert!(size_of::<ArchivedStoredRecipient<'_>>() == 56);
+    assert!(offset_of!(ArchivedStoredRecipient<'_>, address) == 24);
+    assert!(offset_of!(ArchivedStoredRecipient<'_>, values) == 44);
+    assert!(offset_of!(ArchivedStoredRecipient<'_>, notify) == 52);
+    assert!(size_of::<ArchivedStoredOutcome<'_>>() == 104);
+    assert!(offset_of!(ArchivedStoredOutcome<'_>, verdict) == 32);
+    assert!(offset_of!(ArchivedStoredOutcome<'_>, code) == 88);
+    assert!(offset_of!(ArchivedStoredOutcome<'_>, marks) == 96);
+    assert!(size_of::<ArchivedStoredCampaign>() == 24 && offset_of!(ArchivedStoredCampaign, phase) == 16);
+    assert!(size_of::<ArchivedStoredTotals>() == 64 && offset_of!(ArchivedStoredTotals, opening) == 56);
+};

@@ -1,0 +1,11 @@
+//! What the spool promises, from outside: through its public face and through the bytes of its files.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod bytes;
+mod durability;
+mod inspection;
+mod model;
+mod reading;
+mod reclaim;
+mod recovery;
+mod support;
