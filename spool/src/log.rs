@@ -30,8 +30,8 @@ const OVERHEAD_BYTES: u64 =
 /// What a message's head and the head of its record may take of a segment at most, as far as the limit on messages
 /// is concerned.
 const HEAD_BYTES: u64 = 64 << 10;
-/// A buffer that holds this much is written out before more is appended: larger groups are slower (FACTS of the
-/// design: from 5 MB on), and memory is bounded.
+/// A buffer that holds this much is written out before more is appended: groups of 5 MB
+/// and more were measured to be slower, and memory is bounded.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// The log of one shard. Owned by the shard's thread; others read through [`Log::reader`].

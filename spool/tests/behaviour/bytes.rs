@@ -1,5 +1,5 @@
-//! Every bit of a log flipped, one at a time: the record it belongs to is lost, every other one is found, and no
-//! wrong content is ever returned.
+//! One bit of every byte of a log flipped, one at a time: at most the record it belongs to is lost, every other one
+//! is found, and no wrong content is ever returned.
 
 use std::collections::BTreeSet;
 use std::fs;
