@@ -1,0 +1,141 @@
+//! The command line: every command and what it is for. Options of a command stand in the command's own file.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    campaign, check, completions, demo, events, init, ledger, queue, send, serve, sink, spool, top, trace,
+    why,
+};
+
+/// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
+#[derive(Parser, Debug)]
+#[command(name = "staffetta", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Write a commented configuration and a DKIM key, and print the DNS records to publish
+    Init(init::Init),
+    /// Check a configuration and this host: every problem at once, with its cure
+    Check(check::Check),
+    /// Run the engine in the foreground
+    Serve(serve::Serve),
+    /// Show the whole engine at work against pretend providers, in one process on loopback
+    Demo(demo::Demo),
+    /// Send a campaign to a list, or one message
+    Send(Box<send::Send>),
+    /// Show the ledger: what was accepted, and what became of it
+    Ledger(ledger::Ledger),
+    /// Look at and steer the queues
+    Queue(queue::Queue),
+    /// Look at and steer campaigns
+    Campaign(campaign::Campaign),
+    /// Say why a recipient waits, and everything that happened to it
+    Why(why::Why),
+    /// Find what was sent to an address
+    Trace(trace::Trace),
+    /// List what happened, or follow it
+    Events(events::Events),
+    /// Watch the engine
+    Top(top::Top),
+    /// Receive mail and count it: a receiver for tests
+    Sink(sink::Sink),
+    /// Inspect a spool directory without touching it
+    Spool(spool::Spool),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever stopped it.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Serve(command) => command.run(),
+            Command::Demo(command) => command.run(),
+            Command::Send(command) => command.run(),
+            Command::Ledger(command) => command.run(),
+            Command::Queue(command) => command.run(),
+            Command::Campaign(command) => command.run(),
+            Command::Why(command) => command.run(),
+            Command::Trace(command) => command.run(),
+            Command::Events(command) => command.run(),
+            Command::Top(command) => command.run(),
+            Command::Sink(command) => command.run(),
+            Command::Spool(command) => command.run(),
+            Command::Completions(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn contract_command_lines_are_understood() {
+        for line in [
+            "init --dir /tmp/x",
+            "check --config f",
+            "serve --config f",
+            "demo --messages 10 --shards 2 --seconds 5 --json --keep",
+            "send --from a@b.test --template t.html --recipients r.csv --subject S --class bulk --rate 500/s --dry-run 3",
+            "send --raw f.eml --to a@b.test --to c@d.test",
+            "ledger --config f --json",
+            "queue ls --control /run/s",
+            "queue suspend --provider gmail --seconds 60",
+            "queue resume --provider gmail",
+            "why 0040000000c80",
+            "trace a@b.test",
+            "campaign ls",
+            "campaign show 0040000000c80",
+            "campaign start 0040000000c80",
+            "campaign pause 0040000000c80",
+            "campaign resume 0040000000c80",
+            "campaign cancel 0040000000c80",
+            "events --follow",
+            "top",
+            "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
+            "spool verify /tmp/x",
+            "spool cat /tmp/x --json",
+            "completions bash",
+        ] {
+            let arguments = std::iter::once("staffetta").chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(arguments) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_a_usage_error() {
+        for line in [
+            "",
+            "frobnicate",
+            "send",
+            "send --raw f --template t",
+            "why",
+            "queue suspend",
+            "ledger --config a --control b",
+            "campaign",
+            "check",
+        ] {
+            let arguments = std::iter::once("staffetta").chain(line.split_whitespace());
+            let error = Cli::try_parse_from(arguments).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

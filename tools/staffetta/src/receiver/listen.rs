@@ -1,0 +1,82 @@
+//! One thread of the receiver: its listening sockets, its sessions, and its end.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use anyhow::Context;
+use mta::io::{Listener, spawn};
+use tokio::sync::watch;
+
+use super::Desk;
+use super::session::{self, Office};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// How often files are flushed, so that readers see them grow.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// How long sessions may take to end when the receiver stops.
+const LEAVE: Duration = Duration::from_millis(300);
+
+/// Listens, tells `ready` where, and serves until `stopped`.
+pub(super) async fn serve(
+    desk: Arc<Desk>,
+    addresses: Vec<SocketAddr>,
+    mut stopped: watch::Receiver<bool>,
+    ready: SyncSender<anyhow::Result<Vec<SocketAddr>>>,
+) {
+    let listeners = match bind(&addresses) {
+        Ok(listeners) => listeners,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let bound = listeners.iter().map(Listener::local_addr).collect();
+    drop(ready.send(Ok(bound)));
+    drop(ready);
+    let office = Rc::new(Office::new(Arc::clone(&desk)));
+    let accepting: Vec<_> =
+        listeners.into_iter().map(|listener| spawn(accept(listener, Rc::clone(&office)))).collect();
+    while !*stopped.borrow() {
+        tokio::select! {
+            changed = stopped.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(FLUSH_INTERVAL), if desk.files.is_some() => flush(&desk),
+        }
+    }
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    office.close();
+    let last = async {
+        while office.sessions() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // A session that does not end in time ends with the thread.
+    drop(tokio::time::timeout(LEAVE, last).await);
+}
+
+fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
+    let bind = |&address: &SocketAddr| {
+        Listener::bind(address, BACKLOG).with_context(|| format!("{address} cannot be listened on"))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+async fn accept(listener: Listener, office: Rc<Office>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let at = listener.local_addr();
+                spawn(session::run(stream, peer.ip(), at, Rc::clone(&office)));
+            }
+            Err(fault) => eprintln!("sink: a connection cannot be accepted: {fault}"),
+        }
+    }
+}
+
+fn flush(desk: &Desk) {
+    if let Some(files) = &desk.files
+        && let Err(error) = files.flush()
+    {
+        eprintln!("sink: {error:#}");
+    }
+}
