@@ -1,6 +1,6 @@
 //! What each command does, and when it may come (RFC 5321 section 4.1.4).
 
-use mail::Envelope;
+use mail::{Envelope, Recipient};
 
 use super::command::{Command, CommandError, Refusal, parse};
 use super::session::{Chunk, State, Transaction};
@@ -8,6 +8,8 @@ use super::{AuthPolicy, Session, Step, auth, envelope};
 use crate::extensions::Announcement;
 use crate::wire;
 
+pub(super) const SENDER_OK: &str = "250 2.1.0 Sender OK";
+pub(super) const RECIPIENT_OK: &str = "250 2.1.5 Recipient OK";
 const NO_RECIPIENTS: Refusal = "554 5.5.1 No valid recipients";
 const NO_TRANSACTION: Refusal = "503 5.5.1 Say MAIL first";
 
@@ -23,6 +25,10 @@ impl Session {
     }
 
     fn run(&mut self, command: Command<'_>, waiting: bool) -> Option<Step> {
+        if self.client.turned_away && command != Command::Quit {
+            self.fail("503 5.5.1 Not greeted; say QUIT");
+            return None;
+        }
         match command {
             Command::Ehlo(name) => self.greet(name, true),
             Command::Helo(name) => self.greet(name, false),
@@ -86,7 +92,11 @@ impl Session {
         match envelope::mail(arguments, &self.terms()) {
             Ok((envelope, promised_bytes)) => {
                 self.transaction = Some(Transaction { envelope, promised_bytes, chunked: false });
-                self.say("250 2.1.0 Sender OK");
+                if self.verdicts.mail {
+                    self.state = State::AwaitMailVerdict;
+                } else {
+                    self.say(SENDER_OK);
+                }
             }
             Err(refusal) => self.fail(refusal),
         }
@@ -110,10 +120,18 @@ impl Session {
         if full {
             return self.say("452 4.5.3 Too many recipients");
         }
+        if self.verdicts.recipient {
+            self.state = State::AwaitRecipientVerdict(Box::new(recipient));
+        } else {
+            self.take_recipient(recipient);
+            self.say(RECIPIENT_OK);
+        }
+    }
+
+    pub(super) fn take_recipient(&mut self, recipient: Recipient) {
         if let Some(transaction) = &mut self.transaction {
             transaction.envelope.recipients.push(recipient);
         }
-        self.say("250 2.1.5 Recipient OK");
     }
 
     /// RFC 5321 section 4.1.1.4.

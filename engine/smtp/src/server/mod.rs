@@ -21,6 +21,7 @@ mod dispatch;
 mod envelope;
 mod session;
 mod text;
+mod verdict;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use mail::Envelope;
 
 pub use session::Session;
+pub use verdict::{Question, Verdicts};
 
 /// How long a server waits for the next bytes of its client before it may hang up (RFC 5321 section 4.5.3.2.7).
 pub const INPUT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -110,7 +112,8 @@ pub enum Step {
     Flush,
     /// A whole message: answer with [`Session::accept`] or [`Session::refuse`], then step again.
     Message(Box<ReceivedMessage>),
-    /// The message or the credentials in hand still wait for the shell's verdict; later input waits with them.
+    /// The message or the credentials in hand still wait for the shell's verdict, or there is a
+    /// [`Session::question`] (only in sessions that began with [`Session::with_verdicts`]); later input waits with them.
     AwaitVerdict,
     /// Send [`Session::output`] (it ends with the 220), make the TLS handshake, then call [`Session::tls_established`].
     StartTls,

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use mail::{Envelope, Reply};
+use mail::{Envelope, Recipient, Reply};
 use memchr::memchr;
 
 use super::auth::{Exchange, Progress, RESPONSE_LINE_BYTES_MAX, respond};
 use super::body::Body;
 use super::command::Refusal;
+use super::verdict::Verdicts;
 use super::{AuthPolicy, Config, Peer, Step};
 use crate::wire;
 
@@ -30,6 +31,7 @@ pub struct Session {
     pub(super) transaction: Option<Transaction>,
     pub(super) body: Body,
     pub(super) mail_gate: Option<Reply>,
+    pub(super) verdicts: Verdicts,
     spare: Vec<u8>,
     errors: usize,
 }
@@ -47,6 +49,12 @@ pub(super) enum State {
     AwaitChunk(Chunk),
     /// The shell's word on a message.
     AwaitVerdict,
+    /// The shell's word on the client.
+    AwaitGreetingVerdict,
+    /// The shell's word on the sender, which is in the transaction.
+    AwaitMailVerdict,
+    /// The shell's word on this recipient.
+    AwaitRecipientVerdict(Box<Recipient>),
     /// A response line of AUTH.
     AwaitResponse(Exchange),
     /// The shell's word on credentials.
@@ -75,6 +83,8 @@ pub(super) struct Client {
     /// Whether that was EHLO.
     pub(super) extended: bool,
     pub(super) tls: bool,
+    /// Whether it was greeted with a refusal.
+    pub(super) turned_away: bool,
     pub(super) account: Option<String>,
 }
 
@@ -117,7 +127,7 @@ impl Session {
     #[must_use]
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         let mut output = Vec::with_capacity(512);
-        wire::put_line(&mut output, &["220 ", &config.hostname, " ESMTP Staffetta"]);
+        greeting(&config, &mut output);
         Self {
             config,
             peer,
@@ -128,6 +138,7 @@ impl Session {
             transaction: None,
             body: Body::default(),
             mail_gate: None,
+            verdicts: Verdicts::default(),
             spare: Vec::new(),
             errors: 0,
         }
@@ -237,7 +248,11 @@ impl Session {
     /// Whether a message is under way: MAIL was accepted and the message has no verdict yet.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        self.transaction.is_some() || matches!(self.state, State::AwaitVerdict)
+        match self.state {
+            State::AwaitVerdict => true,
+            State::AwaitMailVerdict => false,
+            _ => self.transaction.is_some(),
+        }
     }
 
     /// Gives back the buffer of a message that is stored, to be used for the next.
@@ -257,7 +272,11 @@ impl Session {
                 State::AwaitLineEnd => self.skip_line(input),
                 State::AwaitText => self.read_text(input),
                 State::AwaitChunk(chunk) => self.read_chunk(input, chunk),
-                State::AwaitVerdict | State::AwaitAuthentication => Some(Step::AwaitVerdict),
+                State::AwaitVerdict
+                | State::AwaitAuthentication
+                | State::AwaitGreetingVerdict
+                | State::AwaitMailVerdict
+                | State::AwaitRecipientVerdict(_) => Some(Step::AwaitVerdict),
                 State::AwaitTls => Some(Step::StartTls),
                 State::Closed => Some(Step::Close),
             };
@@ -386,4 +405,9 @@ impl Session {
         self.say(line);
         self.state = State::Closed;
     }
+}
+
+/// RFC 5321 section 4.2: code, name, and that EHLO is understood.
+pub(super) fn greeting(config: &Config, out: &mut Vec<u8>) {
+    wire::put_line(out, &["220 ", &config.hostname, " ESMTP Staffetta"]);
 }

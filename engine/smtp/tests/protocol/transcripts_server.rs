@@ -1,11 +1,11 @@
 //! Transcripts of the server: `C` the client says, `S` the server answers, `V` the shell does; `M` a message, `T` STARTTLS,
-//! `A` credentials, `X` the end are steps that the shell is told of.
+//! `A` credentials, `Q` a question, `X` the end are what the shell is told of.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use mail::{Enhanced, Reply};
-use smtp::server::{AuthPolicy, Config, Limits, Peer, ReceivedMessage, Session, Step};
+use mail::{Enhanced, Envelope, Reply};
+use smtp::server::{AuthPolicy, Config, Limits, Peer, Question, ReceivedMessage, Session, Step, Verdicts};
 
 use crate::conversation::{Side, play_all};
 use crate::script::{Case, cases, escape, sent_lines};
@@ -28,6 +28,11 @@ fn smuggling_fails_as_written() {
 #[test]
 fn authentication_goes_as_written() {
     play_all(&cases("server_auth"), 'C', server);
+}
+
+#[test]
+fn questions_halt_the_session_as_written() {
+    play_all(&cases("server_verdicts"), 'C', server);
 }
 
 /// The settings of a case as a session.
@@ -54,13 +59,18 @@ fn server(case: &Case) -> Server {
         auth_in_clear: case.is_set("clear"),
     };
     let peer = Peer { ip: Ipv4Addr::LOCALHOST.into(), trusted: case.setting("trusted") != Some("no") };
-    Server { session: Session::new(Arc::new(config), peer), idle: String::new() }
+    let asked = |word: &str| case.setting("ask").is_some_and(|words| words.split(',').any(|it| it == word));
+    let verdicts = Verdicts { greeting: asked("greeting"), mail: asked("mail"), recipient: asked("rcpt") };
+    let session = Session::with_verdicts(Arc::new(config), peer, verdicts);
+    Server { session, idle: String::new(), asked: String::new() }
 }
 
 struct Server {
     session: Session,
     /// The step that repeats while nothing happens.
     idle: String,
+    /// The question that was asked last.
+    asked: String,
 }
 
 impl Server {
@@ -71,7 +81,15 @@ impl Server {
             let output = std::mem::take(self.session.output());
             seen.extend(sent_lines(&output).into_iter().map(|line| ('S', line)));
             let (kind, text) = match step {
-                Step::NeedInput | Step::AwaitVerdict => break,
+                Step::NeedInput => break,
+                Step::AwaitVerdict => {
+                    let question = self.session.question().map(question).unwrap_or_default();
+                    if question == self.asked {
+                        break;
+                    }
+                    self.asked.clone_from(&question);
+                    ('Q', question)
+                }
                 Step::Flush => continue,
                 Step::Message(message) => ('M', shown(&message)),
                 Step::StartTls => ('T', String::new()),
@@ -89,6 +107,19 @@ impl Server {
             }
         }
         seen
+    }
+}
+
+fn question(question: Question<'_>) -> String {
+    let said = |envelope: &Envelope| {
+        let sender = envelope.sender.as_ref().map_or("<>", |sender| sender.as_str());
+        let taken: Vec<&str> = envelope.recipients.iter().map(|it| it.address.as_str()).collect();
+        format!("{sender} -> [{}]", taken.join(","))
+    };
+    match question {
+        Question::Greeting => "greeting".to_owned(),
+        Question::Mail(envelope) => format!("mail {}", said(envelope)),
+        Question::Recipient(envelope, recipient) => format!("rcpt {} {}", said(envelope), recipient.address),
     }
 }
 
@@ -116,6 +147,14 @@ impl Side for Server {
     fn obey(&mut self, order: &str) -> Vec<(char, String)> {
         let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
         match verb {
+            "go" => {
+                self.asked.clear();
+                self.session.go_on();
+            }
+            "answer" => {
+                self.asked.clear();
+                self.session.answer(&reply(rest));
+            }
             "accept" => self.session.accept(rest),
             "refuse" => self.session.refuse(&reply(rest)),
             "gate" => self.session.set_mail_gate((!rest.is_empty()).then(|| reply(rest))),
