@@ -9,7 +9,7 @@ use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
 use mta::Why;
 use report::{Event, Origin, Outcome, Story, Subject, Way, as_text, as_time};
 use serde::Serialize;
-use spool::{ContentHead, ContentKind, Cursor, ReadError, Reader, RecordRef};
+use spool::{ContentHead, ContentKind, Cursor, Reader, RecordRef};
 
 use crate::app::Console;
 use crate::queue::{Waits, WhyJson};
@@ -149,8 +149,7 @@ pub(crate) async fn recipient(
     id: RecipientId,
 ) -> Result<Known, ApiError> {
     let events = feed::blocking(&console.store, move |store| store.story(id)).await?;
-    let found = console.reader(id.0).map(|reader| in_spool(reader, id)).transpose();
-    let found = found.map_err(|error| ApiError::fault(error.to_string()))?.flatten();
+    let found = console.reader(id.0).and_then(|reader| in_spool(reader, id));
     let subject =
         found.or_else(|| events.last().map(|event| event.subject.clone())).ok_or_else(|| nothing(id.0))?;
     if !caller.may_see(&subject.origin.tenant) {
@@ -170,21 +169,17 @@ pub(crate) async fn recipient(
 }
 
 /// A recipient as the spool has it; `None` when it has been finished and reclaimed, or never was.
-fn in_spool(reader: &Reader, id: RecipientId) -> Result<Option<Subject>, ReadError> {
-    let recipient = match reader.recipient(id) {
-        Ok(recipient) => recipient,
-        Err(ReadError::Damaged(id)) => return Err(ReadError::Damaged(id)),
-        Err(_) => return Ok(None),
-    };
-    let Ok(head) = reader.content_head(recipient.content()) else { return Ok(None) };
-    Ok(Some(Subject {
+fn in_spool(reader: &Reader, id: RecipientId) -> Option<Subject> {
+    let recipient = reader.recipient(id).ok()?;
+    let head = reader.content_head(recipient.content()).ok()?;
+    Some(Subject {
         recipient: id,
         message: recipient.content(),
         address: recipient.address().to_owned(),
         accepted_at: head.accepted_at(),
         metadata: None,
         origin: origin_of(&head),
-    }))
+    })
 }
 
 fn origin_of(head: &ContentHead) -> Origin {
