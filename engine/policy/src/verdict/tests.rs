@@ -89,6 +89,14 @@ fn the_nearest_knowledge_decides() {
         ),
         ("default", "550 5.2.1 The account is disabled", "text.disabled"),
         ("default", "452 4.2.2 Try again later", "enhanced.full"),
+        ("default", "452 4.2.2 <a@x.test>: Mailbox size limit exceeded", "text.mailbox-size"),
+        ("default", "552 5.3.4 Mailbox takes nothing above this size limit", "text.size"),
+        (
+            "microsoft-365",
+            "421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit",
+            "microsoft.connections",
+        ),
+        ("microsoft", "421 4.3.2 Service not active", "text.system"),
     ] {
         assert_eq!(verdict(provider, line).rule, rule, "{provider}: {line}");
     }
