@@ -1,14 +1,15 @@
 //! `staffetta sink`: a receiver for tests. It counts what comes, says so live, and sums up at the end.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use world::World;
 
-use crate::receiver::{self, Options, Receiver, Tally};
+use crate::receiver::{self, Door, Options, Receiver, Tally};
 use crate::ui::progress::Pace;
 use crate::ui::{self, human, paint::Paint};
 
@@ -19,9 +20,15 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Options of `sink`.
 #[derive(Args, Debug)]
 pub(crate) struct Sink {
-    /// Where to listen; may be given several times; port 0 is any
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2526")]
-    listen: Vec<SocketAddr>,
+    /// Where to listen; may be given several times; port 0 is any; with --world also as the server of one provider
+    #[arg(long, value_name = "[PROVIDER=]ADDR", default_value = "127.0.0.1:2526")]
+    listen: Vec<Door>,
+    /// Answer as the pretend providers of this file do (`builtin`: five well-known manners)
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    /// With --world: the seed of its chances
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "world")]
+    seed: u64,
     /// Keep the messages here, as files with an index
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -45,20 +52,22 @@ impl Sink {
     /// # Errors
     /// When an address cannot be listened on or a file cannot be written.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let receiver = Receiver::start(&Options {
-            addresses: self.listen.clone(),
+        let mut receiver = Receiver::start(Options {
+            doors: self.listen.clone(),
+            world: self.world.as_deref().map(|file| read_world(file, self.seed)).transpose()?,
             threads: usize::from(self.threads),
             keep: self.keep.clone(),
             ids: self.ids.clone(),
         })?;
-        let addresses: Vec<String> = receiver.addresses().iter().map(ToString::to_string).collect();
+        let addresses: Vec<String> = receiver.doors().iter().map(|door| door.address.to_string()).collect();
         ui::line(&format!("ready {}", addresses.join(" ")))?;
         super::block_on(self.watch(&receiver))?;
         let tally = receiver.stop()?;
+        let providers = receiver.providers();
         if self.json {
-            Ok(ui::json(&receiver::final_json(&tally))?)
+            Ok(ui::json(&receiver::final_json(&tally, &providers))?)
         } else {
-            Ok(ui::out(&receiver::summary(&tally, Paint::stdout()))?)
+            Ok(ui::out(&receiver::summary(&tally, &providers, Paint::stdout()))?)
         }
     }
 
@@ -91,6 +100,15 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+fn read_world(file: &Path, seed: u64) -> anyhow::Result<World> {
+    if file == Path::new("builtin") {
+        return Ok(World::builtin(seed));
+    }
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("the world {} cannot be read", file.display()))?;
+    World::from_toml(&text, seed).with_context(|| file.display().to_string())
 }
 
 fn live(tally: &Tally, pace: &Pace) -> String {

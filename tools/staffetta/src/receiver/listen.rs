@@ -10,8 +10,8 @@ use anyhow::Context;
 use mta::io::{Listener, spawn};
 use tokio::sync::watch;
 
-use super::Desk;
-use super::session::{self, Office};
+use super::session::{self, Office, Visit};
+use super::{Desk, Door};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -23,11 +23,11 @@ const LEAVE: Duration = Duration::from_millis(300);
 /// Listens, tells `ready` where, and serves until `stopped`.
 pub(super) async fn serve(
     desk: Arc<Desk>,
-    addresses: Vec<SocketAddr>,
+    doors: Vec<Door>,
     mut stopped: watch::Receiver<bool>,
     ready: SyncSender<anyhow::Result<Vec<SocketAddr>>>,
 ) {
-    let listeners = match bind(&addresses) {
+    let listeners = match bind(&doors) {
         Ok(listeners) => listeners,
         Err(error) => return drop(ready.send(Err(error))),
     };
@@ -35,8 +35,11 @@ pub(super) async fn serve(
     drop(ready.send(Ok(bound)));
     drop(ready);
     let office = Rc::new(Office::new(Arc::clone(&desk)));
-    let accepting: Vec<_> =
-        listeners.into_iter().map(|listener| spawn(accept(listener, Rc::clone(&office)))).collect();
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .zip(doors)
+        .map(|(listener, door)| spawn(accept(listener, door.provider, Rc::clone(&office))))
+        .collect();
     while !*stopped.borrow() {
         tokio::select! {
             changed = stopped.changed() => if changed.is_err() { break },
@@ -54,19 +57,20 @@ pub(super) async fn serve(
     drop(tokio::time::timeout(LEAVE, last).await);
 }
 
-fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
-    let bind = |&address: &SocketAddr| {
-        Listener::bind(address, BACKLOG).with_context(|| format!("{address} cannot be listened on"))
+fn bind(doors: &[Door]) -> anyhow::Result<Vec<Listener>> {
+    let bind = |door: &Door| {
+        Listener::bind(door.address, BACKLOG)
+            .with_context(|| format!("{} cannot be listened on", door.address))
     };
-    addresses.iter().map(bind).collect()
+    doors.iter().map(bind).collect()
 }
 
-async fn accept(listener: Listener, office: Rc<Office>) {
+async fn accept(listener: Listener, provider: Option<String>, office: Rc<Office>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let at = listener.local_addr();
-                spawn(session::run(stream, peer.ip(), at, Rc::clone(&office)));
+                let visit = Visit::new(&office, peer.ip(), provider.as_deref());
+                spawn(session::run(stream, visit));
             }
             Err(fault) => eprintln!("sink: a connection cannot be accepted: {fault}"),
         }

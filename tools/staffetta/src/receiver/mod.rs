@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
+use world::World;
 
 pub(crate) use tally::{Tally, final_json, summary};
 
@@ -21,10 +22,12 @@ use files::Files;
 use tally::Book;
 
 /// What a receiver is told at its start.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
-    /// Where to listen; port 0 is any.
-    pub(crate) addresses: Vec<SocketAddr>,
+    /// Where to listen.
+    pub(crate) doors: Vec<Door>,
+    /// Who answers; without a world everything is taken.
+    pub(crate) world: Option<World>,
     /// Threads, each with its own ring.
     pub(crate) threads: usize,
     /// Messages are kept here.
@@ -33,10 +36,34 @@ pub(crate) struct Options {
     pub(crate) ids: Option<PathBuf>,
 }
 
+/// Where the receiver listens, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// The address; port 0 is any.
+    pub(crate) address: SocketAddr,
+    /// The provider of the world whose server this is; without one, the recipients decide.
+    pub(crate) provider: Option<String>,
+}
+
+impl std::str::FromStr for Door {
+    type Err = String;
+
+    /// Reads `127.0.0.1:2526` or `gmail=127.0.0.1:2526`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (provider, address) = match text.split_once('=') {
+            Some((provider, address)) => (Some(provider.to_owned()), address),
+            None => (None, text),
+        };
+        let address =
+            address.parse().map_err(|_| format!("`{address}` is not an address: write 127.0.0.1:2526"))?;
+        Ok(Self { address, provider })
+    }
+}
+
 /// A running receiver.
 pub(crate) struct Receiver {
     desk: Arc<Desk>,
-    addresses: Vec<SocketAddr>,
+    doors: Vec<Door>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -45,9 +72,15 @@ pub(crate) struct Receiver {
 pub(crate) struct Desk {
     book: Mutex<Book>,
     files: Option<Files>,
+    world: Option<Mutex<World>>,
 }
 
 impl Desk {
+    /// The world, locked, when there is one.
+    fn world(&self) -> Option<MutexGuard<'_, World>> {
+        Some(self.world.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The counts, locked.
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,16 +92,20 @@ impl Receiver {
     ///
     /// # Errors
     /// When an address cannot be listened on, a file cannot be made, or there is no io_uring.
-    pub(crate) fn start(options: &Options) -> anyhow::Result<Self> {
+    pub(crate) fn start(options: Options) -> anyhow::Result<Self> {
         let files = Files::open(options.keep.as_deref(), options.ids.as_deref())?;
-        let desk = Arc::new(Desk { book: Mutex::default(), files });
+        check_doors(&options)?;
+        let world = options.world.map(Mutex::new);
+        let desk = Arc::new(Desk { book: Mutex::default(), files, world });
         let (stop, stopped) = watch::channel(false);
-        let mut receiver = Self { desk, addresses: options.addresses.clone(), stop, threads: Vec::new() };
+        let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
             let (thread, bound) = receiver.spawn(index, stopped.clone())?;
             receiver.threads.push(thread);
             // Later threads listen on the ports that the first one got.
-            receiver.addresses = bound;
+            for (door, address) in receiver.doors.iter_mut().zip(bound) {
+                door.address = address;
+            }
         }
         Ok(receiver)
     }
@@ -80,10 +117,10 @@ impl Receiver {
     ) -> anyhow::Result<(JoinHandle<()>, Vec<SocketAddr>)> {
         let (ready, stands) = mpsc::sync_channel(1);
         let desk = Arc::clone(&self.desk);
-        let addresses = self.addresses.clone();
+        let doors = self.doors.clone();
         let body = move || {
             let failed = ready.clone();
-            let work = listen::serve(desk, addresses, stopped, ready);
+            let work = listen::serve(desk, doors, stopped, ready);
             if let Err(fault) = mta::io::block_on(work) {
                 // Nobody waits for it any more once the thread stands.
                 drop(failed.send(Err(anyhow!(fault))));
@@ -94,9 +131,18 @@ impl Receiver {
         Ok((thread, bound))
     }
 
-    /// Where it listens.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens, with the ports that were chosen.
+    pub(crate) fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// What the providers of the world have counted, by name.
+    pub(crate) fn providers(&self) -> Vec<(String, world::Counters)> {
+        let world = self.desk.world();
+        let world = world.as_deref();
+        let all =
+            world.into_iter().flat_map(|world| world.providers().map(move |provider| (world, provider)));
+        all.map(|(world, provider)| (world.name(provider).to_owned(), world.counters(provider))).collect()
     }
 
     /// The counts at this moment.
@@ -108,7 +154,7 @@ impl Receiver {
     ///
     /// # Errors
     /// When the last lines of the files cannot be written.
-    pub(crate) fn stop(mut self) -> anyhow::Result<Tally> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<Tally> {
         self.stop.send_replace(true);
         for thread in self.threads.drain(..) {
             thread.join().map_err(|_| anyhow!("a thread of the receiver died"))?;
@@ -118,4 +164,17 @@ impl Receiver {
         }
         Ok(self.tally())
     }
+}
+
+fn check_doors(options: &Options) -> anyhow::Result<()> {
+    for name in options.doors.iter().filter_map(|door| door.provider.as_ref()) {
+        let Some(world) = &options.world else {
+            anyhow::bail!("there is no provider `{name}` without a world: give --world");
+        };
+        if world.provider_named(name).is_none() {
+            let names: Vec<&str> = world.providers().map(|provider| world.name(provider)).collect();
+            anyhow::bail!("the world has no provider `{name}`; it has {}", names.join(", "));
+        }
+    }
+    Ok(())
 }

@@ -1,16 +1,19 @@
-//! One connection: the protocol is smtp's, this file moves bytes and counts what came.
+//! One connection: the protocol is smtp's and the verdicts are the world's; this file moves bytes and counts what came.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mail::{Enhanced, Reply};
+use mail::{Enhanced, Reply, UnixMs};
 use mta::io::Stream;
-use smtp::server::{Config, Peer, ReceivedMessage, Session, Step};
+use smtp::server::{Config, Peer, Question, ReceivedMessage, Session, Step, Verdicts};
+use world::{Answer, Connection, World};
 
 use super::Desk;
 use super::tally::Arrival;
+use crate::ui::human;
 
 /// What the sessions of one thread share.
 pub(super) struct Office {
@@ -37,68 +40,145 @@ impl Office {
     }
 }
 
-/// Counts a connection in, and out again however it ends.
-struct Presence {
+/// A client that is here: counted in, and out again however it leaves.
+pub(super) struct Visit {
     office: Rc<Office>,
     client: IpAddr,
+    /// Its standing with the world, and the greeting that waits for it.
+    guest: Option<Connection>,
+    greeting: Option<Answer>,
+    /// How long the world takes for what is to be said next.
+    delay: Duration,
+    /// The world closes the connection after that.
+    leave: bool,
 }
 
-impl Presence {
-    fn new(office: &Rc<Office>, client: IpAddr) -> Self {
+impl Visit {
+    /// `client` has connected to a server of `provider`, or of all of them.
+    pub(super) fn new(office: &Rc<Office>, client: IpAddr, provider: Option<&str>) -> Self {
         office.sessions.set(office.sessions.get() + 1);
         office.desk.book().tally.connected(client);
-        Self { office: Rc::clone(office), client }
+        let connect = |mut world: std::sync::MutexGuard<'_, World>| {
+            let provider = provider.and_then(|name| world.provider_named(name));
+            match provider {
+                Some(provider) => world.connect_to(provider, client, now()),
+                None => world.connect(client, now()),
+            }
+        };
+        let (guest, greeting) = office.desk.world().map(connect).unzip();
+        Self { office: Rc::clone(office), client, guest, greeting, delay: Duration::ZERO, leave: false }
+    }
+
+    fn session(&self) -> Session {
+        let peer = Peer { ip: self.client, trusted: true };
+        let verdicts = if self.guest.is_some() { Verdicts::ALL } else { Verdicts::default() };
+        Session::with_verdicts(Arc::clone(&self.office.config), peer, verdicts)
+    }
+
+    /// Asks the world what the session asks; true when there was something to ask.
+    fn settle(&mut self, session: &mut Session) -> bool {
+        let Some(question) = session.question() else { return false };
+        let answer = self.ask(question);
+        match answer {
+            Some(answer) => session.answer(&self.heed(answer)),
+            None => session.go_on(),
+        }
+        true
+    }
+
+    fn ask(&mut self, question: Question<'_>) -> Option<Answer> {
+        if question == Question::Greeting {
+            return self.greeting.take();
+        }
+        let mut world = self.office.desk.world()?;
+        let guest = self.guest.as_mut()?;
+        Some(match question {
+            Question::Mail(envelope) => guest.mail(&mut world, &envelope.sender, now()),
+            Question::Recipient(_, recipient) => guest.rcpt(&mut world, &recipient.address, now()),
+            Question::Greeting => return None,
+        })
+    }
+
+    /// Remembers how long an answer takes and whether it is the last.
+    fn heed(&mut self, answer: Answer) -> Reply {
+        self.delay += answer.delay;
+        self.leave |= answer.close;
+        answer.reply
+    }
+
+    /// A whole message: kept, judged, counted, answered.
+    fn take(&mut self, session: &mut Session, message: ReceivedMessage) {
+        let desk = Arc::clone(&self.office.desk);
+        let answer = match (desk.world(), &mut self.guest) {
+            (Some(mut world), Some(guest)) => Some(guest.body(&mut world, &message.body, now())),
+            _ => None,
+        };
+        let reply = answer.map(|answer| self.heed(answer));
+        if let Some(refusal) = reply.as_ref().filter(|reply| !reply.is_positive()) {
+            session.refuse(refusal);
+        } else if let Some(Err(error)) = desk.files.as_ref().map(|files| files.keep(&message, self.client)) {
+            eprintln!("sink: {error:#}");
+            session.refuse(&Reply::enhanced(452, Enhanced(4, 3, 1), "the sink cannot write its files"));
+        } else {
+            let arrival = Arrival::of(&message);
+            desk.book().arrived(self.client, &message, &arrival);
+            session.accept(reply.as_ref().map_or("taken", |reply| reply.text.as_str()));
+        }
+        session.recycle(message.body);
+    }
+
+    /// Sends what is to be said, as late as the world wants it.
+    async fn speak(&mut self, session: &mut Session, stream: &mut Stream) -> std::io::Result<()> {
+        if session.output().is_empty() {
+            return Ok(());
+        }
+        let delay = std::mem::take(&mut self.delay);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        stream.write_all(session.output()).await
     }
 }
 
-impl Drop for Presence {
+impl Drop for Visit {
     fn drop(&mut self) {
         self.office.sessions.set(self.office.sessions.get() - 1);
         self.office.desk.book().tally.disconnected(self.client);
+        if let (Some(guest), Some(mut world)) = (self.guest.take(), self.office.desk.world()) {
+            guest.end(&mut world);
+        }
     }
 }
 
+fn now() -> UnixMs {
+    UnixMs(human::now_ms())
+}
+
 /// Serves one connection to its end.
-pub(super) async fn run(mut stream: Stream, client: IpAddr, at: SocketAddr, office: Rc<Office>) {
-    let _presence = Presence::new(&office, client);
-    let mut session = Session::new(Arc::clone(&office.config), Peer { ip: client, trusted: true });
-    let _ = at;
+pub(super) async fn run(mut stream: Stream, mut visit: Visit) {
+    let mut session = visit.session();
     loop {
         match session.step() {
+            Step::AwaitVerdict if visit.settle(&mut session) => {}
             Step::NeedInput | Step::AwaitVerdict => {
-                if !session.output().is_empty() && stream.write_all(session.output()).await.is_err() {
-                    return;
-                }
-                if office.closing.get() || !matches!(stream.read(session.input()).await, Ok(1..)) {
+                let said = visit.speak(&mut session, &mut stream).await;
+                let is_over = said.is_err() || visit.leave || visit.office.closing.get();
+                if is_over || !matches!(stream.read(session.input()).await, Ok(1..)) {
                     return;
                 }
             }
             Step::Flush => {
-                if stream.write_all(session.output()).await.is_err() {
+                if visit.speak(&mut session, &mut stream).await.is_err() {
                     return;
                 }
             }
-            Step::Message(message) => take(&mut session, *message, client, &office),
+            Step::Message(message) => visit.take(&mut session, *message),
             Step::StartTls | Step::Close => {
                 // The sink offers no STARTTLS, so this is the end in both cases; nobody minds a failed goodbye.
-                drop(stream.write_all(session.output()).await);
+                drop(visit.speak(&mut session, &mut stream).await);
                 return;
             }
             Step::Authenticate { .. } => session.authenticated(None),
         }
     }
-}
-
-fn take(session: &mut Session, message: ReceivedMessage, client: IpAddr, office: &Office) {
-    if let Some(files) = &office.desk.files
-        && let Err(error) = files.keep(&message, client)
-    {
-        eprintln!("sink: {error:#}");
-        let reply = Reply::enhanced(452, Enhanced(4, 3, 1), "the sink cannot write its files");
-        return session.refuse(&reply);
-    }
-    let arrival = Arrival::of(&message);
-    office.desk.book().arrived(client, &message, &arrival);
-    session.accept("taken");
-    session.recycle(message.body);
 }

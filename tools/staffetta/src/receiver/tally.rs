@@ -136,8 +136,18 @@ impl Tally {
     }
 }
 
-/// The counts as JSON.
-pub(crate) fn final_json(tally: &Tally) -> Value {
+/// The counts as JSON, with those of the world's providers.
+pub(crate) fn final_json(tally: &Tally, providers: &[(String, world::Counters)]) -> Value {
+    let providers: serde_json::Map<String, Value> = providers
+        .iter()
+        .map(|(name, counts)| {
+            let counts = json!({
+                "accepted": counts.accepted, "deferred": counts.deferred, "refused": counts.refused,
+                "connections": counts.connections, "connections_peak": counts.open_peak, "turned_away": counts.turned_away,
+            });
+            (name.clone(), counts)
+        })
+        .collect();
     let clients: serde_json::Map<String, Value> = tally
         .clients
         .iter()
@@ -152,12 +162,12 @@ pub(crate) fn final_json(tally: &Tally) -> Value {
         "messages": tally.messages, "recipients": tally.recipients, "bytes": tally.bytes, "duplicates": tally.duplicates,
         "connections": tally.connections, "connections_peak": tally.open_peak, "connections_open": tally.open,
         "first_at_ms": tally.first_at_ms, "last_at_ms": tally.last_at_ms, "per_second": tally.per_second(),
-        "clients": clients, "domains": tally.domains,
+        "clients": clients, "domains": tally.domains, "providers": providers,
     })
 }
 
 /// The counts as text.
-pub(crate) fn summary(tally: &Tally, paint: Paint) -> String {
+pub(crate) fn summary(tally: &Tally, providers: &[(String, world::Counters)], paint: Paint) -> String {
     let duplicates = human::plural(tally.duplicates, "duplicate");
     let mut text = format!(
         "{} for {} ({}), {}; {}, at most {} at a time; {}\n",
@@ -182,6 +192,29 @@ pub(crate) fn summary(tally: &Tally, paint: Paint) -> String {
     }
     if !clients.is_empty() {
         text.push_str(&format!("\n{}{}", table.render(paint), more(clients.len(), "addresses")));
+    }
+    if !providers.is_empty() {
+        let mut table = Table::new(&[
+            "provider",
+            ">taken",
+            ">put off",
+            ">refused",
+            ">connections",
+            ">at most",
+            ">turned away",
+        ]);
+        for (name, counts) in providers {
+            let numbers = [
+                counts.accepted,
+                counts.deferred,
+                counts.refused,
+                counts.connections,
+                counts.open_peak.into(),
+                counts.turned_away,
+            ];
+            table.row(std::iter::once(name.clone()).chain(numbers.into_iter().map(human::count)));
+        }
+        text.push_str(&format!("\n{}", table.render(paint)));
     }
     let mut domains: Vec<_> = tally.domains.iter().collect();
     domains.sort_by_key(|(domain, count)| (std::cmp::Reverse(**count), domain.as_str()));
@@ -237,10 +270,10 @@ mod tests {
         let tally = book.tally;
         assert_eq!((tally.messages, tally.recipients, tally.duplicates), (3, 4, 1));
         assert_eq!((tally.connections, tally.open, tally.open_peak), (3, 2, 3));
-        let json = final_json(&tally);
+        let json = final_json(&tally, &[]);
         assert_eq!(json["clients"]["127.0.0.1"]["connections_peak"], 2);
         assert_eq!(json["domains"]["y.test"], 2);
-        let text = summary(&tally, Paint::plain());
+        let text = summary(&tally, &[], Paint::plain());
         assert!(text.contains("3 messages for 4 recipients") && text.contains("1 duplicate"), "{text}");
     }
 }

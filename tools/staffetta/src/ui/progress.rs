@@ -9,6 +9,8 @@ use super::human;
 
 /// Seconds between two lines when stderr is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
+/// The same line is not repeated before this time.
+const PLAIN_REPEAT: Duration = Duration::from_secs(60);
 /// Redraws per second: smooth to the eye, nothing to the processor.
 const REDRAWS_PER_SECOND: u8 = 8;
 /// The measured rate forgets with this time constant.
@@ -45,6 +47,7 @@ impl Progress {
             bytes: false,
             plain: !self.terminal && !self.quiet,
             said: Instant::now(),
+            said_done: u64::MAX,
         }
     }
 
@@ -77,6 +80,7 @@ pub(crate) struct Stream {
     bytes: bool,
     plain: bool,
     said: Instant,
+    said_done: u64,
 }
 
 impl Stream {
@@ -88,7 +92,9 @@ impl Stream {
         let message = self.message(done, total, note);
         self.bar.set_position(done.min(total));
         self.bar.set_message(message.clone());
-        if self.plain && now.duration_since(self.said) >= PLAIN_INTERVAL {
+        let pause = if done == self.said_done { PLAIN_REPEAT } else { PLAIN_INTERVAL };
+        if self.plain && now.duration_since(self.said) >= pause {
+            self.said_done = done;
             self.said = now;
             let percent = done.saturating_mul(100) / total.max(1);
             eprintln!("{}: {percent}%  {}", self.name, message.trim_start());
