@@ -4,6 +4,7 @@
 //! they are given. What is not covered is a crash in the moment between the message's commit and the answer's.
 
 use std::collections::HashSet;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -67,6 +68,15 @@ pub(crate) struct Turn {
     fingerprint: Vec<u8>,
 }
 
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
 enum Ask {
     Look {
         key: Key,
@@ -87,8 +97,8 @@ impl Idempotency {
     ///
     /// # Errors
     /// The file cannot be used.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, rusqlite::Error> {
-        let connection = Connection::open(data_dir.join("idempotency.sqlite"))?;
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let connection = Connection::open(create_private(&data_dir.join("idempotency.sqlite"))?)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -101,9 +111,7 @@ impl Idempotency {
         )?;
         let (asks, asked) = mpsc::sync_channel(WAITING_MAX);
         let thread = std::thread::Builder::new().name("idempotency".to_owned());
-        thread
-            .spawn(move || work(connection, &asked))
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        thread.spawn(move || work(connection, &asked))?;
         Ok(Self { asks, under_way: Arc::default() })
     }
 
@@ -171,6 +179,11 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.all.under_way().remove(&self.key);
     }
+}
+
+/// The file tells who wrote to whom: it is made readable for its owner only.
+fn create_private(path: &Path) -> Result<&Path, std::io::Error> {
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| path)
 }
 
 fn unusable(why: impl std::fmt::Display) -> ApiError {

@@ -29,8 +29,8 @@ use crate::caller::Peer;
 const CONNECTIONS_MAX: usize = 1024;
 /// How long the header of a request may take to arrive, also the first on an idle connection.
 const HEADER_PATIENCE: Duration = Duration::from_secs(75);
-/// Largest header of a request, in bytes.
-const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// What is read of a connection at a time, in bytes; also the largest header of a request.
+const READ_BYTES_MAX: usize = 256 * 1024;
 /// How long requests under way may still take when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long is rested when the system gives no more connections (too many open files, mostly).
@@ -207,7 +207,7 @@ impl Serving {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_PATIENCE)
-            .max_buf_size(HEADER_BYTES_MAX * 4)
+            .max_buf_size(READ_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = self.graceful.watch(connection);
         tokio::spawn(async move {

@@ -1,7 +1,5 @@
 //! `GET /v1/messages/ID`: what became of each recipient of a message, or of one recipient.
 
-use std::time::Duration;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -19,8 +17,6 @@ use crate::{ApiError, Caller, feed, path_id};
 const RECIPIENTS_MAX: usize = 1_000;
 /// Most events that are read for one message.
 const EVENTS_MAX: usize = 50_000;
-/// How long is waited for the event of an outcome that was written this moment.
-const EVENT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A message with its recipients.
 #[derive(Debug, Serialize)]
@@ -29,6 +25,7 @@ pub(crate) struct MessageView {
     id: MessageId,
     #[serde(serialize_with = "as_time")]
     accepted_at: UnixMs,
+    sender: String,
     #[serde(flatten)]
     origin: Origin,
     recipients: Vec<RecipientView>,
@@ -63,6 +60,7 @@ pub(crate) struct Known {
     message: MessageId,
     accepted_at: UnixMs,
     address: String,
+    sender: String,
     origin: Origin,
     events: Vec<Event>,
     why: Option<Why>,
@@ -75,16 +73,16 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<MessageView>, ApiError> {
     let id: RecordId = path_id::parse(&id)?;
+    if console.handle.campaign(CampaignId(id)).is_some_and(|campaign| caller.may_see(&campaign.tenant)) {
+        let message = format!("{id} is a campaign: see /v1/campaigns/{id}, or ask for one of its recipients");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "is_campaign", message));
+    }
     let message = MessageId(id);
     let stories = feed::blocking(&console.store, move |store| store.message(message, EVENTS_MAX)).await?;
     let head = console.reader(id).and_then(|reader| reader.content_head(message).ok());
     if head.is_none() && stories.is_empty() {
         let known = recipient(&console, &caller, RecipientId(id)).await?;
         return Ok(Json(known.into_message()));
-    }
-    if console.handle.campaign(CampaignId(id)).is_some_and(|campaign| caller.may_see(&campaign.tenant)) {
-        let message = format!("{id} is a campaign: see /v1/campaigns/{id}, or ask for one of its recipients");
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "is_campaign", message));
     }
     whole_message(&console, &caller, message, head, stories).await.map(Json)
 }
@@ -97,9 +95,9 @@ async fn whole_message(
     stories: Vec<Story>,
 ) -> Result<MessageView, ApiError> {
     let told = stories.first().and_then(|story| story.events.first()).map(|event| event.subject.clone());
-    let known = head.as_ref().map(|head| (head.accepted_at(), origin_of(head)));
-    let (accepted_at, origin) =
-        known.or(told.map(|subject| (subject.accepted_at, subject.origin))).ok_or_else(|| nothing(id.0))?;
+    let known = head.as_ref().map(|head| (head.accepted_at(), head.sender().to_owned(), origin_of(head)));
+    let known = known.or(told.map(|subject| (subject.accepted_at, subject.sender, subject.origin)));
+    let (accepted_at, sender, origin) = known.ok_or_else(|| nothing(id.0))?;
     if !caller.may_see(&origin.tenant) {
         return Err(nothing(id.0));
     }
@@ -117,12 +115,13 @@ async fn whole_message(
     for (recipient, address) in recipients {
         let place = stories.binary_search_by_key(&recipient, |story| story.recipient);
         let events = place.map(|place| stories[place].events.clone()).unwrap_or_default();
-        let origin = origin.clone();
-        let mut known = Known { id: recipient, message: id, accepted_at, address, origin, events, why: None };
-        known.ask_why(console).await?;
+        let (sender, origin) = (sender.clone(), origin.clone());
+        let mut known =
+            Known { id: recipient, message: id, accepted_at, address, sender, origin, events, why: None };
+        known.ask_why(console).await;
         views.push(known.into_view());
     }
-    Ok(MessageView { id, accepted_at, origin, recipients: views })
+    Ok(MessageView { id, accepted_at, sender, origin, recipients: views })
 }
 
 /// The recipients that the spool has of a message: they lie right behind it.
@@ -160,11 +159,12 @@ pub(crate) async fn recipient(
         message: subject.message,
         accepted_at: subject.accepted_at,
         address: subject.address,
+        sender: subject.sender,
         origin: subject.origin,
         events,
         why: None,
     };
-    known.ask_why(console).await?;
+    known.ask_why(console).await;
     Ok(known)
 }
 
@@ -176,6 +176,7 @@ fn in_spool(reader: &Reader, id: RecipientId) -> Option<Subject> {
         recipient: id,
         message: recipient.content(),
         address: recipient.address().to_owned(),
+        sender: head.sender().to_owned(),
         accepted_at: head.accepted_at(),
         metadata: None,
         origin: origin_of(&head),
@@ -185,7 +186,6 @@ fn in_spool(reader: &Reader, id: RecipientId) -> Option<Subject> {
 fn origin_of(head: &ContentHead) -> Origin {
     let own = (head.kind() == ContentKind::Template).then(|| CampaignId(head.id().0));
     Origin {
-        sender: head.sender().to_owned(),
         tenant: head.tenant().to_owned(),
         class: head.class(),
         campaign: own.or(head.campaign()),
@@ -208,26 +208,11 @@ impl Known {
         self.end().map_or("queued", |event| event.result.disposition.name())
     }
 
-    /// Asks the engine what the recipient waits for, unless it has been finished. An outcome of this very moment may
-    /// not have been told yet: then its event is waited for.
-    async fn ask_why(&mut self, console: &Console) -> Result<(), ApiError> {
-        if self.end().is_some() {
-            return Ok(());
+    /// Asks the engine what the recipient waits for, unless it has been finished.
+    async fn ask_why(&mut self, console: &Console) {
+        if self.end().is_none() {
+            self.why = console.handle.explain(self.id).await;
         }
-        self.why = console.handle.explain(self.id).await;
-        if self.why.is_some() {
-            return Ok(());
-        }
-        let mut told = console.store.subscribe();
-        let until = tokio::time::Instant::now() + EVENT_PATIENCE;
-        while tokio::time::timeout_at(until, told.changed()).await.is_ok_and(|changed| changed.is_ok()) {
-            let id = self.id;
-            self.events = feed::blocking(&console.store, move |store| store.story(id)).await?;
-            if self.end().is_some() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// The answer to `why`.
@@ -277,8 +262,13 @@ impl Known {
     }
 
     fn into_message(self) -> MessageView {
-        let (id, accepted_at, origin) = (self.message, self.accepted_at, self.origin.clone());
-        MessageView { id, accepted_at, origin, recipients: vec![self.into_view()] }
+        MessageView {
+            id: self.message,
+            accepted_at: self.accepted_at,
+            sender: self.sender.clone(),
+            origin: self.origin.clone(),
+            recipients: vec![self.into_view()],
+        }
     }
 }
 

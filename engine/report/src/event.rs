@@ -33,6 +33,8 @@ pub struct Subject {
     pub message: MessageId,
     /// Where the message was to go.
     pub address: String,
+    /// The envelope sender; empty for the null reverse-path.
+    pub sender: String,
     /// When it was accepted.
     #[serde(serialize_with = "as_time")]
     pub accepted_at: UnixMs,
@@ -44,11 +46,9 @@ pub struct Subject {
     pub origin: Origin,
 }
 
-/// What many messages of one sender have in common; the store keeps each combination once.
+/// What many messages of one account have in common; the store keeps each combination once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Origin {
-    /// The envelope sender; empty for the null reverse-path.
-    pub sender: String,
     /// The account that submitted it; empty when it came from a trusted network.
     #[serde(rename = "account")]
     pub tenant: String,
@@ -126,7 +126,6 @@ impl Origin {
     /// Of a message whose record can no longer be read.
     pub(crate) const fn unknown() -> Self {
         Self {
-            sender: String::new(),
             tenant: String::new(),
             class: Class::Bulk,
             campaign: None,

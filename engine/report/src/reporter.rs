@@ -10,7 +10,7 @@ use mail::UnixMs;
 use spool::{Cursor, Hold, Reader};
 
 use crate::live::Live;
-use crate::tail::{Campaigns, EVENTS_PER_BATCH, ShardTail};
+use crate::tail::{Campaigns, ShardTail};
 use crate::write::{Batch, Writer};
 use crate::{Store, StoreError};
 
@@ -27,6 +27,11 @@ const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// After how many events, or how long after the first, they are made durable and the spool's segments let go.
 const CHECKPOINT_EVENTS: usize = 32_768;
 const CHECKPOINT_AGE: Duration = Duration::from_secs(5);
+
+/// Events of one transaction: so many that its cost vanishes, and of each shard so few that all have their turn and
+/// the memory stays small.
+const EVENTS_PER_BATCH: usize = 8192;
+const EVENTS_PER_SHARD_MIN: usize = 128;
 
 /// How long events and counts per minute are kept, and how often old ones are looked for.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -143,12 +148,12 @@ impl Worker {
             // Asked before the pass: what was written before the stop is still read.
             let stopping = self.stop.load(Ordering::Acquire);
             let pause = match self.pass() {
-                Ok(Pass::Full) => Duration::ZERO,
+                Ok(Pass::Full) => continue,
+                _ if stopping => break,
                 Ok(Pass::Some) => {
                     idle = PAUSE;
                     PAUSE
                 }
-                Ok(Pass::Nothing) if stopping => break,
                 Ok(Pass::Nothing) => {
                     idle = (idle * 2).min(IDLE_PAUSE_MAX);
                     idle
@@ -156,15 +161,10 @@ impl Worker {
                 Err(error) => {
                     tracing::error!("{error}; nothing is lost, the events are read again from the spool");
                     self.start_over();
-                    if stopping {
-                        break;
-                    }
                     FAULT_PAUSE
                 }
             };
-            if !stopping && !pause.is_zero() {
-                std::thread::park_timeout(pause);
-            }
+            std::thread::park_timeout(pause);
         }
         if let Err(error) = self.save() {
             tracing::warn!("{error}");
@@ -175,9 +175,12 @@ impl Worker {
     fn pass(&mut self) -> Result<Pass, StoreError> {
         let now = clock();
         self.batch.clear();
-        let mut records = 0;
+        let events_max = (EVENTS_PER_BATCH / self.shards.len().max(1)).max(EVENTS_PER_SHARD_MIN);
+        let (mut records, mut is_end) = (0, true);
         for shard in &mut self.shards {
-            records += shard.tail.read(&mut self.batch, &mut self.campaigns, now);
+            let (read, was_all) = shard.tail.read(events_max, &mut self.batch, &mut self.campaigns, now);
+            records += read;
+            is_end &= was_all;
         }
         if records > 0 {
             self.writer.commit(&self.batch)?;
@@ -191,8 +194,8 @@ impl Worker {
             self.prune(now)?;
         }
         Ok(match records {
+            _ if !is_end => Pass::Full,
             0 => Pass::Nothing,
-            _ if self.batch.len() >= EVENTS_PER_BATCH => Pass::Full,
             _ => Pass::Some,
         })
     }
@@ -203,7 +206,7 @@ impl Worker {
                 shard.position = *position;
             }
         }
-        self.unsaved += self.batch.len();
+        self.unsaved += self.batch.events.len();
         self.unsaved_since.get_or_insert_with(Instant::now);
         self.live.told(&self.batch.events);
     }
@@ -351,7 +354,7 @@ mod tests {
         assert_eq!(events.len(), 1);
         let Event { subject, result, .. } = &events[0];
         assert_eq!((subject.recipient, subject.address.as_str()), (ids[0], "a@x.test"));
-        assert_eq!((subject.origin.sender.as_str(), subject.origin.tenant.as_str()), ("news@s.test", "acme"));
+        assert_eq!((subject.sender.as_str(), subject.origin.tenant.as_str()), ("news@s.test", "acme"));
         assert_eq!((subject.origin.class, subject.origin.tags.len()), (Class::Critical, 1));
         assert_eq!((subject.metadata.as_deref(), result.latency_ms), (Some("{\"n\":1}"), Some(250)));
         bench.log.append_outcome(ids[1], &outcome(Disposition::Bounced, 2_000)).expect("appended");

@@ -32,6 +32,7 @@ fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
         address: row.get(3)?,
         accepted_at: UnixMs(number_at(row, 4)?),
         metadata: row.get(5)?,
+        sender: row.get(6)?,
         origin: read_origin(row)?,
     };
     let result = read_outcome(row)?;
@@ -50,7 +51,6 @@ fn read_origin(row: &Row<'_>) -> Result<Origin, rusqlite::Error> {
     let campaign = number_at(row, 9)?;
     let tags: String = row.get(11)?;
     Ok(Origin {
-        sender: row.get(6)?,
         tenant: row.get(7)?,
         class: Class::from_index(usize::from(row.get::<_, u8>(8)?)).unwrap_or(Class::Bulk),
         campaign: (campaign != 0).then_some(CampaignId::from_raw(campaign)),

@@ -1,5 +1,6 @@
 //! The tables of the event store and how its file is opened.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ const TABLES: &str = "
     CREATE TABLE cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
     CREATE TABLE started (campaign INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
     CREATE TABLE origin (
-        id INTEGER PRIMARY KEY, sender TEXT NOT NULL, tenant TEXT NOT NULL, class INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, class INTEGER NOT NULL,
         campaign INTEGER NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL,
-        UNIQUE (sender, tenant, class, campaign, name, tags)
+        UNIQUE (tenant, class, campaign, name, tags)
     ) STRICT;
     CREATE TABLE route (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, mx TEXT NOT NULL,
@@ -28,8 +29,8 @@ const TABLES: &str = "
     ) STRICT;
     CREATE TABLE event (
         id INTEGER PRIMARY KEY, recipient INTEGER NOT NULL, message INTEGER NOT NULL, origin INTEGER NOT NULL,
-        route INTEGER NOT NULL, address TEXT NOT NULL, accepted_at INTEGER NOT NULL, at INTEGER NOT NULL,
-        disposition INTEGER NOT NULL, attempt INTEGER NOT NULL, next_attempt INTEGER, phase INTEGER NOT NULL,
+        route INTEGER NOT NULL, address TEXT NOT NULL, sender TEXT NOT NULL, accepted_at INTEGER NOT NULL,
+        at INTEGER NOT NULL, disposition INTEGER NOT NULL, attempt INTEGER NOT NULL, next_attempt INTEGER, phase INTEGER NOT NULL,
         verdict TEXT NOT NULL, code INTEGER NOT NULL, enhanced TEXT NOT NULL, reply TEXT NOT NULL,
         connect_ms INTEGER NOT NULL, transaction_ms INTEGER NOT NULL, latency_ms INTEGER, metadata TEXT
     ) STRICT;
@@ -58,8 +59,8 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     match try_writer(path) {
         Ok(Some(connection)) => Ok(connection),
         Ok(None) => rebuild(path, "it has another layout"),
-        Err(error) if is_damage(&error) => rebuild(path, &error.to_string()),
-        Err(error) => Err(error.into()),
+        Err(StoreError::Sqlite(error)) if is_damage(&error) => rebuild(path, &error.to_string()),
+        Err(error) => Err(error),
     }
 }
 
@@ -68,13 +69,13 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
-    connection.pragma_update(None, "mmap_size", 256_i64 << 20)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 
 /// `None` when the file holds another layout.
-fn try_writer(path: &Path) -> Result<Option<Connection>, rusqlite::Error> {
+fn try_writer(path: &Path) -> Result<Option<Connection>, StoreError> {
+    create_private(path)?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -92,6 +93,13 @@ fn try_writer(path: &Path) -> Result<Option<Connection>, rusqlite::Error> {
         return Ok(Some(connection));
     }
     Ok((layout == LAYOUT).then_some(connection))
+}
+
+/// The file names people and what was written to them: it is made readable for its owner only, and SQLite gives the
+/// files beside it the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.map(drop).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -394,7 +394,6 @@ mod tests {
 
     fn origin(tenant: &str, campaign: Option<u64>) -> Origin {
         Origin {
-            sender: "news@s.test".to_owned(),
             tenant: tenant.to_owned(),
             class: Class::Bulk,
             campaign: campaign.map(CampaignId::from_raw),
@@ -424,6 +423,7 @@ mod tests {
             recipient: RecipientId::from_raw(recipient),
             message: MessageId::from_raw(7),
             address: format!("r{recipient}@x.test"),
+            sender: "news@s.test".to_owned(),
             accepted_at: UnixMs(MINUTE * 10),
             metadata: Some("{\"order\":1}".to_owned()),
             origin: origin.clone(),

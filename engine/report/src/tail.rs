@@ -15,11 +15,8 @@ use crate::write::Batch;
 /// Messages whose head is remembered between the records that name them.
 const HEADS_MAX: usize = 4096;
 
-/// Records that one call reads at most, so that every shard has its turn.
+/// Records that one call reads at most, also when few of them are outcomes.
 const RECORDS_MAX: usize = 16_384;
-
-/// Events that fill a batch: large enough that the cost of a transaction vanishes (0.01 µs per event).
-pub(crate) const EVENTS_PER_BATCH: usize = 4096;
 
 /// Reads one shard's log.
 #[derive(Debug)]
@@ -34,6 +31,7 @@ pub(crate) struct ShardTail {
 #[derive(Debug)]
 struct Head {
     origin: Origin,
+    sender: String,
     accepted_at: UnixMs,
     metadata: Option<String>,
     is_template: bool,
@@ -53,18 +51,28 @@ impl ShardTail {
         Self { shard, reader, tail, heads: FxHashMap::default() }
     }
 
-    /// Adds what has been written since to `batch`; the number of records that were read.
-    pub(crate) fn read(&mut self, batch: &mut Batch, campaigns: &mut Campaigns, now: UnixMs) -> usize {
-        let mut records = 0;
-        while records < RECORDS_MAX && batch.len() < EVENTS_PER_BATCH {
-            let Some((id, record)) = self.tail.next() else { break };
+    /// Adds what has been written since to `batch`, at most `events_max` events of it; the number of records that were read, and whether all were.
+    pub(crate) fn read(
+        &mut self,
+        events_max: usize,
+        batch: &mut Batch,
+        campaigns: &mut Campaigns,
+        now: UnixMs,
+    ) -> (usize, bool) {
+        let (mut records, mut is_end) = (0, false);
+        let full = batch.events.len() + events_max;
+        while records < RECORDS_MAX && batch.events.len() < full {
+            let Some((id, record)) = self.tail.next() else {
+                is_end = true;
+                break;
+            };
             records += 1;
             self.take(id, &record, batch, campaigns, now);
         }
         if records > 0 {
             batch.cursors.insert(self.shard, self.tail.cursor().0);
         }
-        records
+        (records, is_end)
     }
 
     fn take(
@@ -118,6 +126,7 @@ impl ShardTail {
             recipient,
             message: content,
             address,
+            sender: head.as_ref().map(|head| head.sender.clone()).unwrap_or_default(),
             accepted_at,
             metadata: head.as_ref().and_then(|head| head.metadata.clone()),
             origin: head.map_or_else(Origin::unknown, |head| head.origin.clone()),
@@ -153,8 +162,8 @@ impl Head {
         let is_template = head.kind() == ContentKind::Template;
         let own = is_template.then(|| CampaignId(head.id().0));
         Self {
+            sender: head.sender().to_owned(),
             origin: Origin {
-                sender: head.sender().to_owned(),
                 tenant: head.tenant().to_owned(),
                 class: head.class(),
                 campaign: own.or(head.campaign()),

@@ -51,11 +51,6 @@ impl Batch {
         *self.accepted.entry(key).or_default() += 1;
     }
 
-    /// How much work the batch is, for deciding when it is large enough.
-    pub(crate) fn len(&self) -> usize {
-        self.events.len()
-    }
-
     /// Makes room for the next batch, keeping the memory.
     pub(crate) fn clear(&mut self) {
         self.events.clear();
@@ -160,6 +155,14 @@ impl Writer {
     pub(crate) fn prune(&self, shard: u8, before: UnixMs, events_max: u32) -> Result<usize, StoreError> {
         let first = key(RecordId::new(shard, 0));
         let last = key(RecordId::new(shard, RecordId::POSITION_MAX));
+        let mut oldest = self
+            .connection
+            .prepare_cached("SELECT at FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;
+        let mut rows = oldest.query([first, last])?;
+        let oldest: Option<i64> = rows.next()?.map(|row| row.get(0)).transpose()?;
+        if oldest.is_none_or(|at| at >= before.0.cast_signed()) {
+            return Ok(0);
+        }
         let mut statement = self.connection.prepare_cached(
             "DELETE FROM event WHERE id IN
              (SELECT id FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?4) AND at < ?3",
@@ -203,19 +206,12 @@ fn intern<T: Hash + Eq + Clone>(
 /// The upsert that changes nothing makes RETURNING give the number of a row that exists.
 fn insert_origin(transaction: &Transaction<'_>, origin: &Origin) -> Result<i64, StoreError> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO origin (sender, tenant, class, campaign, name, tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO origin (tenant, class, campaign, name, tags) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET class = excluded.class RETURNING id",
     )?;
     let tags = origin.tags.join("\n");
     Ok(statement.query_row(
-        params![
-            origin.sender,
-            origin.tenant,
-            origin.class as u8,
-            campaign_key(origin),
-            origin.campaign_name,
-            tags
-        ],
+        params![origin.tenant, origin.class as u8, campaign_key(origin), origin.campaign_name, tags],
         |row| row.get(0),
     )?)
 }
@@ -231,10 +227,11 @@ fn insert_route(transaction: &Transaction<'_>, route: &Route) -> Result<i64, Sto
 
 const SET_CURSOR: &str = "INSERT OR REPLACE INTO cursor (shard, position) VALUES (?1, ?2)";
 
-const INSERT_EVENT: &str = "INSERT OR IGNORE INTO event (id, recipient, message, origin, route, address,
+const INSERT_EVENT: &str =
+    "INSERT OR IGNORE INTO event (id, recipient, message, origin, route, address, sender,
     accepted_at, at, disposition, attempt, next_attempt, phase, verdict, code, enhanced, reply, connect_ms,
     transaction_ms, latency_ms, metadata)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 /// Adds `event`; `false` when it is there already.
 fn insert_event(
@@ -251,6 +248,7 @@ fn insert_event(
         origin,
         route,
         subject.address,
+        subject.sender,
         subject.accepted_at.0.cast_signed(),
         result.at.0.cast_signed(),
         result.disposition as u8,
