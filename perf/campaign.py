@@ -22,7 +22,7 @@ trusted = ["127.0.0.0/8"]
 domain = "*"
 hosts = ["127.0.0.1:{sink}"]
 tls = "off"
-[provider.default]
+[provider.routed]
 connections = {out}
 messages_per_connection = 1000000
 pipeline_depth = {depth}

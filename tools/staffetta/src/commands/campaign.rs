@@ -207,7 +207,10 @@ pub(crate) fn render(answer: &Value, paint: Paint) -> String {
         }
     }
     if let Some(rate) = standing.per_second.filter(|rate| *rate > 0.0) {
-        let eta = standing.eta.map_or_else(String::new, |eta| format!(", {} left", human::duration(eta)));
+        let eta = standing
+            .eta
+            .filter(|eta| !eta.is_zero())
+            .map_or_else(String::new, |eta| format!(", {} left", human::duration(eta)));
         text.push_str(&format!("  {:<12} {:>12}{eta}\n", "rate", human::rate(rate)));
     }
     text.push_str(&providers(answer, paint));
