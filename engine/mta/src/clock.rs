@@ -20,8 +20,8 @@ impl Clock {
         let ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
         let before = self.latest.load(Ordering::Relaxed);
         if ms > before {
-            self.latest.store(ms, Ordering::Relaxed);
-            return UnixMs(ms);
+            // Another thread may have seen a later moment meanwhile.
+            return UnixMs(ms.max(self.latest.fetch_max(ms, Ordering::Relaxed)));
         }
         UnixMs(before)
     }
