@@ -55,7 +55,9 @@ fn what_cannot_be_delivered_expires_with_a_notice() {
 
 #[test]
 fn connections_are_reused_and_limited() {
-    let house = House::start("[provider.there]\ndomains = [\"there.test\"]\nconnections = 3\n");
+    let house = House::start(
+        "[provider.there]\ndomains = [\"there.test\"]\nconnections = 3\nmessages_per_connection = 1000\n",
+    );
     let mut client = house.client();
     for n in 0..200 {
         client.send("ann@sender.test", &[&format!("r{n}@there.test")], &message("x"));

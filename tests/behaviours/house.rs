@@ -57,6 +57,11 @@ impl House {
         extra.clone_into(&mut self.extra);
     }
 
+    /// Its data directory.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub(crate) fn handle(&self) -> Handle {
         self.engine.as_ref().expect("running").handle()
     }

@@ -48,3 +48,16 @@ fn the_books_survive_restarts() {
         assert_eq!(house.handle().ledger(), ledger);
     }
 }
+
+#[test]
+fn the_time_of_the_next_attempt_survives_a_restart() {
+    let mut house = House::start("[class.transactional]\nretry = [\"1h\"]\n");
+    house.client().send("ann@sender.test", &["later-bob@there.test"], &message("x"));
+    while house.handle().counters().deferrals == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    house.stop();
+    house.begin();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((house.sink.count(), house.handle().ledger().queued()), (0, 1));
+}

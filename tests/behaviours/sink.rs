@@ -1,5 +1,6 @@
-//! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, everybody else
-//! is taken. It speaks plain SMTP from a thread per connection and remembers everything.
+//! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `drop-…` is put
+//! off and the connection cut before the message is answered, everybody else is taken. It speaks plain SMTP from a thread
+//! per connection and remembers everything.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,11 +18,28 @@ pub(crate) struct Taken {
     pub(crate) at: Instant,
 }
 
+/// How a receiver treats everybody.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) greeting: &'static str,
+    /// One more line of its reply to EHLO.
+    pub(crate) offers: &'static str,
+    /// What it says to MAIL before it closes the connection.
+    pub(crate) hangs_up: Option<&'static str>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     taken: Vec<Taken>,
     connections: usize,
     put_off: HashMap<String, usize>,
+    asked: Vec<String>,
 }
 
 /// A running receiver; it ends with the test's process.
@@ -33,6 +51,10 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start() -> Self {
+        Self::with(Manner::default())
+    }
+
+    pub(crate) fn with(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let sink = Self { address, seen: Arc::default() };
@@ -41,7 +63,7 @@ impl Sink {
             for stream in listener.incoming().flatten() {
                 seen.lock().expect("no panic").connections += 1;
                 let seen = Arc::clone(&seen);
-                std::thread::spawn(move || Session::new(stream, seen).map(Session::run));
+                std::thread::spawn(move || Session::new(stream, seen, manner).map(Session::run));
             }
         });
         sink
@@ -57,6 +79,11 @@ impl Sink {
 
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().expect("no panic").taken.len()
+    }
+
+    /// Every recipient that was named in RCPT, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic").asked.clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -79,15 +106,19 @@ struct Session {
     reader: BufReader<TcpStream>,
     client: IpAddr,
     seen: Arc<Mutex<Seen>>,
+    manner: Manner,
     from: String,
     to: Vec<String>,
+    /// The connection is cut when the message has come.
+    cuts: bool,
 }
 
 impl Session {
-    fn new(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<Self> {
+    fn new(stream: TcpStream, seen: Arc<Mutex<Seen>>, manner: Manner) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         let client = stream.peer_addr()?.ip();
-        Ok(Self { reader: BufReader::new(stream), client, seen, from: String::new(), to: Vec::new() })
+        let (from, to) = (String::new(), Vec::new());
+        Ok(Self { reader: BufReader::new(stream), client, seen, manner, from, to, cuts: false })
     }
 
     fn say(&mut self, reply: &str) -> Option<()> {
@@ -95,7 +126,7 @@ impl Session {
     }
 
     fn run(mut self) -> Option<()> {
-        self.say("220 sink.test ESMTP")?;
+        self.say(self.manner.greeting)?;
         let mut line = String::new();
         loop {
             line.clear();
@@ -104,8 +135,16 @@ impl Session {
             }
             let upper = line.trim_end().to_ascii_uppercase();
             match upper.split([' ', ':']).next().unwrap_or_default() {
-                "EHLO" => self.say("250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME")?,
+                "EHLO" => {
+                    let offers = self.manner.offers;
+                    self.say(&format!(
+                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 8BITMIME"
+                    ))?;
+                }
                 "MAIL" => {
+                    if let Some(reply) = self.manner.hangs_up {
+                        return self.say(reply);
+                    }
                     self.from = path_of(&line);
                     self.to.clear();
                     self.say("250 2.1.0 ok")?;
@@ -120,6 +159,11 @@ impl Session {
     }
 
     fn recipient(&mut self, to: &str) -> Option<()> {
+        self.seen.lock().expect("no panic").asked.push(to.to_owned());
+        if to.starts_with("drop") {
+            self.cuts = true;
+            return self.say("450 4.2.0 later");
+        }
         if to.starts_with("refuse") {
             return self.say("550 5.1.1 no such user here");
         }
@@ -140,6 +184,9 @@ impl Session {
         let size: usize = command.split(' ').nth(1)?.parse().ok()?;
         let mut body = vec![0; size];
         self.reader.read_exact(&mut body).ok()?;
+        if self.cuts {
+            return None;
+        }
         if self.to.is_empty() {
             return self.say("503 5.5.1 no valid recipients");
         }

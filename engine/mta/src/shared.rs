@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::counters::{Counters, ShardCounters};
 use crate::io::Sender;
-use crate::shard::{LedgerBook, ToShard};
+use crate::shard::{LedgerBook, Recordings, ToShard};
 use crate::signing::Signing;
 use crate::sources::Sources;
 
@@ -34,11 +34,10 @@ pub(crate) struct Shared {
     pub(crate) destinations: Destinations,
     /// The control runtime, on which look-ups run.
     pub(crate) control: tokio::runtime::Handle,
+    pub(crate) recordings: Recordings,
     pub(crate) stopping: AtomicBool,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
-    /// Why a shard's log accepts nothing more.
-    pub(crate) spool_fault: ArcSwapOption<String>,
 }
 
 impl Shared {

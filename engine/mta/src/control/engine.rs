@@ -16,7 +16,7 @@ use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
-use crate::shard::{Birth, ToShard};
+use crate::shard::{Birth, Recordings, ToShard};
 use crate::shared::Shared;
 use crate::signing::Signing;
 use crate::sources::Sources;
@@ -79,14 +79,18 @@ impl Engine {
             signing,
             destinations,
             control: control.handle().clone(),
+            recordings: Recordings::new(logs.len()),
             stopping: AtomicBool::new(false),
             no_room: Default::default(),
-            spool_fault: Default::default(),
             config,
         });
         let logs = logs.into_iter().map(|(log, _)| log).collect();
         let mut engine = Self { shared, threads: Vec::new(), control, addresses: Vec::new(), _lock: lock };
-        engine.start_shards(logs, receivers, doors)?;
+        if let Err(error) = engine.start_shards(logs, receivers, doors) {
+            // Those that live already must not go on without the others.
+            engine.stop();
+            return Err(error);
+        }
         let spool = engine.shared.config.node.data_dir.clone();
         engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
         Ok(engine)
@@ -155,6 +159,7 @@ impl Engine {
                 });
             });
         }
+        drop(done);
         let all = self.shared.shards.iter().all(|_| finished.recv_timeout(wait).is_ok());
         if !all {
             tracing::warn!(
@@ -172,6 +177,9 @@ impl Engine {
     fn tell(&self, shard: usize, what: impl FnOnce(&std::rc::Rc<crate::shard::Shard>) + Send + 'static) {
         let mut message = ToShard::Call(Box::new(what));
         while let Err(back) = self.shared.shards[shard].try_send(message) {
+            if self.shared.shards[shard].is_closed() {
+                return;
+            }
             message = back;
             std::thread::sleep(Duration::from_millis(1));
         }

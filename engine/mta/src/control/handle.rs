@@ -173,7 +173,7 @@ impl Handle {
     /// Why not.
     pub fn health(&self) -> Result<(), String> {
         self.shared.gate().map_err(|refusal| refusal.to_string())?;
-        match self.shared.spool_fault.load().as_deref() {
+        match self.shared.recordings.fault.load().as_deref() {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }

@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply};
-use policy::verdict::{Action, Fault, judge};
+use policy::verdict::{Action, Fault, Scope, judge};
 use queue::{FlowKey, Pull, Ticket};
 use smtp::client::ClientEvent;
 use tokio::sync::Notify;
 
-use super::job::Job;
+use super::job::{Job, SPARE_BYTES_MAX, Scratch};
 use super::open::{Connected, OpenFault, open};
 use super::pool::Pool;
-use crate::shard::Shard;
+use crate::shard::{RECORDING_TICK, Recording, Shard};
 
 /// How many recipients are bounced at once when a site refuses all mail for good; the rest follow at the next connection.
 const SITE_BOUNCE_MAX: usize = 1_000;
@@ -26,6 +26,8 @@ pub(super) struct Flight {
     pub(super) ticket: Ticket,
     pub(super) flow: FlowKey,
     pub(super) began: Instant,
+    /// Its recipient has had the reply and belongs to somebody else; the transaction is not over yet.
+    pub(super) answered: bool,
 }
 
 /// One open connection at work.
@@ -35,10 +37,14 @@ pub(super) struct Connection {
     pub(super) connected: Connected,
     /// Transactions under way, oldest first.
     pub(super) flights: VecDeque<Flight>,
-    /// Transactions begun.
-    pub(super) begun: u32,
+    /// Recipients taken from the path.
+    begun: u32,
+    /// Recipients answered by a server that went on listening.
+    pub(super) heard: u32,
+    /// The server has said that it ends the session.
+    pub(super) hung_up: bool,
     wake: Rc<Notify>,
-    message: Vec<u8>,
+    scratch: Scratch,
     replies: Vec<u8>,
     /// Nothing more is begun on this connection.
     pub(super) closing: bool,
@@ -52,21 +58,47 @@ enum Next {
 
 /// Opens a connection for `pool` and works with it until it is not needed any more.
 pub(super) async fn live(shard: Rc<Shard>, pool: Rc<Pool>) {
-    let opened = open(&shard, &pool).await;
-    match opened {
+    let mut seat = Seat { shard: Rc::clone(&shard), pool: Rc::clone(&pool), is_open: false };
+    match open(&shard, &pool).await {
         Ok(connected) => {
-            pool.connected();
-            shard.counters.outbound_connections.add(1);
-            shard.counters.outbound_open.add(1);
+            seat.opened();
             work(Rc::clone(&shard), Rc::clone(&pool), connected).await;
-            shard.counters.outbound_open.sub(1);
         }
         Err(OpenFault::Refused(phase, reply)) => refused(&shard, &pool, phase, &reply).await,
         Err(OpenFault::Failed(_, why)) => shard.rest(&pool, &why),
     }
-    shard.queue.borrow_mut().connection_closed(pool.path);
+    drop(seat);
     shard.dispatch(pool.path);
     shard.dispatch_wanting();
+}
+
+/// The place that a connection takes, given back however it ends.
+struct Seat {
+    shard: Rc<Shard>,
+    pool: Rc<Pool>,
+    is_open: bool,
+}
+
+impl Seat {
+    fn opened(&mut self) {
+        self.is_open = true;
+        self.pool.count_open();
+        self.shard.counters.outbound_connections.add(1);
+        self.shard.counters.outbound_open.add(1);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.count_closed(self.is_open);
+        if self.is_open {
+            self.shard.counters.outbound_open.sub(1);
+        }
+        // It is borrowed only when a panic has ended the queue's own work.
+        if let Ok(mut queue) = self.shard.queue.try_borrow_mut() {
+            queue.connection_closed(self.pool.path);
+        }
+    }
 }
 
 /// The server does not want to speak with us.
@@ -74,6 +106,9 @@ async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply
     let provider = &shard.shared.config.providers[pool.destination().provider];
     let verdict = judge(phase, reply, &provider.name);
     match verdict.action {
+        Action::Suspend(rest) if verdict.scope == Scope::Source => {
+            shard.suspend_source(pool, rest, &reply.to_string());
+        }
         Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
         Action::Bounce => super::outcome::bounce_site(shard, pool, phase, reply, SITE_BOUNCE_MAX).await,
         _ => shard.rest(pool, &reply.to_string()),
@@ -87,8 +122,10 @@ async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
         connected,
         flights: VecDeque::new(),
         begun: 0,
+        heard: 0,
+        hung_up: false,
         wake: Rc::new(Notify::new()),
-        message: Vec::new(),
+        scratch: Scratch::default(),
         replies: Vec::new(),
         closing: false,
     };
@@ -111,25 +148,45 @@ impl Connection {
     async fn fill(&mut self) -> Next {
         let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
         loop {
-            if self.closing || self.shard.is_stopping() || self.begun >= limit.messages_per_connection.max(1)
-            {
+            let client = &self.connected.client;
+            let is_used_up = self.begun >= limit.messages_per_connection.max(1) || client.is_spent();
+            if self.closing || is_used_up || client.is_over() || self.shard.is_stopping() {
                 return Next::Quit;
             }
-            if !self.connected.client.ready() {
-                return if self.connected.client.is_over() { Next::Quit } else { Next::Idle };
+            if !client.ready() {
+                return Next::Idle;
             }
             let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
             match pulled {
-                Pull::Ticket(ticket, flow) => self.begin(ticket, flow).await,
+                Pull::Ticket(ticket, flow) => {
+                    if let Some(next) = self.take(ticket, flow).await {
+                        return next;
+                    }
+                }
                 Pull::Empty => return Next::Idle,
-                Pull::Yield => return Next::Quit,
-                Pull::Suspended(_) => return Next::Idle,
+                // An idle connection would keep a place that other paths of the provider may need.
+                Pull::Yield | Pull::Suspended(_) => return Next::Quit,
                 Pull::Wait(until) => {
                     self.shard.arm(&self.pool, until);
                     return Next::Idle;
                 }
             }
         }
+    }
+
+    /// Begins with a recipient, unless its outcome could not be recorded.
+    async fn take(&mut self, ticket: Ticket, flow: FlowKey) -> Option<Next> {
+        match self.shard.shared.recordings.of(ticket.id.0.shard()) {
+            Recording::Works => self.begin(ticket, flow).await,
+            Recording::Waits => {
+                self.shard.put_back(&self.pool, flow, ticket).await;
+                self.shard.arm(&self.pool, self.shard.now() + RECORDING_TICK);
+                return Some(Next::Idle);
+            }
+            // It is found again in the spool at the next start.
+            Recording::Ended => {}
+        }
+        None
     }
 
     /// Puts one message on the wire, or ends it when this server cannot be given it.
@@ -141,14 +198,14 @@ impl Connection {
             Ok(job) => job,
             Err(reply) => return self.never_sent(ticket, reply).await,
         };
-        if let Err(reply) = job.render(&self.shard, &mut self.message) {
+        if let Err(reply) = job.render(&self.shard, &mut self.scratch) {
             return self.never_sent(ticket, reply).await;
         }
-        let message = job.message(&self.message);
+        let message = job.message(&self.scratch);
         self.shard.counters.bytes_out.add(message.len() as u64);
         match job.begin(&mut self.connected.client, message) {
             Ok(transaction) => {
-                let flight = Flight { transaction, ticket, flow, began: Instant::now() };
+                let flight = Flight { transaction, ticket, flow, began: Instant::now(), answered: false };
                 self.flights.push_back(flight);
             }
             Err(unsendable) => self.never_sent(ticket, unsendable.0).await,
@@ -168,6 +225,7 @@ impl Connection {
                     self.flights.retain(|flight| flight.transaction != transaction);
                 }
                 ClientEvent::Refused { reply, .. } => {
+                    self.hung_up = true;
                     return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
                 }
                 ClientEvent::Fault(fault) => return Err((Fault::Protocol, fault.to_string())),
@@ -182,6 +240,8 @@ impl Connection {
         if self.shard.is_stopping() {
             return false;
         }
+        self.scratch.shrink();
+        self.connected.client.transmit().shrink_to(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();

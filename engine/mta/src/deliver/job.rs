@@ -11,6 +11,52 @@ use spool::{ContentHead, ContentKind, ContentRef, ReadError, RecipientRef};
 use crate::campaigns::Campaign;
 use crate::shard::Shard;
 
+/// Room before a message for the signatures that are made when it stands already: two of RSA and Ed25519 fit.
+const HEADROOM: usize = 2048;
+/// What a connection keeps of its buffers while it is idle.
+pub(super) const SPARE_BYTES_MAX: usize = 128 << 10;
+
+/// The memory of a connection in which messages are made.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The message, behind room for its signatures.
+    bytes: Vec<u8>,
+    headers: Vec<u8>,
+    /// Where the message begins.
+    start: usize,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.headers.clear();
+        self.bytes.clear();
+        self.bytes.resize(HEADROOM, 0);
+        self.start = HEADROOM;
+    }
+
+    /// Puts the signatures before the message without moving it, if there is room.
+    fn join(&mut self) {
+        match HEADROOM.checked_sub(self.headers.len()) {
+            Some(start) => {
+                self.start = start;
+                self.bytes[start..HEADROOM].copy_from_slice(&self.headers);
+            }
+            None => drop(self.bytes.splice(self.start..self.start, self.headers.drain(..))),
+        }
+    }
+
+    fn message(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Gives back what a large message has taken.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(SPARE_BYTES_MAX);
+        self.start = 0;
+    }
+}
+
 /// What is to be sent to whom.
 pub(super) struct Job {
     recipient: RecipientRef,
@@ -49,18 +95,23 @@ impl Job {
     }
 
     /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty.
-    pub(super) fn render(&self, shard: &Shard, scratch: &mut Vec<u8>) -> Result<(), Reply> {
+    pub(super) fn render(&self, shard: &Shard, scratch: &mut Scratch) -> Result<(), Reply> {
         scratch.clear();
-        let shared = &shard.shared;
+        let signing = &shard.shared.signing;
         match &self.text {
             Text::Message(content) => {
-                shared.signing.sign(content.identity(), content.body(), None, shard.now(), scratch);
-                if !scratch.is_empty() {
-                    scratch.extend_from_slice(content.body());
+                signing.sign(content.identity(), content.body(), None, shard.now(), &mut scratch.headers);
+                if !scratch.headers.is_empty() {
+                    scratch.bytes.extend_from_slice(content.body());
                 }
             }
-            Text::Template(head, campaign) => self.render_template(shard, head, campaign, scratch)?,
+            Text::Template(head, campaign) => {
+                self.render_template(shard, head, campaign, &mut scratch.bytes)?;
+                let (message, body_hash) = (&scratch.bytes[HEADROOM..], campaign.template.static_body_hash());
+                signing.sign(head.identity(), message, body_hash, shard.now(), &mut scratch.headers);
+            }
         }
+        scratch.join();
         Ok(())
     }
 
@@ -69,9 +120,8 @@ impl Job {
         shard: &Shard,
         head: &ContentHead,
         campaign: &Campaign,
-        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
     ) -> Result<(), Reply> {
-        let now = shard.now();
         let values: Vec<&str> = self.recipient.values().collect();
         let context = RecipientContext {
             address: self.recipient.address(),
@@ -79,25 +129,16 @@ impl Job {
             campaign: campaign.id,
             account: &campaign.tenant,
             host: head.identity(),
-            date: now,
+            date: shard.now(),
         };
-        let signers = shard.shared.signing.signers(head.identity());
-        if signers.is_empty() {
-            return campaign.template.render(&values, &context, scratch).map_err(unrendered);
-        }
-        let mut plain = Vec::with_capacity(scratch.capacity());
-        campaign.template.render(&values, &context, &mut plain).map_err(unrendered)?;
-        let body_hash = campaign.template.static_body_hash();
-        shard.shared.signing.sign(head.identity(), &plain, body_hash, now, scratch);
-        scratch.extend_from_slice(&plain);
-        Ok(())
+        campaign.template.render(&values, &context, out).map_err(unrendered)
     }
 
     /// The message to be sent: the one in `scratch`, or the one in the spool when `scratch` is empty.
-    pub(super) fn message<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+    pub(super) fn message<'a>(&'a self, scratch: &'a Scratch) -> &'a [u8] {
         match &self.text {
-            Text::Message(content) if scratch.is_empty() => content.body(),
-            _ => scratch,
+            Text::Message(content) if scratch.message().is_empty() => content.body(),
+            _ => scratch.message(),
         }
     }
 

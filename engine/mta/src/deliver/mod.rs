@@ -1,5 +1,6 @@
 //! The way out: per path a pool of connections, each taking the next recipient as soon as its receiver can take one.
 
+mod avoided;
 mod connection;
 mod job;
 mod open;

@@ -2,18 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mail::{Phase, Reply};
+use mail::{Phase, Reply, UnixMs};
 use policy::TlsPolicy;
 use policy::config::Source;
-use policy::verdict::Fault;
+use policy::verdict::{Action, Fault, judge};
 use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
 
 use super::pool::Pool;
-use crate::control::destination::Host;
+use crate::control::destination::{Destination, Host};
 use crate::io::{self, SourceFault, Stream, Target, Watch};
 use crate::shard::Shard;
+
+/// A long message has this much more time for each second that it would take at such a rate: RFC 5321 section 4.5.3.2.5
+/// gives each piece three minutes, and a message that is cut off every time would never arrive.
+const SLOWEST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// A connection that takes transactions.
 pub(super) struct Connected {
@@ -33,25 +38,61 @@ pub(super) enum OpenFault {
     Failed(Fault, String),
 }
 
-/// Tries the hosts in order until one takes transactions.
+/// Tries the hosts in order until one takes transactions; those that lately did not come last.
 pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected, OpenFault> {
     let destination = pool.destination();
     let source = shard.shared.sources.get(pool.key.source);
+    let provider = &shard.shared.config.providers[destination.provider];
     let mut fault = OpenFault::Failed(
         Fault::SourceUnusable,
         format!("source {} has no address of the family of any host of the site", source.name),
     );
-    for host in &destination.hosts {
-        for &address in host.addresses.iter().filter(|address| fits(source, address.ip())) {
-            match attempt(shard, pool, host, address).await {
-                Ok(connected) => return Ok(connected),
-                // A refusal that concerns us rather than the host is not to be evaded by trying the next one.
-                Err(refused @ OpenFault::Refused(..)) => return Err(refused),
-                Err(failed) => fault = failed,
+    for (host, address) in in_order(pool, &destination, source, shard.now()) {
+        let failed = match attempt(shard, pool, host, address).await {
+            Ok(connected) => {
+                pool.avoided.remove(address);
+                return Ok(connected);
             }
+            Err(failed) => failed,
+        };
+        if let OpenFault::Refused(phase, reply) = &failed
+            && !matches!(
+                judge(*phase, reply, &provider.name).action,
+                Action::NextMx | Action::Defer | Action::Reconnect
+            )
+        {
+            // A refusal that concerns us rather than the host is not to be evaded by trying the next one.
+            return Err(failed);
         }
+        pool.avoided.add(address, shard.now());
+        fault = failed;
     }
     Err(fault)
+}
+
+fn in_order<'a>(
+    pool: &Pool,
+    destination: &'a Destination,
+    source: &Source,
+    now: UnixMs,
+) -> Vec<(&'a Host, SocketAddr)> {
+    let all =
+        destination.hosts.iter().flat_map(|host| host.addresses.iter().map(move |&address| (host, address)));
+    let usable = all.filter(|(_, address)| fits(source, address.ip()));
+    let (mut order, last): (Vec<_>, Vec<_>) =
+        usable.partition(|(_, address)| !pool.avoided.holds(*address, now));
+    order.extend(last);
+    order
+}
+
+/// Whether the site has a host that has not lately refused to take mail.
+pub(super) fn has_another_host(shard: &Shard, pool: &Pool) -> bool {
+    let destination = pool.destination();
+    let source = shard.shared.sources.get(pool.key.source);
+    let addresses = destination.hosts.iter().flat_map(|host| &host.addresses);
+    addresses
+        .filter(|address| fits(source, address.ip()))
+        .any(|&address| !pool.avoided.holds(address, shard.now()))
 }
 
 fn fits(source: &Source, address: IpAddr) -> bool {
@@ -81,6 +122,7 @@ fn tls_wanted(shard: &Shard, pool: &Pool) -> TlsWanted {
     match pool.destination().tls {
         TlsPolicy::Off => TlsWanted::Off,
         TlsPolicy::Required => TlsWanted::Required,
+        TlsPolicy::Opportunistic if pool.needs_tls() => TlsWanted::Required,
         TlsPolicy::Opportunistic if pool.speaks_clear(shard.now()) => TlsWanted::Off,
         TlsPolicy::Opportunistic => TlsWanted::Opportunistic,
     }
@@ -108,7 +150,9 @@ async fn connect(
     let watch = shard.deadlines.watch(&stream, began + client.timeout());
     let host = host.name.clone();
     let mut connected = Connected { stream, client, watch, host, address, connect_ms: 0 };
-    connected.greet(shard).await?;
+    let verified = pool.destination().tls == TlsPolicy::Required;
+    let tls_config = if verified { &shard.client_tls.verified } else { &shard.client_tls.opportunistic };
+    connected.greet(tls_config).await?;
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
 }
@@ -127,13 +171,17 @@ fn connect_fault(error: &std::io::Error) -> Fault {
 
 impl Connected {
     /// Speaks until the server takes transactions.
-    async fn greet(&mut self, shard: &Rc<Shard>) -> Result<(), OpenFault> {
+    async fn greet(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
         let mut buffer = Vec::new();
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
                     ClientEvent::Ready => return Ok(()),
-                    ClientEvent::StartTls => self.start_tls(shard).await?,
+                    ClientEvent::StartTls => self.start_tls(tls).await?,
+                    // Our own words: the server does not offer what is required.
+                    ClientEvent::Refused { reply, .. } if reply.code == 0 => {
+                        return Err(OpenFault::Failed(Fault::TlsMissing, reply.text));
+                    }
                     ClientEvent::Refused { phase, reply } => return Err(OpenFault::Refused(phase, reply)),
                     ClientEvent::Fault(fault) => {
                         return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()));
@@ -145,11 +193,10 @@ impl Connected {
         }
     }
 
-    async fn start_tls(&mut self, shard: &Rc<Shard>) -> Result<(), OpenFault> {
-        let config = std::sync::Arc::clone(&shard.client_tls.opportunistic);
+    async fn start_tls(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
         self.watch.extend(self.client.timeout());
         let host = self.host.as_str();
-        let shaken = self.stream.start_tls_client(config, host).await;
+        let shaken = self.stream.start_tls_client(Arc::clone(tls), host).await;
         shaken.map_err(|error| {
             OpenFault::Failed(Fault::TlsHandshake, format!("{}: TLS handshake: {error}", self.address))
         })?;
@@ -159,17 +206,28 @@ impl Connected {
 
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
-        self.watch.extend(self.client.timeout());
-        if !self.client.transmit().is_empty() {
-            self.stream.write_all(self.client.transmit()).await.map_err(|error| self.broken(&error))?;
-        }
         buffer.clear();
-        let read = self.stream.read(buffer).await.map_err(|error| self.broken(&error))?;
-        if read == 0 {
-            return Err((Fault::ConnectionLost, format!("{} closed the connection", self.address)));
+        let sent = self.send().await;
+        self.watch.extend(self.client.timeout());
+        match (self.stream.read(buffer).await, sent) {
+            // A server that has heard enough says why before it closes.
+            (Ok(1..), _) => self.client.receive(buffer),
+            (_, Err(error)) | (Err(error), Ok(())) => return Err(self.broken(&error)),
+            (Ok(_), Ok(())) => {
+                return Err((Fault::ConnectionLost, format!("{} closed the connection", self.address)));
+            }
         }
-        self.client.receive(buffer);
         Ok(())
+    }
+
+    async fn send(&mut self) -> std::io::Result<()> {
+        let bytes = self.client.transmit().len();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
+        self.watch.extend(self.client.timeout() + at_least);
+        self.stream.write_all(self.client.transmit()).await
     }
 
     fn broken(&self, error: &std::io::Error) -> (Fault, String) {

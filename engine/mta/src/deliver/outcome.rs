@@ -8,7 +8,8 @@ use policy::retry::next_attempt;
 use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
-use super::connection::Connection;
+use super::connection::{Connection, Flight};
+use super::open::has_another_host;
 use super::pool::Pool;
 use crate::shard::{Conclusion, Shard};
 
@@ -18,23 +19,25 @@ const SLOW_DOWN_REST: Duration = Duration::from_secs(30);
 impl Connection {
     /// The server has answered for a recipient.
     pub(super) async fn answered(&mut self, transaction: u64, phase: Phase, reply: Reply) {
-        let Some(place) = self.flights.iter().position(|flight| flight.transaction == transaction) else {
-            return;
-        };
-        let (ticket, flow) = (self.flights[place].ticket, self.flights[place].flow);
-        let transaction_ms =
-            u32::try_from(self.flights[place].began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let is_it = |flight: &&mut Flight| flight.transaction == transaction && !flight.answered;
+        let Some(flight) = self.flights.iter_mut().find(is_it) else { return };
+        flight.answered = true;
+        let (ticket, flow) = (flight.ticket, flight.flow);
+        let transaction_ms = u32::try_from(flight.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if reply.code == 421 {
+            self.closing = true;
+        } else {
+            self.heard += 1;
+            self.pool.works();
+        }
         if phase == Phase::Body && reply.is_positive() {
             let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
             return self.shard.conclude(Conclusion { ticket, outcome }).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = judge(phase, &reply, &provider.name);
-        if reply.code == 421 {
-            self.closing = true;
-        }
         self.act(verdict, &reply);
-        if self.goes_back(verdict) {
+        if self.goes_back(verdict, &reply) {
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
@@ -47,42 +50,65 @@ impl Connection {
         if verdict.alert {
             tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
         }
+        let (shard, pool) = (&self.shard, &self.pool);
         match verdict.action {
-            Action::Suspend(rest) => {
-                self.shard.suspend(&self.pool, rest, &reply.to_string());
-                self.closing = true;
+            Action::Suspend(rest) if verdict.scope == Scope::Source => {
+                shard.suspend_source(pool, rest, &reply.to_string());
             }
+            Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
             Action::SlowDown if verdict.scope != Scope::Recipient => {
-                self.shard.suspend(&self.pool, SLOW_DOWN_REST, &reply.to_string());
+                shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
             }
-            Action::Reconnect | Action::NextMx => self.closing = true,
+            Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
+            Action::RequireTls => pool.require_tls(),
             _ => {}
         }
+        self.closing |= matches!(
+            verdict.action,
+            Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls
+        );
     }
 
-    /// Whether the recipient waits on, as if it had not been tried.
-    fn goes_back(&self, verdict: Verdict) -> bool {
+    /// Whether the recipient waits on, as if it had not been tried. Each connection that sends somebody back has moved
+    /// something on, another recipient or the choice of host, so nobody goes round for ever.
+    fn goes_back(&self, verdict: Verdict, reply: &Reply) -> bool {
+        // This reply is among those heard, unless the server hung up with it.
+        let heard_before = self.heard > u32::from(reply.code != 421);
         match verdict.action {
             Action::Suspend(_) => true,
-            Action::Reconnect => self.begun > 1,
+            Action::Reconnect => heard_before,
+            Action::NextMx => has_another_host(&self.shard, &self.pool),
             _ => false,
         }
     }
 
     /// The message was not given to the server at all.
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
-        let outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Bounced, 0);
+        let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
+        let class = judge(Phase::Mail, &reply, &provider.name).class;
+        let mut outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Bounced, 0);
+        class.clone_into(&mut outcome.verdict);
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
 
-    /// The connection broke: every recipient under way is deferred, or unknown when its receiver may have it.
+    /// The connection broke: the recipient under way is deferred, or unknown when its receiver may have it; those behind
+    /// it were sent ahead, and nobody has looked at them.
     pub(super) async fn lost(mut self, fault: Fault, why: &str) {
+        if self.heard == 0 {
+            // It would meet the next connection too.
+            self.shard.rest(&self.pool, why);
+        }
+        // A server that hangs up has answered for the recipient under way.
+        let mut is_under_way = !self.hung_up;
         for lost in self.connected.client.closed() {
-            let Some(place) = self.flights.iter().position(|flight| flight.transaction == lost.transaction)
-            else {
-                continue;
-            };
+            let is_it = |flight: &Flight| flight.transaction == lost.transaction && !flight.answered;
+            let Some(place) = self.flights.iter().position(is_it) else { continue };
             let Some(flight) = self.flights.remove(place) else { continue };
+            let was_tried = std::mem::take(&mut is_under_way) || lost.unknown;
+            if !was_tried {
+                self.shard.put_back(&self.pool, flight.flow, flight.ticket).await;
+                continue;
+            }
             let (disposition, fault) = match lost.unknown {
                 true => (Disposition::Unknown, Fault::ConnectionLostAfterBody),
                 false => (Disposition::Deferred, fault),
@@ -92,10 +118,6 @@ impl Connection {
             let mut outcome = self.outcome(flight.ticket, lost.phase, reply, disposition, transaction_ms);
             self.shard.decide_retry(&self.pool, flight.ticket, judge_network(fault), &mut outcome);
             self.shard.conclude(Conclusion { ticket: flight.ticket, outcome }).await;
-        }
-        // What the client does not name had no reply and no byte sent: it was not tried.
-        for flight in std::mem::take(&mut self.flights) {
-            self.shard.put_back(&self.pool, flight.flow, flight.ticket).await;
         }
     }
 
@@ -107,7 +129,7 @@ impl Connection {
         disposition: Disposition,
         transaction_ms: u32,
     ) -> Outcome {
-        let first = self.begun <= 1;
+        let first = self.heard <= 1;
         Outcome {
             at: self.shard.now(),
             attempt: ticket.attempts.saturating_add(1),
@@ -158,6 +180,8 @@ impl Shard {
 
     /// Gives a recipient back to its path as if it had not been pulled.
     pub(super) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
+        // Its token of the rate is free again.
+        pool.disarm();
         let refused = self.queue.borrow_mut().unpull(pool.path, flow, ticket).err();
         match refused {
             None => {}

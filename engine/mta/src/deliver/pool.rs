@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::UnixMs;
+use policy::provider::ProviderIndex;
 use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use super::avoided::Avoided;
 use super::connection;
 use crate::control::destination::Destination;
 use crate::io;
@@ -32,6 +34,8 @@ const CLEAR_TTL: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(crate) struct Pools {
     by_path: RefCell<FxHashMap<PathId, Rc<Pool>>>,
+    /// Memory for the paths that the queue names.
+    wanting: Cell<Vec<PathId>>,
 }
 
 /// The connections of one path.
@@ -40,12 +44,21 @@ pub(crate) struct Pool {
     pub(crate) key: PathKey,
     destination: RefCell<Arc<Destination>>,
     idle: RefCell<Vec<Rc<Notify>>>,
+    /// Connections that are being opened.
+    opening: Cell<u32>,
+    /// Connections that are open.
+    open: Cell<u32>,
     /// When the path is to be looked at again; at most one timer runs.
     armed: Cell<Option<UnixMs>>,
     /// Failed attempts to connect in a row.
     failures: Cell<usize>,
+    /// The path rests until then.
+    rests_until: Cell<UnixMs>,
     /// No TLS until then, because it is broken there.
     clear_until: Cell<UnixMs>,
+    /// The site has said that it takes no mail in clear.
+    needs_tls: Cell<bool>,
+    pub(super) avoided: Avoided,
 }
 
 impl Pools {
@@ -63,9 +76,14 @@ impl Pools {
             key,
             destination: RefCell::new(destination),
             idle: RefCell::default(),
+            opening: Cell::new(0),
+            open: Cell::new(0),
             armed: Cell::new(None),
             failures: Cell::new(0),
+            rests_until: Cell::new(UnixMs(0)),
             clear_until: Cell::new(UnixMs(0)),
+            needs_tls: Cell::new(false),
+            avoided: Avoided::default(),
         };
         by_path.insert(path, Rc::new(pool));
     }
@@ -81,15 +99,24 @@ impl Pools {
 
     /// Wakes every idle connection: the engine stops.
     pub(crate) fn wake_all(&self) {
-        for pool in self.by_path.borrow().values() {
-            pool.idle.borrow_mut().drain(..).for_each(|wake| wake.notify_one());
-        }
+        self.by_path.borrow().values().for_each(|pool| pool.wake_all());
+    }
+
+    /// The pools of all paths from `key`'s source to its provider, which share its fate.
+    fn kin(&self, key: PathKey) -> Vec<Rc<Pool>> {
+        let by_path = self.by_path.borrow();
+        let is_kin = |pool: &&Rc<Pool>| (pool.key.source, pool.key.provider) == (key.source, key.provider);
+        by_path.values().filter(is_kin).cloned().collect()
     }
 }
 
 impl Pool {
     pub(crate) fn destination(&self) -> Arc<Destination> {
         Arc::clone(&self.destination.borrow())
+    }
+
+    fn wake_all(&self) {
+        self.idle.borrow_mut().drain(..).for_each(|wake| wake.notify_one());
     }
 
     pub(super) fn put_idle(&self, wake: &Rc<Notify>) {
@@ -107,12 +134,64 @@ impl Pool {
         now < self.clear_until.get()
     }
 
+    pub(super) fn needs_tls(&self) -> bool {
+        self.needs_tls.get()
+    }
+
+    pub(super) fn require_tls(&self) {
+        self.needs_tls.set(true);
+        self.clear_until.set(UnixMs(0));
+    }
+
     pub(super) fn tls_is_broken(&self, now: UnixMs) {
         self.clear_until.set(now + CLEAR_TTL);
     }
 
-    pub(super) fn connected(&self) {
+    /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site
+    /// that is gone or slow is not met by all connections at once, and each that opens calls the next.
+    fn may_open(&self) -> bool {
+        self.opening.get() < self.open.get().max(1)
+    }
+
+    fn count_opening(&self) {
+        self.opening.set(self.opening.get() + 1);
+    }
+
+    pub(super) fn count_open(&self) {
+        self.opening.set(self.opening.get().saturating_sub(1));
+        self.open.set(self.open.get() + 1);
+    }
+
+    pub(super) fn count_closed(&self, was_open: bool) {
+        let count = if was_open { &self.open } else { &self.opening };
+        count.set(count.get().saturating_sub(1));
+    }
+
+    /// The site has answered for a recipient.
+    pub(super) fn works(&self) {
         self.failures.set(0);
+    }
+
+    /// The path may be looked at before the moment for which it is armed.
+    pub(super) fn disarm(&self) {
+        self.armed.set(None);
+    }
+
+    fn is_armed(&self, now: UnixMs) -> bool {
+        self.armed.get().is_some_and(|at| at > now)
+    }
+
+    /// Notes that the path rests until a moment that the operator has named; its connections are closed.
+    pub(crate) fn rests_until(&self, until: UnixMs) {
+        self.rests_until.set(until);
+        self.wake_all();
+    }
+
+    /// Notes that the operator has ended the path's rest.
+    pub(crate) fn resumed(&self) {
+        self.rests_until.set(UnixMs(0));
+        self.failures.set(0);
+        self.disarm();
     }
 
     /// Counts one more failure to connect and says how long to rest.
@@ -132,18 +211,33 @@ impl Shard {
             wake.notify_one();
             return;
         }
-        if self.is_stopping() || !self.queue.borrow().wants_connection(path, self.now()) {
+        // While the path waits for its rate, one more connection could only wait too.
+        if self.is_stopping()
+            || pool.is_armed(self.now())
+            || !pool.may_open()
+            || !self.queue.borrow().wants_connection(path, self.now())
+        {
             return;
         }
         self.queue.borrow_mut().connection_opened(path);
+        pool.count_opening();
         io::spawn(connection::live(Rc::clone(self), pool));
+    }
+
+    /// Looks at a path on which critical mail has come: it may leave before the moment for which other mail waits.
+    pub(crate) fn dispatch_critical(self: &Rc<Self>, path: PathId) {
+        if let Some(pool) = self.pools.get(path).filter(|pool| pool.idle.borrow().is_empty()) {
+            pool.disarm();
+        }
+        self.dispatch(path);
     }
 
     /// Looks at all paths that have work and nobody who does it.
     pub(crate) fn dispatch_wanting(self: &Rc<Self>) {
-        let mut wanting = Vec::new();
+        let mut wanting = self.pools.wanting.take();
         self.queue.borrow_mut().poll_wanting(self.now(), &mut wanting);
-        wanting.into_iter().for_each(|path| self.dispatch(path));
+        wanting.drain(..).for_each(|path| self.dispatch(path));
+        self.pools.wanting.set(wanting);
     }
 
     /// Looks at `pool`'s path again at `at`: its budget or its suspension ends then.
@@ -162,19 +256,35 @@ impl Shard {
         });
     }
 
-    /// The site cannot be reached: its path rests, its recipients wait without losing an attempt.
+    /// The site cannot be reached or worked with: its path rests, its recipients wait without losing an attempt. What
+    /// many connections find at the same time is one failure.
     pub(super) fn rest(self: &Rc<Self>, pool: &Rc<Pool>, reason: &str) {
         self.counters.outbound_failures.add(1);
-        let rest = pool.failed();
-        self.suspend(pool, rest, reason);
+        if pool.rests_until.get() <= self.now() {
+            let rest = pool.failed();
+            self.suspend(pool, rest, reason);
+        }
     }
 
-    /// Sends nothing on the path for `rest`.
+    /// Sends nothing from the path's source to its provider for `rest`.
+    pub(super) fn suspend_source(self: &Rc<Self>, pool: &Rc<Pool>, rest: Duration, reason: &str) {
+        match ProviderIndex(pool.key.provider) {
+            // Only a name for sites that have nothing in common.
+            ProviderIndex::DEFAULT | ProviderIndex::ROUTED => self.suspend(pool, rest, reason),
+            _ => self.pools.kin(pool.key).iter().for_each(|pool| self.suspend(pool, rest, reason)),
+        }
+    }
+
+    /// Sends nothing on the path for `rest`, or for longer when a longer rest was asked for before.
     pub(super) fn suspend(self: &Rc<Self>, pool: &Rc<Pool>, rest: Duration, reason: &str) {
         let until = self.now() + rest;
+        if pool.rests_until.get() >= until {
+            return;
+        }
         let site = pool.destination().site_name();
         tracing::info!(site, seconds = rest.as_secs(), reason, "path suspended");
         self.queue.borrow_mut().suspend(pool.path, until, reason);
+        pool.rests_until(until);
         // The queue names the path again when its rest ends.
         self.bells.earlier.notify_one();
     }

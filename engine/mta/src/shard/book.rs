@@ -4,17 +4,25 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mail::{CampaignId, Disposition, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
+use mail::{CampaignId, Disposition, Ledger, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
 use queue::Ticket;
-use spool::ContentKind;
+use spool::{ContentKind, SpoolError};
 
-use super::{Shard, ToShard};
+use super::due::RECORDING_TICK;
+use super::{Recording, Shard, ToShard};
 use crate::notice::{self, Notice};
 
 /// What became of a recipient, on its way to the shard that keeps its record.
 pub(crate) struct Conclusion {
     pub(crate) ticket: Ticket,
     pub(crate) outcome: Outcome,
+}
+
+/// A conclusion for which the log has no room.
+pub(crate) struct Unwritten {
+    conclusion: Conclusion,
+    /// Its notice is written, or it calls for none.
+    noticed: bool,
 }
 
 /// One shard's ledger as others see it.
@@ -71,29 +79,83 @@ impl Shard {
         }
     }
 
-    /// Writes an outcome of a recipient of this shard.
+    /// Writes an outcome of a recipient of this shard; when the log has no room for it, later.
     pub(crate) fn book(self: &Rc<Self>, conclusion: Conclusion) {
-        let Conclusion { mut ticket, outcome } = conclusion;
-        if !outcome.disposition.is_final() {
+        if !conclusion.outcome.disposition.is_final() {
             self.counters.deferrals.add(1);
         }
-        let notice = notice::for_outcome(&self.shared, ticket.id, &outcome);
-        let written = self.journal.append(|log| {
-            // The notice first: should the power fail between the two, it is repeated rather than lost.
-            let mut noticed = Vec::new();
-            if let Some(Notice { content, body, recipient }) = &notice {
-                log.append_message(content, body, std::slice::from_ref(recipient), &mut noticed)?;
+        let mut unwritten = Unwritten { conclusion, noticed: false };
+        if self.unwritten.borrow().is_empty() && self.write_outcome(&mut unwritten) {
+            return;
+        }
+        self.shared.recordings.set(self.index, Recording::Waits);
+        self.unwritten.borrow_mut().push_back(unwritten);
+        self.bells.unwritten.notify_one();
+    }
+
+    /// Tries again to write what the log had no room for, until the shard ends.
+    pub(super) async fn unwritten_loop(self: &Rc<Self>) {
+        loop {
+            self.bells.unwritten.notified().await;
+            while !self.unwritten.borrow().is_empty() {
+                tokio::time::sleep(RECORDING_TICK).await;
+                self.write_unwritten();
             }
-            log.append_outcome(ticket.id, &outcome)?;
-            Ok(noticed)
-        });
-        self.publish();
-        match written {
-            Ok(noticed) => noticed.into_iter().for_each(|recipient| self.send_notice(recipient)),
-            Err(fault) => {
-                tracing::error!(id = %ticket.id, %fault, "an outcome could not be written: the delivery may be repeated")
+            self.shared.recordings.set(self.index, Recording::Works);
+        }
+    }
+
+    fn write_unwritten(self: &Rc<Self>) {
+        loop {
+            let Some(mut first) = self.unwritten.borrow_mut().pop_front() else { return };
+            if !self.write_outcome(&mut first) {
+                return self.unwritten.borrow_mut().push_front(first);
             }
         }
+    }
+
+    /// Writes an outcome and does what follows from it; false when it is to be tried again.
+    fn write_outcome(self: &Rc<Self>, unwritten: &mut Unwritten) -> bool {
+        let Conclusion { ticket, outcome } = &unwritten.conclusion;
+        // The notice first: should the power fail between the two, it is repeated rather than lost.
+        if !unwritten.noticed
+            && let Some(notice) = notice::for_outcome(&self.shared, ticket.id, outcome)
+        {
+            match self.write_notice(&notice) {
+                Ok(recipients) => recipients.into_iter().for_each(|recipient| self.send_notice(recipient)),
+                Err(error) => return !self.may_be_tried_again(ticket, &error),
+            }
+        }
+        unwritten.noticed = true;
+        let written = self.journal.append(|log| log.append_outcome(ticket.id, outcome));
+        self.publish();
+        match written {
+            Ok(_) => self.go_on(*ticket, outcome),
+            Err(error) => return !self.may_be_tried_again(ticket, &error),
+        }
+        true
+    }
+
+    fn write_notice(&self, notice: &Notice) -> Result<Vec<RecipientId>, SpoolError> {
+        let mut noticed = Vec::new();
+        let recipient = std::slice::from_ref(&notice.recipient);
+        self.journal
+            .append(|log| log.append_message(&notice.content, &notice.body, recipient, &mut noticed))?;
+        Ok(noticed)
+    }
+
+    fn may_be_tried_again(&self, ticket: &Ticket, error: &SpoolError) -> bool {
+        let again = matches!(error, SpoolError::Io { .. }) && self.journal.fault().is_none();
+        if again {
+            tracing::warn!(id = %ticket.id, %error, "an outcome waits to be written");
+        } else {
+            tracing::error!(id = %ticket.id, %error, "an outcome could not be written: the delivery may be repeated");
+        }
+        again
+    }
+
+    /// A recipient that is not finished waits for its next attempt.
+    fn go_on(self: &Rc<Self>, mut ticket: Ticket, outcome: &Outcome) {
         if let Some(next) = outcome.next_attempt {
             ticket.attempts = outcome.attempt;
             let campaign = self.campaign_of(ticket);
@@ -114,7 +176,7 @@ impl Shard {
         self.journal.with_log(|log| self.book.publish(&log.ledger()));
     }
 
-    fn send_notice(self: &Rc<Self>, recipient: mail::RecipientId) {
+    fn send_notice(self: &Rc<Self>, recipient: RecipientId) {
         self.counters.notices.add(1);
         // It is read again from the map, so it must be there.
         self.journal.write();

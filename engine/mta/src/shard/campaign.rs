@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::{CampaignId, Disposition, UnixMs};
+use mail::{CampaignId, Disposition};
 use queue::Ticket;
 use spool::{CampaignPhase, CampaignState};
 
@@ -22,6 +22,7 @@ impl Shard {
         campaign: Arc<Campaign>,
         phase: CampaignPhase,
     ) -> Result<(), Refusal> {
+        let _alone = self.campaigns.changing.lock().await;
         check_move(campaign.phase(), phase)?;
         let state = CampaignState { campaign: campaign.id, phase, at: self.now() };
         self.journal.append(|log| log.append_campaign_state(&state))?;
@@ -54,7 +55,7 @@ impl Shard {
             CampaignPhase::Cancelled => {
                 let cancelled = queue.cancel_campaign(id);
                 drop(queue);
-                io::spawn(cancel(Rc::clone(self), cancelled));
+                self.cancel_all(cancelled);
             }
         }
     }
@@ -73,7 +74,7 @@ async fn release(shard: Rc<Shard>, held: Vec<Ticket>) {
     }
 }
 
-async fn cancel(shard: Rc<Shard>, cancelled: Vec<Ticket>) {
+pub(super) async fn cancel(shard: Rc<Shard>, cancelled: Vec<Ticket>) {
     for batch in cancelled.chunks(BATCH) {
         for &ticket in batch {
             shard.give_up(ticket, Disposition::Cancelled, super::cancelled()).await;
@@ -94,9 +95,4 @@ fn check_move(from: CampaignPhase, to: CampaignPhase) -> Result<(), Refusal> {
             Err(Refusal::Conflict(format!("a campaign cannot be set to {}", to.name())))
         }
     }
-}
-
-/// The moment from which a recipient of a recovered shard goes on.
-pub(super) fn due_after_recovery(waiting: &spool::Waiting, now: UnixMs) -> UnixMs {
-    waiting.not_before.max(now)
 }

@@ -7,13 +7,15 @@ use mail::{CampaignId, Disposition, Enhanced, Reply, UnixMs};
 use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, ContentKind};
 
-use super::{Conclusion, Shard};
+use super::{Conclusion, Recording, Shard};
 use crate::io;
 
 /// How many due recipients are worked before others get their turn.
 const BATCH: usize = 256;
 /// How often waiting recipients are looked at for expiry.
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
+/// How often is looked whether outcomes can be recorded again.
+pub(crate) const RECORDING_TICK: Duration = Duration::from_millis(500);
 
 impl Shard {
     /// Puts a recipient of this shard's log on the timing wheel.
@@ -41,10 +43,20 @@ impl Shard {
         io::spawn(async move { shard.give_up(ticket, Disposition::Cancelled, cancelled()).await });
     }
 
+    /// Ends many recipients whose campaign was cancelled.
+    pub(super) fn cancel_all(self: &Rc<Self>, tickets: Vec<Ticket>) {
+        io::spawn(super::campaign::cancel(Rc::clone(self), tickets));
+    }
+
     /// Works what is due, until the shard ends.
     pub(super) async fn due_loop(self: &Rc<Self>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            if self.shared.recordings.of(self.index) == Recording::Waits {
+                tokio::time::sleep(RECORDING_TICK).await;
+                self.dispatch_wanting();
+                continue;
+            }
             self.queue.borrow_mut().due(self.now(), BATCH, &mut batch);
             self.dispatch_wanting();
             if batch.is_empty() {
@@ -89,7 +101,9 @@ impl Shard {
         if ticket.is_expired(now) {
             return self.give_up(ticket, Disposition::Expired, out_of_time()).await;
         }
-        match campaign.and_then(|id| self.campaign(id)).map(|campaign| campaign.phase()) {
+        // One whose template could not be recovered is not known: its mail waits for a version that can.
+        let phase = campaign.map(|id| self.campaign(id).map_or(CampaignPhase::Paused, |known| known.phase()));
+        match phase {
             Some(CampaignPhase::Created | CampaignPhase::Paused) => self.hold(CampaignId(content.0), ticket),
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
             _ => self.route(ticket, flow, head.identity(), domain_of(recipient.address())).await,
@@ -119,6 +133,10 @@ impl Shard {
                 self.bells.waiting.notified().await;
             }
             tokio::time::sleep(EXPIRY_TICK).await;
+            if !self.shared.recordings.all_work() {
+                // Their end could not be recorded: they stay where they are.
+                continue;
+            }
             self.queue.borrow_mut().expired(self.now(), BATCH, &mut batch);
             for ticket in batch.drain(..) {
                 self.give_up(ticket, Disposition::Expired, out_of_time()).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use spool::{Durable, Log, Position, SpoolError};
 use tokio::sync::{Notify, oneshot};
 
+use crate::Refusal;
 use crate::counters::ShardCounters;
 use crate::io;
 use crate::shared::Shared;
@@ -16,6 +17,9 @@ use crate::shared::Shared;
 /// How long an outcome that nobody waits for may stay unsynced: many share one sync, and a power cut in
 /// between can only repeat a delivery.
 const LAZY_SYNC: Duration = Duration::from_millis(50);
+
+/// How often the end of a shard looks whether the sync under way is done.
+const SYNC_TICK: Duration = Duration::from_millis(1);
 
 /// The log of one shard and those who wait for it.
 pub(crate) struct Journal {
@@ -37,17 +41,6 @@ struct Waiter {
     answer: oneshot::Sender<Durable>,
 }
 
-/// The log cannot keep what was appended: nothing of it may be acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct JournalFault(pub(crate) String);
-
-impl From<SpoolError> for JournalFault {
-    fn from(error: SpoolError) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Journal {
     pub(crate) fn new(log: Log, shared: Arc<Shared>, counters: Arc<ShardCounters>) -> Self {
         Self {
@@ -66,10 +59,17 @@ impl Journal {
     pub(crate) fn append<R>(
         &self,
         records: impl FnOnce(&mut Log) -> Result<R, SpoolError>,
-    ) -> Result<R, JournalFault> {
-        let result = records(&mut self.log.borrow_mut())?;
+    ) -> Result<R, SpoolError> {
+        let (result, closed) = {
+            let mut log = self.log.borrow_mut();
+            (records(&mut log), log.closed().map(str::to_owned))
+        };
+        // Also after an error: records before it may have been appended.
         self.appended.notify_one();
-        Ok(result)
+        if let Some(why) = closed {
+            self.close(&why);
+        }
+        result
     }
 
     /// Looks at the log.
@@ -83,17 +83,15 @@ impl Journal {
     }
 
     /// Waits until everything appended so far is durable.
-    pub(crate) async fn durable(&self) -> Result<Durable, JournalFault> {
+    pub(crate) async fn durable(&self) -> Result<Durable, Refusal> {
         if let Some(fault) = self.fault() {
-            return Err(JournalFault(fault));
+            return Err(Refusal::Spool(fault));
         }
         let (answer, waiting) = oneshot::channel();
         let position = self.log.borrow().appended();
         self.waiters.borrow_mut().push_back(Waiter { position, answer });
         self.appended.notify_one();
-        waiting
-            .await
-            .map_err(|_| JournalFault(self.fault().unwrap_or_else(|| "the engine is stopping".to_owned())))
+        waiting.await.map_err(|_| self.fault().map_or(Refusal::Stopping, Refusal::Spool))
     }
 
     /// Writes what was appended, once per batch of events, until the shard ends.
@@ -157,6 +155,15 @@ impl Journal {
         self.answer_waiters();
     }
 
+    /// Makes everything durable that was appended: the last of a shard.
+    pub(crate) async fn finish(&self) {
+        self.write();
+        while self.syncing.get() {
+            tokio::time::sleep(SYNC_TICK).await;
+        }
+        self.sync().await;
+    }
+
     fn answer_waiters(&self) {
         let log = self.log.borrow();
         let mut waiters = self.waiters.borrow_mut();
@@ -171,9 +178,11 @@ impl Journal {
 
     /// Gives up accepting: whoever waits gets no token.
     fn close(&self, why: &str) {
-        tracing::error!(why, "the spool accepts nothing more until the engine is started again");
-        self.fault.borrow_mut().get_or_insert_with(|| why.to_owned());
-        self.shared.spool_fault.store(Some(Arc::new(why.to_owned())));
+        if self.fault.borrow().is_none() {
+            tracing::error!(why, "the spool accepts nothing more until the engine is started again");
+            *self.fault.borrow_mut() = Some(why.to_owned());
+            self.shared.recordings.end(self.log.borrow().shard(), why);
+        }
         self.waiters.borrow_mut().clear();
     }
 }

@@ -16,7 +16,6 @@ use crate::deliver::Pools;
 use crate::io::tls::ClientTls;
 use crate::io::{self, Deadlines, Receiver};
 use crate::shard::LedgerBook;
-use crate::shard::campaign::due_after_recovery;
 use crate::shard::route::Routes;
 use crate::shared::Shared;
 
@@ -66,8 +65,7 @@ pub(crate) async fn run(birth: Birth) {
         return;
     }
     shard.bells.end.notified().await;
-    shard.journal.write();
-    shard.journal.sync().await;
+    shard.journal.finish().await;
 }
 
 impl Shard {
@@ -86,6 +84,7 @@ impl Shard {
             book,
             bells: Bells::default(),
             campaigns: Default::default(),
+            unwritten: Default::default(),
             client_tls: ClientTls::new(),
             last_unique: Cell::new(0),
             shared,
@@ -114,32 +113,32 @@ impl Shard {
                     class: waiting.class,
                 };
                 // A recipient of a cancelled campaign is given back, and cancelled when it is met again.
-                let due = due_after_recovery(&waiting, now);
+                let due = waiting.next_attempt.unwrap_or_default().max(waiting.not_before).max(now);
                 if queue.schedule(ticket, waiting.campaign, due).is_err() {
                     cancelled.push(ticket);
                 }
             }
         });
         drop(queue);
-        cancelled.into_iter().for_each(|ticket| self.cancel(ticket));
+        self.cancel_all(cancelled);
         self.publish();
     }
 
     fn start_loops(self: &Rc<Self>, ring: Receiver<ToShard>) {
-        macro_rules! forever {
-            ($loop:ident) => {{
-                let shard = Rc::clone(self);
-                io::spawn(async move { shard.$loop().await });
-            }};
-        }
-        let shard = Rc::clone(self);
-        io::spawn(async move { shard.journal.write_loop().await });
-        let shard = Rc::clone(self);
-        io::spawn(async move { shard.journal.sync_loop().await });
-        forever!(due_loop);
-        forever!(expiry_loop);
-        forever!(upkeep_loop);
-        io::spawn(ring_loop(Rc::clone(self), ring));
+        let me = || Rc::clone(self);
+        let shard = me();
+        vital("write", async move { shard.journal.write_loop().await });
+        let shard = me();
+        vital("sync", async move { shard.journal.sync_loop().await });
+        let shard = me();
+        vital("due", async move { shard.due_loop().await });
+        let shard = me();
+        vital("expiry", async move { shard.expiry_loop().await });
+        let shard = me();
+        vital("unwritten", async move { shard.unwritten_loop().await });
+        let shard = me();
+        vital("upkeep", async move { shard.upkeep_loop().await });
+        vital("ring", ring_loop(me(), ring));
     }
 
     /// Frees finished segments and forgets paths that are not used.
@@ -152,7 +151,9 @@ impl Shard {
                 log.set_disk_low(low);
                 log.reclaim_step(RECLAIM_BYTES)
             });
-            if let Err(fault) = reclaimed {
+            if let Err(fault) = reclaimed
+                && self.journal.fault().is_none()
+            {
                 tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
             }
             if tidied.elapsed() > TIDY_TICK {
@@ -184,6 +185,17 @@ impl Shard {
     fn is_busy(&self) -> bool {
         self.counters.outbound_open.read() + self.counters.inbound_open.read() > 0
     }
+}
+
+/// Runs a loop without which the shard cannot be trusted. Should it panic, nobody knows the state of what it left
+/// behind, so the process ends: the spool knows everything that was accepted, and the next start goes on from there.
+fn vital(name: &'static str, work: impl Future<Output = ()> + 'static) {
+    io::spawn(async move {
+        if io::spawn(work).await.is_err_and(|error| error.is_panic()) {
+            tracing::error!(name, "a vital part of the engine has failed: it ends now, to be started again");
+            std::process::abort();
+        }
+    });
 }
 
 /// Works what other threads send, until the shard ends.

@@ -6,11 +6,13 @@ mod campaign;
 mod due;
 mod journal;
 mod life;
+mod recording;
 mod route;
 mod submit;
 mod view;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,9 +31,10 @@ use crate::io::tls::ClientTls;
 use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
-pub(crate) use due::cancelled;
-pub(crate) use journal::{Journal, JournalFault};
+pub(crate) use due::{RECORDING_TICK, cancelled};
+pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
+pub(crate) use recording::{Recording, Recordings};
 use route::Routes;
 
 /// What other threads tell a shard.
@@ -70,10 +73,20 @@ pub(crate) struct Shard {
     pub(crate) book: Arc<LedgerBook>,
     pub(crate) bells: Bells,
     pub(crate) client_tls: ClientTls,
-    /// Campaigns that this shard has met, so that it need not look into the shared map again.
-    campaigns: RefCell<FxHashMap<CampaignId, Arc<Campaign>>>,
+    /// Outcomes for which the log has no room.
+    unwritten: RefCell<VecDeque<book::Unwritten>>,
+    campaigns: Met,
     /// The last number given by [`Shard::unique`].
     last_unique: Cell<u64>,
+}
+
+/// Campaigns that a shard has met.
+#[derive(Default)]
+struct Met {
+    /// So that it need not look into the shared map again.
+    by_id: RefCell<FxHashMap<CampaignId, Arc<Campaign>>>,
+    /// Changes come one after the other, so that every shard sees the same last one.
+    changing: tokio::sync::Mutex<()>,
 }
 
 /// What the loops of a shard sleep on.
@@ -83,6 +96,8 @@ pub(crate) struct Bells {
     pub(crate) earlier: Notify,
     /// Something waits on a path or is held.
     pub(crate) waiting: Notify,
+    /// An outcome could not be written.
+    pub(crate) unwritten: Notify,
     /// The engine stops: wakes whoever waits for a peer.
     pub(crate) stopping: Notify,
     /// The last of a shard: everything is concluded.
@@ -101,11 +116,11 @@ impl Shard {
     }
 
     pub(crate) fn campaign(&self, id: CampaignId) -> Option<Arc<Campaign>> {
-        if let Some(known) = self.campaigns.borrow().get(&id) {
+        if let Some(known) = self.campaigns.by_id.borrow().get(&id) {
             return Some(Arc::clone(known));
         }
         let found = self.shared.campaigns.get(id)?;
-        self.campaigns.borrow_mut().insert(id, Arc::clone(&found));
+        self.campaigns.by_id.borrow_mut().insert(id, Arc::clone(&found));
         Some(found)
     }
 
@@ -130,6 +145,10 @@ impl Shard {
     /// Sends to another shard, waiting while its ring is full: whoever calls takes on nothing more meanwhile.
     pub(crate) async fn send_to(&self, shard: usize, mut message: ToShard) {
         while let Err(back) = self.shared.shards[shard].try_send(message) {
+            if self.shared.shards[shard].is_closed() {
+                // The engine ends; whatever it was is found again in the spool.
+                return;
+            }
             message = back;
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }

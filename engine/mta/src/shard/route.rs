@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Disposition, RecipientId, UnixMs};
+use mail::{Class, Disposition, RecipientId, UnixMs};
 use policy::provider::ProviderIndex;
 use policy::retry::next_attempt;
 use policy::verdict::judge_network;
@@ -121,7 +121,11 @@ impl Shard {
         }
         self.bells.waiting.notify_one();
         self.pools.aim(path, key, destination);
-        self.dispatch(path);
+        if ticket.class == Class::Critical {
+            self.dispatch_critical(path);
+        }
+        // This path, and any other that is to make room for it.
+        self.dispatch_wanting();
     }
 
     /// The path of `key`. Providers that are only a name for unknown receivers bind each site by itself.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use mail::{CampaignId, MessageId, RecipientId, UnixMs};
 use queue::{FlowKey, Ticket};
-use spool::{CampaignPhase, Content, ContentKind, Durable, Recipient};
+use spool::{CampaignPhase, Content, ContentKind, Durable, Recipient, SpoolError};
 
+use super::Shard;
 use super::due::{domain_of, tenant_number};
-use super::{JournalFault, Shard};
 use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::submission::{Accepted, NewRecipient, Submission, SubmissionMeta};
@@ -20,9 +20,13 @@ pub(crate) struct Taken {
     pub(crate) _proof: Durable,
 }
 
-impl From<JournalFault> for Refusal {
-    fn from(fault: JournalFault) -> Self {
-        Self::Spool(fault.0)
+impl From<SpoolError> for Refusal {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            error if error.is_disk_full() => Self::NoRoom(error.to_string()),
+            SpoolError::TooLarge { .. } | SpoolError::Encode(_) => Self::invalid("", error.to_string()),
+            error => Self::Spool(error.to_string()),
+        }
     }
 }
 
@@ -89,13 +93,18 @@ impl Shard {
         let now = self.now();
         let life = Life::of_campaign(self, campaign, now);
         let mut ids = Vec::with_capacity(batch.len());
-        self.journal.append(|log| {
+        let appended = self.journal.append(|log| {
             for new in batch {
                 let record = Recipient { content: MessageId(campaign.id.0), ..life.record(new) };
                 ids.push(log.append_recipient(&record)?);
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = appended {
+            // The batch is refused as a whole: whoever sends it again must not send those before the error twice.
+            ids.into_iter().for_each(|id| self.cancel(life.ticket(id)));
+            return Err(error.into());
+        }
         self.journal.durable().await?;
         self.publish();
         for id in ids {

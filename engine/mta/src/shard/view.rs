@@ -54,7 +54,12 @@ impl Shard {
     /// Lets the paths that `filter` means rest; returns how many.
     pub(crate) fn suspend_paths(&self, filter: &PathFilter, until: UnixMs, reason: &str) -> usize {
         let meant = self.meant(filter);
-        meant.iter().for_each(|&path| self.queue.borrow_mut().suspend(path, until, reason));
+        for &path in &meant {
+            self.queue.borrow_mut().suspend(path, until, reason);
+            if let Some(pool) = self.pools.get(path) {
+                pool.rests_until(until);
+            }
+        }
         self.bells.earlier.notify_one();
         meant.len()
     }
@@ -62,7 +67,12 @@ impl Shard {
     /// Ends the rest of the paths that `filter` means; returns how many.
     pub(crate) fn resume_paths(self: &Rc<Self>, filter: &PathFilter) -> usize {
         let meant = self.meant(filter);
-        meant.iter().for_each(|&path| self.queue.borrow_mut().resume(path));
+        for &path in &meant {
+            self.queue.borrow_mut().resume(path);
+            if let Some(pool) = self.pools.get(path) {
+                pool.resumed();
+            }
+        }
         self.dispatch_wanting();
         meant.len()
     }
