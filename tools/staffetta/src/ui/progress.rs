@@ -66,7 +66,7 @@ impl Progress {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("  {prefix} {bar:28.cyan/blue} {percent:>3}%  {msg}")
+    ProgressStyle::with_template("  {prefix} {bar:24.cyan/blue} {percent:>3}%  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
 }

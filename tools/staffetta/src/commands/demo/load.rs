@@ -1,7 +1,6 @@
 //! What is sent in the demo: a newsletter over the HTTP API, and single messages over SMTP.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -251,6 +250,7 @@ impl Smtp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn recipients_follow_the_shares_and_are_all_different() {

@@ -23,6 +23,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 const SLICE: Duration = Duration::from_millis(200);
 /// Rejected lines that are printed.
 const REJECTED_SHOWN_MAX: usize = 20;
+/// Rejected lines that the JSON report names: as many as the engine names of one batch.
+const REJECTED_TOLD_MAX: usize = 1_000;
 
 /// Creates, fills, starts and watches a campaign.
 ///
@@ -95,6 +97,8 @@ struct Totals {
     /// Lines of the list that were handed over.
     lines: u64,
     shown: usize,
+    /// The first rejected lines, for the JSON report.
+    told: Vec<Value>,
 }
 
 struct Run<'a> {
@@ -164,6 +168,11 @@ impl Run<'_> {
         for rejected in value::list(&answer, "rejected") {
             self.totals.shown += 1;
             let line = value::number(rejected, "line") + batch.line_offset;
+            if self.totals.told.len() < REJECTED_TOLD_MAX {
+                let mut told = rejected.clone();
+                told["line"] = Value::from(line);
+                self.totals.told.push(told);
+            }
             match self.totals.shown {
                 0..=REJECTED_SHOWN_MAX => {
                     self.progress
@@ -235,6 +244,7 @@ impl Run<'_> {
         if self.send.connect.json {
             let mut report = answer;
             report["rejected_lines"] = Value::from(self.totals.rejected);
+            report["rejected"] = Value::from(std::mem::take(&mut self.totals.told));
             report["lines"] = Value::from(self.totals.lines);
             ui::json(&report)?;
         } else {
