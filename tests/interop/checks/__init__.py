@@ -1,0 +1,1 @@
+"""One file per check; `run.py --list` says what each proves."""
