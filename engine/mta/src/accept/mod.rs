@@ -116,6 +116,28 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {address}: {cure}")
 }
 
+/// The place that a session takes, given back however it ends.
+struct Seat {
+    shard: Rc<Shard>,
+    open: Rc<Cell<u32>>,
+}
+
+impl Seat {
+    fn take(shard: &Rc<Shard>, open: &Rc<Cell<u32>>) -> Self {
+        open.set(open.get() + 1);
+        shard.counters.inbound_connections.add(1);
+        shard.counters.inbound_open.add(1);
+        Self { shard: Rc::clone(shard), open: Rc::clone(open) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+        self.shard.counters.inbound_open.sub(1);
+    }
+}
+
 /// Takes connections until the engine stops.
 pub(crate) async fn serve(shard: Rc<Shard>, listening: Listening) {
     while !shard.is_stopping() {
@@ -132,11 +154,10 @@ pub(crate) async fn serve(shard: Rc<Shard>, listening: Listening) {
         };
         let session = session::live(Rc::clone(&shard), Rc::clone(&listening.door), stream, peer);
         let crowded = listening.open.get() >= listening.door.connections_max;
-        let open = Rc::clone(&listening.open);
-        open.set(open.get() + 1);
+        let seat = Seat::take(&shard, &listening.open);
         io::spawn(async move {
             session.run(crowded).await;
-            open.set(open.get() - 1);
+            drop(seat);
         });
     }
 }

@@ -36,8 +36,6 @@ pub(super) fn live(shard: Rc<Shard>, door: Rc<Door>, stream: Stream, peer: Socke
 impl Inbound {
     /// Runs the session to its end. A client that is one too many is told so.
     pub(super) async fn run(mut self, crowded: bool) {
-        self.shard.counters.inbound_connections.add(1);
-        self.shard.counters.inbound_open.add(1);
         if crowded {
             let mut sorry = b"421 4.3.2 Too many connections, try again later\r\n".to_vec();
             // A client that has gone needs no answer.
@@ -45,7 +43,6 @@ impl Inbound {
         } else if let Err(error) = self.converse().await {
             tracing::debug!(peer = %self.peer, %error, "session broke");
         }
-        self.shard.counters.inbound_open.sub(1);
     }
 
     async fn converse(&mut self) -> std::io::Result<()> {
