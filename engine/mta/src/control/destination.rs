@@ -46,6 +46,14 @@ pub(crate) struct Unroutable {
     pub(crate) reply: Reply,
 }
 
+impl Unroutable {
+    /// The look-up itself has failed: it is made again later.
+    pub(crate) fn failed() -> Self {
+        let reply = Reply::enhanced(0, Enhanced(4, 4, 3), "the look-up of the domain failed in the engine");
+        Self { fault: Fault::DnsFailure, temporary: true, reply }
+    }
+}
+
 impl Destination {
     /// All hosts, for people.
     pub(crate) fn site_name(&self) -> String {

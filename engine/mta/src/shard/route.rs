@@ -148,12 +148,17 @@ impl Shard {
         let (shared, shard, domain) =
             (Arc::clone(&self.shared), usize::from(self.index), Box::<str>::from(domain));
         self.shared.control.spawn(async move {
-            let now = shared.clock.now();
-            let answer = shared.destinations.find(&domain, now).await;
+            let (of, name) = (Arc::clone(&shared), domain.clone());
+            // In a task of its own: whoever waits is answered even if it fails.
+            let asked = tokio::spawn(async move { of.destinations.find(&name, of.clock.now()).await });
+            let answer = asked.await.unwrap_or_else(|_| Err(Unroutable::failed()));
             let mut message = ToShard::Call(Box::new(move |shard| {
                 drop(io::spawn(answered(Rc::clone(shard), domain, answer)))
             }));
             while let Err(back) = shared.shards[shard].try_send(message) {
+                if shared.shards[shard].is_closed() {
+                    return;
+                }
                 message = back;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
