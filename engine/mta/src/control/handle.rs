@@ -18,7 +18,7 @@ use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::counters::Counters;
 use crate::io;
-use crate::shard::{Shard, ToShard};
+use crate::shard::{Recording, Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
 use crate::views::{PathFilter, PathView, WaitingView, Why};
@@ -214,7 +214,17 @@ impl Handle {
         let recipient = reader.recipient(id).ok()?;
         let content = reader.content_head(recipient.content()).ok()?;
         let found = self.of_all(move |shard| shard.explain(id)).await.into_iter().flatten().next();
+        let found = found.or_else(|| self.unrecordable(id));
         Some(Why::new(&recipient, &content, found))
+    }
+
+    /// Why a recipient that no queue holds does not leave, when it is for its log.
+    fn unrecordable(&self, id: RecipientId) -> Option<(String, Option<UnixMs>, Option<PathView>)> {
+        let recordings = &self.shared.recordings;
+        let fault = recordings.fault.load_full()?;
+        (recordings.of(id.0.shard()) == Recording::Ended).then(|| {
+            (format!("the next start of the engine, since its spool takes nothing more: {fault}"), None, None)
+        })
     }
 
     /// The class of a message whose class nobody has stated.

@@ -158,6 +158,29 @@ fn disposition_of(verdict: Verdict) -> Disposition {
     }
 }
 
+impl Drop for Connection {
+    /// Should the work of a connection panic, its recipients must not be forgotten until the next start. Whether
+    /// their receiver has them is not known.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for flight in self.flights.drain(..).filter(|flight| !flight.answered) {
+            let why = Reply::enhanced(0, Enhanced(4, 3, 0), "the engine failed while it was being delivered");
+            let mut outcome = crate::shard::without_attempt(self.shard.now(), Disposition::Unknown, why);
+            outcome.attempt = flight.ticket.attempts.saturating_add(1);
+            outcome.phase = Phase::Body;
+            let (shard, pool, ticket) = (Rc::clone(&self.shard), Rc::clone(&self.pool), flight.ticket);
+            crate::io::spawn(async move {
+                let verdict = judge_network(Fault::ConnectionLostAfterBody);
+                shard.decide_retry(&pool, ticket, verdict, &mut outcome);
+                shard.conclude(Conclusion { ticket, outcome }).await;
+                shard.dispatch_wanting();
+            });
+        }
+    }
+}
+
 impl Shard {
     /// Completes an outcome that is not final with the moment of the next attempt.
     fn decide_retry(&self, pool: &Pool, ticket: Ticket, verdict: Verdict, outcome: &mut Outcome) {
@@ -202,6 +225,9 @@ pub(super) async fn bounce_site(
     most: usize,
 ) {
     for _ in 0..most {
+        if !shard.shared.recordings.all_work() {
+            return;
+        }
         let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
         let Pull::Ticket(ticket, _) = pulled else { return };
         let destination = pool.destination();

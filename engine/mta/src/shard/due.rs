@@ -127,17 +127,24 @@ impl Shard {
     /// Looks for recipients that expire while they wait on a path, until the shard ends.
     pub(super) async fn expiry_loop(self: &Rc<Self>) {
         let mut batch = Vec::new();
+        let mut is_more = false;
         loop {
             let totals = self.queue.borrow().totals();
             if totals.waiting() == totals.scheduled {
                 self.bells.waiting.notified().await;
             }
-            tokio::time::sleep(EXPIRY_TICK).await;
+            if is_more {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(EXPIRY_TICK).await;
+            }
+            is_more = false;
             if !self.shared.recordings.all_work() {
                 // Their end could not be recorded: they stay where they are.
                 continue;
             }
             self.queue.borrow_mut().expired(self.now(), BATCH, &mut batch);
+            is_more = batch.len() == BATCH;
             for ticket in batch.drain(..) {
                 self.give_up(ticket, Disposition::Expired, out_of_time()).await;
             }
