@@ -110,3 +110,17 @@ fn a_campaign_survives_a_restart_in_its_state() {
     house.sink.wait_for(100, PATIENCE);
     house.wait_ledger("all delivered", |ledger| ledger.delivered == 100);
 }
+
+#[test]
+fn a_campaign_that_is_cancelled_and_started_at_once_is_cancelled() {
+    let house = House::start("");
+    let id = create(&house, 200);
+    let handle = house.handle();
+    let change = |phase| handle.set_campaign(id, phase);
+    let (cancelled, started) =
+        house.wait(async { tokio::join!(change(CampaignPhase::Cancelled), change(CampaignPhase::Running)) });
+    cancelled.expect("a campaign may be cancelled at any time");
+    assert_eq!(handle.campaign(id).expect("known").phase(), CampaignPhase::Cancelled, "{started:?}");
+    let ledger = house.wait_ledger("all ended", |ledger| ledger.finished() == 200);
+    assert_eq!(ledger.cancelled + ledger.delivered, 200);
+}

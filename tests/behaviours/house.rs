@@ -20,6 +20,7 @@ pub(crate) struct House {
     pub(crate) sink: Sink,
     folder: tempfile::TempDir,
     extra: String,
+    pub(crate) shards: usize,
 }
 
 impl House {
@@ -30,7 +31,7 @@ impl House {
 
     pub(crate) fn with_sink(sink: Sink, extra: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut house = Self { engine: None, sink, folder, extra: extra.to_owned() };
+        let mut house = Self { engine: None, sink, folder, extra: extra.to_owned(), shards: 2 };
         house.begin();
         house
     }
@@ -43,9 +44,9 @@ impl House {
 
     /// The configuration.
     pub(crate) fn text(&self) -> String {
-        let (folder, sink) = (self.folder.path().display(), self.sink.address());
+        let (folder, sink, shards) = (self.folder.path().display(), self.sink.address(), self.shards);
         format!(
-            "[node]\nname = \"mx.staffetta.test\"\ndata_dir = \"{folder}\"\nshards = 2\n\
+            "[node]\nname = \"mx.staffetta.test\"\ndata_dir = \"{folder}\"\nshards = {shards}\n\
              [spool]\nsegment = \"8MiB\"\nmin_free = \"1MiB\"\n\
              [[smtp_listener]]\naddress = \"127.0.0.1:0\"\ntrusted = [\"127.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nhosts = [\"{sink}\"]\ntls = \"off\"\n{}",

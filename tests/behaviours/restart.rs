@@ -61,3 +61,18 @@ fn the_time_of_the_next_attempt_survives_a_restart() {
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!((house.sink.count(), house.handle().ledger().queued()), (0, 1));
 }
+
+#[test]
+fn mail_of_a_shard_that_is_not_asked_for_any_more_is_delivered() {
+    let mut house = House::start("[provider.there]\ndomains = [\"there.test\"]\nrate = \"1/h\"\n");
+    let mut clients: Vec<_> = (0..8).map(|_| house.client()).collect();
+    for client in &mut clients {
+        client.send("ann@sender.test", &["a@there.test", "b@there.test"], &message("x"));
+    }
+    house.stop();
+    house.shards = 1;
+    house.set_extra("");
+    house.begin();
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 16);
+    assert_eq!(house.sink.count(), 16);
+}
