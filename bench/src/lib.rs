@@ -1,1 +1,63 @@
-//! Holds the criterion benchmarks; it has no code of its own.
+//! What the benchmarks share: a message, chance from a seed, and a clock that runs only while the thing in question does.
+//! Nothing here is measured for itself.
+
+use std::time::{Duration, Instant};
+
+/// Rounds whose work is undone before more is done, so that what waits stays about as much as it was.
+const ROUNDS_MAX: u64 = 4096;
+
+/// A message of exactly `bytes` bytes (at least a few hundred): the fields of a program's notice, then lines of prose
+/// with a dot at the start of some.
+#[must_use]
+pub fn message(bytes: usize) -> Vec<u8> {
+    const HEAD: &[u8] = b"From: Shop <orders@shop.example>\r\nTo: Ann Example <ann@mail.example>\r\n\
+        Subject: Your order 4711 is on its way\r\nDate: Tue, 10 Nov 2026 12:00:00 +0000\r\n\
+        Message-ID: <4711.1@shop.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: 7bit\r\nX-Mailer: shop 1.2\r\n\r\n";
+    const LINES: &[u8] = b"The parcel has left our house and should be with you on Thursday.\r\n\r\n\
+        .. it holds two books, and a third one follows.\r\nYours, the shop  \r\n";
+    let mut message = HEAD.to_vec();
+    message.extend(LINES.iter().cycle().take(bytes.saturating_sub(HEAD.len() + 3)));
+    // The cut may have left half a line end.
+    let end = message.trim_ascii_end().len();
+    message.truncate(end);
+    message.resize(bytes.saturating_sub(2), b'x');
+    message.extend_from_slice(b"\r\n");
+    message
+}
+
+/// Numbers that look random and are the same each time (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// A number below `end`, which is above zero.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// The time that `iterations` of `measured` take, with `undone` outside the clock after every few thousand of them.
+/// Both are told of how many rounds they are.
+pub fn only<T>(
+    state: &mut T,
+    iterations: u64,
+    mut measured: impl FnMut(&mut T, u64),
+    mut undone: impl FnMut(&mut T, u64),
+) -> Duration {
+    let mut time = Duration::ZERO;
+    let mut left = iterations;
+    while left > 0 {
+        let rounds = left.min(ROUNDS_MAX);
+        let began = Instant::now();
+        measured(state, rounds);
+        time += began.elapsed();
+        undone(state, rounds);
+        left -= rounds;
+    }
+    time
+}
