@@ -61,6 +61,8 @@ impl Connection {
             }
             Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
             Action::RequireTls => pool.require_tls(),
+            // Every connection would end so with its first message.
+            Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
             _ => {}
         }
         self.closing |= matches!(
@@ -69,14 +71,18 @@ impl Connection {
         );
     }
 
+    /// Whether this server has answered for a recipient before `reply`.
+    fn heard_before(&self, reply: &Reply) -> bool {
+        // This reply is among those heard, unless the server hung up with it.
+        self.heard > u32::from(reply.code != 421)
+    }
+
     /// Whether the recipient waits on, as if it had not been tried. Each connection that sends somebody back has moved
     /// something on, another recipient or the choice of host, so nobody goes round for ever.
     fn goes_back(&self, verdict: Verdict, reply: &Reply) -> bool {
-        // This reply is among those heard, unless the server hung up with it.
-        let heard_before = self.heard > u32::from(reply.code != 421);
         match verdict.action {
             Action::Suspend(_) => true,
-            Action::Reconnect => heard_before,
+            Action::Reconnect => self.heard_before(reply),
             Action::NextMx => has_another_host(&self.shard, &self.pool),
             _ => false,
         }
