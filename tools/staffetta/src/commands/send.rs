@@ -15,8 +15,19 @@ mod raw;
 
 /// Options of `send`.
 #[derive(Args, Clone, Debug)]
-#[command(group = ArgGroup::new("what").required(true).args(["template", "raw", "campaign"]))]
+#[command(group = ArgGroup::new("subject-matter").required(true).args(["template", "raw", "campaign"]))]
 pub(crate) struct Send {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// What is sent, and to whom.
+#[derive(Args, Clone, Debug)]
+struct What {
     /// The author: "ann@example.com" or "Ann <ann@example.com>"; with --raw the envelope sender
     #[arg(long, value_name = "ADDRESS", help_heading = "What")]
     from: Option<String>,
@@ -47,6 +58,11 @@ pub(crate) struct Send {
     /// The name of the campaign [default: the subject]
     #[arg(long, requires = "template", help_heading = "What")]
     name: Option<String>,
+}
+
+/// How it is sent.
+#[derive(Args, Clone, Debug)]
+struct How {
     /// critical, transactional, personal or bulk
     #[arg(long, help_heading = "How")]
     class: Option<mail::Class>,
@@ -65,8 +81,6 @@ pub(crate) struct Send {
     /// With --campaign: lines of the list that were handed over already
     #[arg(long, value_name = "LINES", default_value_t = 0, requires = "campaign", help_heading = "How")]
     skip: u64,
-    #[command(flatten)]
-    connect: Connect,
 }
 
 impl Send {
@@ -75,10 +89,10 @@ impl Send {
     /// # Errors
     /// When something is wrong with template, list or message, or the engine refuses.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        if let Some(raw) = &self.raw {
+        if let Some(raw) = &self.what.raw {
             return super::block_on(raw::send(self, raw));
         }
-        if let Some(count) = self.dry_run {
+        if let Some(count) = self.how.dry_run {
             return preview::print(self, count);
         }
         super::block_on(campaign::send(self))

@@ -31,11 +31,11 @@ const REJECTED_TOLD_MAX: usize = 1_000;
 /// # Errors
 /// When template or list are wrong, or the engine refuses.
 pub(super) async fn send(send: &Send) -> anyhow::Result<()> {
-    let file = send.recipients.as_deref().unwrap_or(Path::new(""));
+    let file = send.what.recipients.as_deref().unwrap_or(Path::new(""));
     let list = List::open(file)?;
     let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     let mut client = send.connect.client()?;
-    let id = match send.campaign {
+    let id = match send.how.campaign {
         Some(id) => id.to_string(),
         None => create(send, &list, &mut client).await?,
     };
@@ -50,21 +50,21 @@ pub(super) async fn send(send: &Send) -> anyhow::Result<()> {
 /// # Errors
 /// When the template cannot be read, or sender or subject are missing.
 pub(super) fn letter_of(send: &Send) -> anyhow::Result<Value> {
-    let mut letter = Letter::read(send.template.as_deref().context("what to send? Give --template")?)?;
-    if let Some(text) = &send.text {
+    let mut letter = Letter::read(send.what.template.as_deref().context("what to send? Give --template")?)?;
+    if let Some(text) = &send.what.text {
         let plain = std::fs::read_to_string(text);
         letter.text = Some(plain.with_context(|| format!("the text {} cannot be read", text.display()))?);
     }
-    letter.from = send.from.clone().or(letter.from);
-    letter.subject = send.subject.clone().or(letter.subject);
-    letter.list_unsubscribe_url = send.list_unsubscribe.clone().or(letter.list_unsubscribe_url);
-    for header in &send.header {
+    letter.from = send.what.from.clone().or(letter.from);
+    letter.subject = send.what.subject.clone().or(letter.subject);
+    letter.list_unsubscribe_url = send.what.list_unsubscribe.clone().or(letter.list_unsubscribe_url);
+    for header in &send.what.header {
         let (name, text) =
             header.split_once(':').with_context(|| format!("`{header}` is no header: write NAME: VALUE"))?;
         letter.headers.push((name.trim().to_owned(), text.trim().to_owned()));
     }
-    let name = send.name.clone().or_else(|| letter.subject.clone()).unwrap_or_default();
-    letter.to_json(&name, send.class)
+    let name = send.what.name.clone().or_else(|| letter.subject.clone()).unwrap_or_default();
+    letter.to_json(&name, send.how.class)
 }
 
 /// Creates the campaign, after what can be checked here was checked.
@@ -111,19 +111,19 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn drive(&mut self, list: List, bytes: u64) -> anyhow::Result<Ended> {
-        if self.send.rate.is_some() {
+        if self.send.how.rate.is_some() {
             self.command("start").await?;
         }
         if !self.hand_over(list, bytes).await? {
-            if self.send.rate.is_some() {
+            if self.send.how.rate.is_some() {
                 self.command("pause").await?;
             }
             return Ok(Ended::InterruptedList);
         }
-        if self.send.rate.is_none() {
+        if self.send.how.rate.is_none() {
             self.command("start").await?;
         }
-        if self.send.detach { Ok(Ended::Detached) } else { self.watch().await }
+        if self.send.how.detach { Ok(Ended::Detached) } else { self.watch().await }
     }
 
     async fn command(&mut self, verb: &str) -> anyhow::Result<()> {
@@ -135,9 +135,9 @@ impl Run<'_> {
     async fn hand_over(&mut self, mut list: List, bytes: u64) -> anyhow::Result<bool> {
         let mut bar = self.progress.stream("handing over", bytes.max(1));
         bar.count_bytes();
-        let mut pacer = self.send.rate.map(Pacer::new);
+        let mut pacer = self.send.how.rate.map(Pacer::new);
         let batch_max = pacer.as_ref().map_or(BATCH_RECIPIENTS_MAX, Pacer::batch);
-        list.skip_lines(self.send.skip)?;
+        list.skip_lines(self.send.how.skip)?;
         let mut interrupt = std::pin::pin!(ctrl_c());
         while let Some(batch) = list.batch(batch_max)? {
             let recipients = batch.recipients;
@@ -197,8 +197,8 @@ impl Run<'_> {
 
     /// The command that hands over the rest of the list.
     fn continuation(&self) -> String {
-        let list = self.send.recipients.as_deref().unwrap_or(Path::new("")).display();
-        let rate = self.send.rate.map_or_else(String::new, |rate| format!(" --rate {rate}"));
+        let list = self.send.what.recipients.as_deref().unwrap_or(Path::new("")).display();
+        let rate = self.send.how.rate.map_or_else(String::new, |rate| format!(" --rate {rate}"));
         format!(
             "staffetta send --campaign {} --recipients {list} --skip {}{rate}{}",
             self.id,

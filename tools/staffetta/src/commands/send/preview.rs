@@ -65,7 +65,7 @@ impl Compiled {
 /// When the template or the whole list is wrong.
 pub(super) fn print(send: &Send, count: usize) -> anyhow::Result<()> {
     let compiled = Compiled::new(send)?;
-    let file = send.recipients.as_deref().unwrap_or(Path::new(""));
+    let file = send.what.recipients.as_deref().unwrap_or(Path::new(""));
     let examined = List::open(file)?
         .examine(compiled.field_uses(), count)
         .with_context(|| format!("the list {}", file.display()))?;

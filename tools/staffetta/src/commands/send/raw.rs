@@ -19,13 +19,13 @@ pub(super) async fn send(send: &Send, file: &Path) -> anyhow::Result<()> {
     let raw =
         std::fs::read(file).with_context(|| format!("the message {} cannot be read", file.display()))?;
     let mut message = serde_json::json!({ "raw_base64": STANDARD.encode(raw) });
-    if let Some(from) = &send.from {
+    if let Some(from) = &send.what.from {
         message["from"] = Value::from(from.as_str());
     }
-    if !send.to.is_empty() {
-        message["to"] = Value::from(send.to.clone());
+    if !send.what.to.is_empty() {
+        message["to"] = Value::from(send.what.to.clone());
     }
-    if let Some(class) = send.class {
+    if let Some(class) = send.how.class {
         message["class"] = Value::from(class.name());
     }
     let answer = send.connect.client()?.post("/v1/messages", Body::json(&message)).await?;
