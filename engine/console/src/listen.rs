@@ -42,20 +42,20 @@ const BACKLOG: i32 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The TCP address.
-    #[error("cannot listen on http.address {address}: {source}")]
+    #[error("cannot listen on http.address {address}: {cause}")]
     Http {
         /// Which address.
         address: SocketAddr,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The control socket.
-    #[error("cannot listen on the control socket {}: {source}", path.display())]
+    #[error("cannot listen on the control socket {}: {cause}", path.display())]
     Control {
         /// Its file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Another engine answers on the control socket.
     #[error("the control socket {} is in use by another engine; give this one another node.control", path.display())]
@@ -101,7 +101,7 @@ impl Listeners {
 }
 
 async fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
-    let wrong = |source| ListenError::Http { address, source };
+    let wrong = |cause| ListenError::Http { address, cause };
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = listener.local_addr().map_err(wrong)?;
     Ok((listener, bound))
@@ -120,7 +120,7 @@ fn bind_control(path: &Path) -> Result<UnixListener, ListenError> {
         socket.set_nonblocking(true)?;
         UnixListener::from_std(std::os::unix::net::UnixListener::from(OwnedFd::from(socket)))
     };
-    bind().map_err(|source| ListenError::Control { path: path.to_owned(), source })
+    bind().map_err(|cause| ListenError::Control { path: path.to_owned(), cause })
 }
 
 /// Removes the socket of an engine that is gone.
@@ -132,7 +132,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(ListenError::ControlInUse { path: path.to_owned() });
     }
-    std::fs::remove_file(path).map_err(|source| ListenError::Control { path: path.to_owned(), source })
+    std::fs::remove_file(path).map_err(|cause| ListenError::Control { path: path.to_owned(), cause })
 }
 
 /// Serves the API until `stop` is ready, then lets requests under way finish, for at most ten seconds.
