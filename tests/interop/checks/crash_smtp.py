@@ -11,6 +11,9 @@ LIMITS = f'\n[provider.routed]\nconnections = {CONNECTIONS}\nmessages_per_connec
 # Messages on the wire of a connection at a time: those have an unknown end when the engine is killed.
 ONE, MANY = "pipeline_depth = 1\n", "pipeline_depth = 8\n"
 
+# The receiver answers the final dot late, so that a kill finds many on their way.
+LATE = ("--dot-delay", "0.004")
+
 
 def run(stage):
     stage.say("one message at a time on a connection")
@@ -20,7 +23,7 @@ def run(stage):
 
 
 def load(stage, limit, depth):
-    sink = Sink(stage, name=f"sink-{depth}")
+    sink = Sink(stage, *LATE, name=f"sink-{depth}")
     engine = Engine(stage, SOURCES + route(sink.port) + LIMITS + limit, name=f"engine-{depth}")
     engine.start()
     messages, rounds = stage.options.messages, stage.options.rounds
@@ -29,7 +32,7 @@ def load(stage, limit, depth):
     for n in range(rounds):
         goal = messages * (n + 1) // (rounds + 1)
         stage.wait(f"{goal} acknowledged messages", lambda: len(injector.acknowledged) >= goal, 120, every=0.002)
-        kills.kill(f"at {len(injector.acknowledged):,} acknowledged messages")
+        kills.kill(f"at {len(injector.acknowledged):,} acknowledged messages", twice=n == rounds - 1)
     stage.wait("the end of the injection", injector.done, 300)
     ledger = engine.wait_empty(300, len(injector.acknowledged))
     book = sink.settled()

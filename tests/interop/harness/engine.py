@@ -47,14 +47,18 @@ class Engine:
         self.config.write_text(base.format(smtp=self.smtp, http=self.http) + extra)
         self.process, self.starts = None, 0
 
-    def start(self, patience=60):
-        """Runs `serve` until it says `ready`; gives the seconds that took."""
-        began = time.monotonic()
+    def launch(self):
+        """Runs `serve` and waits for nothing."""
         self.starts += 1
         log = open(self.folder / f"log.{self.starts}", "wb")
         self.process = self.stage.spawn([self.stage.options.binary, "serve", "--config", self.config],
                                         stdout=subprocess.PIPE, stderr=log)
         log.close()
+
+    def start(self, patience=60):
+        """Runs `serve` until it says `ready`; gives the seconds that took."""
+        began = time.monotonic()
+        self.launch()
         line = read_line(self.process, patience)
         if not line.startswith("ready "):
             raise Failed(f"the engine did not say `ready` but `{line}`; its log ends: {self.log()[-800:]}")

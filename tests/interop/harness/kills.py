@@ -12,12 +12,18 @@ class Kills:
         self.stage, self.engine, self.sink = stage, engine, sink
         self.moments, self.ends = [], []
 
-    def kill(self, when):
-        """Kills it, lets the receiver take what was on its way, and starts it again."""
+    def kill(self, when, twice=False):
+        """Kills it, lets the receiver take what was on its way, and starts it again; with `twice`, it is killed once
+        more while it starts."""
         self.moments.append(time.time())
         self.engine.kill()
         arrived = len(self.sink.settled().arrivals)
         self.ends.append(time.time())
+        if twice:
+            self.engine.launch()
+            time.sleep(0.05)
+            self.engine.kill()
+            when += ", and again while it started"
         seconds = self.engine.start()
         ledger = self.engine.ledger()
         self.stage.fact(f"killed {when}, it starts and balances", balances(ledger), start_seconds=round(seconds, 2), arrived=arrived,

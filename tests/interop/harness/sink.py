@@ -47,9 +47,9 @@ class Session(asyncio.Protocol):
         while self.waiting and not self.delayed:
             if not getattr(self, self.state)():
                 break
-        if self.out:
+        if self.out and not self.transport.is_closing():
             self.transport.write(b"".join(self.out))
-            self.out.clear()
+        self.out.clear()
 
     def say(self, line):
         self.out.append(line + b"\r\n")
