@@ -137,13 +137,13 @@ pub(crate) struct StoredOutcome<'a> {
     pub(crate) code: u16,
     /// Subject and detail of the enhanced code, whose class is zero when there is none.
     pub(crate) enhanced: (u16, u16),
-    pub(crate) attempt: u16,
     pub(crate) marks: Marks,
 }
 
 /// The small numbers of an outcome, apart to keep the struct within the house's bounds.
 #[derive(Archive, Serialize)]
 pub(crate) struct Marks {
+    pub(crate) attempt: u16,
     pub(crate) enhanced_class: u8,
     pub(crate) disposition: u8,
     pub(crate) phase: u8,
@@ -167,8 +167,8 @@ impl<'a> StoredOutcome<'a> {
             tls: &outcome.tls,
             code: outcome.reply.code,
             enhanced: (enhanced.1, enhanced.2),
-            attempt: outcome.attempt,
             marks: Marks {
+                attempt: outcome.attempt,
                 enhanced_class: enhanced.0,
                 disposition: outcome.disposition as u8,
                 phase: outcome.phase as u8,
@@ -193,7 +193,7 @@ impl ArchivedStoredOutcome<'_> {
             (self.marks.enhanced_class, self.enhanced.0.to_native(), self.enhanced.1.to_native());
         Outcome {
             at: UnixMs(self.at.to_native()),
-            attempt: self.attempt.to_native(),
+            attempt: self.marks.attempt.to_native(),
             disposition: self.disposition(),
             next_attempt: self.next_attempt(),
             phase: Phase::from_index(self.marks.phase).unwrap_or(Phase::Routing),
@@ -280,7 +280,7 @@ const _: () = {
     assert!(size_of::<ArchivedStoredOutcome<'_>>() == 104);
     assert!(offset_of!(ArchivedStoredOutcome<'_>, verdict) == 32);
     assert!(offset_of!(ArchivedStoredOutcome<'_>, code) == 88);
-    assert!(offset_of!(ArchivedStoredOutcome<'_>, marks) == 96);
+    assert!(offset_of!(ArchivedStoredOutcome<'_>, marks) == 94);
     assert!(size_of::<ArchivedStoredCampaign>() == 24 && offset_of!(ArchivedStoredCampaign, phase) == 16);
     assert!(size_of::<ArchivedStoredTotals>() == 64 && offset_of!(ArchivedStoredTotals, opening) == 56);
 };

@@ -295,7 +295,7 @@ impl OutcomeRef {
     /// Which attempt it was, counted from 1; 0 when none was made.
     #[must_use]
     pub fn attempt(&self) -> u16 {
-        self.head.archived().attempt.to_native()
+        self.head.archived().marks.attempt.to_native()
     }
 
     /// Where the recipient stands now.
