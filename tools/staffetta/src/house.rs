@@ -29,6 +29,7 @@ impl House {
         let handle = engine.handle();
         let reporter = Reporter::start(&config.node.data_dir, handle.readers())
             .context("the event store cannot be opened")?;
+        handle.allow_reclaim();
         let console = Console::new(handle, reporter.store())?;
         let listeners = engine.runtime().block_on(Listeners::bind(&config))?;
         let addresses = addresses(&engine, &listeners);

@@ -178,3 +178,94 @@ fn check_doors(options: &Options) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpStream;
+
+    const WORLD: &str = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\n\
+                         [[provider]]\nname = \"all\"\ndomains = [\"*\"]\n";
+
+    /// Says all lines, each after the reply to the one before; the replies.
+    fn talk(address: SocketAddr, lines: &[&str]) -> Vec<String> {
+        let mut stream = TcpStream::connect(address).expect("connected");
+        let mut replies = BufReader::new(stream.try_clone().expect("a clone"));
+        let mut read = || {
+            loop {
+                let mut line = String::new();
+                replies.read_line(&mut line).expect("a reply");
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    return line.trim_end().to_owned();
+                }
+            }
+        };
+        let mut said = vec![read()];
+        for line in lines {
+            stream.write_all(line.as_bytes()).expect("sent");
+            said.push(read());
+        }
+        said
+    }
+
+    fn start(options: Options) -> Receiver {
+        let any = |door: &str| door.parse().expect("a door");
+        let doors = if options.world.is_some() {
+            vec![any("strict=127.0.0.1:0"), any("127.0.0.1:0")]
+        } else {
+            vec![any("127.0.0.1:0")]
+        };
+        Receiver::start(Options { doors, threads: 2, ..options }).expect("a receiver")
+    }
+
+    #[test]
+    fn messages_are_taken_counted_and_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (keep, ids) = (dir.path().join("kept"), dir.path().join("ids"));
+        let mut receiver =
+            start(Options { keep: Some(keep.clone()), ids: Some(ids.clone()), ..Options::default() });
+        let message = "Message-ID: <1@x.test>\r\nSubject: s\r\n\r\nhi\r\n.\r\n";
+        let lines =
+            ["EHLO me\r\n", "MAIL FROM:<a@x.test>\r\n", "RCPT TO:<b@y.test>\r\n", "DATA\r\n", message];
+        for _ in 0..2 {
+            let replies = talk(receiver.doors()[0].address, &lines);
+            assert!(replies[5].starts_with("250 "), "{replies:?}");
+        }
+        let tally = receiver.stop().expect("stopped");
+        assert_eq!((tally.messages, tally.duplicates, tally.connections), (2, 1, 2));
+        let kept = std::fs::read_to_string(keep.join("000000002.eml")).expect("kept");
+        assert_eq!(kept, message.trim_end_matches(".\r\n"));
+        let ids = std::fs::read_to_string(ids).expect("lines");
+        assert!(ids.lines().count() == 2 && ids.contains("127.0.0.1 b@y.test <1@x.test>"), "{ids}");
+    }
+
+    #[test]
+    fn a_world_decides_whose_mail_a_server_takes() {
+        let world = World::from_toml(WORLD, 1).expect("a world");
+        let mut receiver = start(Options { world: Some(world), ..Options::default() });
+        let lines = [
+            "EHLO me\r\n",
+            "MAIL FROM:<a@x.test>\r\n",
+            "RCPT TO:<b@other.test>\r\n",
+            "RCPT TO:<c@strict.test>\r\n",
+        ];
+        let replies = talk(receiver.doors()[0].address, &lines);
+        assert!(replies[3].starts_with("554 ") && replies[4].starts_with("250 "), "{replies:?}");
+        let replies = talk(receiver.doors()[1].address, &lines);
+        assert!(replies[3].starts_with("250 ") && replies[4].starts_with("250 "), "{replies:?}");
+        receiver.stop().expect("stopped");
+    }
+
+    #[test]
+    fn doors_of_unknown_providers_are_refused() {
+        assert!("gmail=somewhere".parse::<Door>().is_err());
+        let doors = vec!["nobody=127.0.0.1:0".parse().expect("a door")];
+        let error =
+            Receiver::start(Options { doors: doors.clone(), ..Options::default() }).err().expect("refused");
+        assert!(error.to_string().contains("--world"), "{error}");
+        let world = World::from_toml(WORLD, 1).ok();
+        let error = Receiver::start(Options { doors, world, ..Options::default() }).err().expect("refused");
+        assert!(error.to_string().contains("strict, all"), "{error}");
+    }
+}
