@@ -39,7 +39,6 @@ const IMPURE: &[&str] = &[
 ];
 /// The files that may hold `unsafe`.
 const UNSAFE: &[&str] = &["spool/src/mmap.rs", "engine/mta/src/io/sockopt.rs"];
-    &["spool/src/mmap.rs", "engine/mta/src/io/operation.rs", "engine/mta/src/io/sockopt.rs"];
 /// Lines of a file before its tests.
 const FILE_LINES_MAX: usize = 600;
 /// Lines of a function.

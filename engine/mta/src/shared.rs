@@ -10,7 +10,7 @@ use policy::config::Config;
 use crate::Refusal;
 use crate::campaigns::Campaigns;
 use crate::clock::Clock;
-use crate::control::destination::Destinations;
+use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
 use crate::io::Sender;
 use crate::shard::{LedgerBook, Recordings, ToShard};
@@ -35,6 +35,14 @@ pub(crate) struct Shared {
     /// The control runtime, on which look-ups run.
     pub(crate) control: tokio::runtime::Handle,
     pub(crate) recordings: Recordings,
+    pub(crate) condition: Condition,
+}
+
+/// What holds for the whole engine at a moment.
+#[derive(Default)]
+pub(crate) struct Condition {
+    /// Whether old segments may be dropped: not before the readers of the ledger hold what they have not read.
+    pub(crate) reclaiming: AtomicBool,
     pub(crate) stopping: AtomicBool,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
@@ -43,10 +51,10 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether a submission may be taken now.
     pub(crate) fn gate(&self) -> Result<(), Refusal> {
-        if self.stopping.load(Ordering::Acquire) {
+        if self.condition.stopping.load(Ordering::Acquire) {
             return Err(Refusal::Stopping);
         }
-        match self.no_room.load().as_deref() {
+        match self.condition.no_room.load().as_deref() {
             Some(why) => Err(Refusal::NoRoom(why.clone())),
             None => Ok(()),
         }
@@ -65,9 +73,12 @@ impl Shared {
         sum
     }
 
-    /// The shard that works the paths of a source and provider: they share limits, so they live together.
-    pub(crate) fn shard_of(&self, source: u16, provider: u16) -> usize {
-        let mixed = (u64::from(source) << 16 | u64::from(provider)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// The shard that works a path. Paths of one source and provider share limits, so they live together; receivers that
+    /// nothing is known about share only a name, so they are spread.
+    pub(crate) fn shard_of(&self, source: u16, destination: &Destination) -> usize {
+        let apart = if destination.is_alone() { destination.site } else { 0 };
+        let key = (u64::from(source) << 16 | u64::from(destination.provider.0)) ^ apart;
+        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as usize % self.shards.len()
     }
 }

@@ -55,6 +55,11 @@ impl Unroutable {
 }
 
 impl Destination {
+    /// Whether its provider is only a name for sites that have nothing in common: then limits hold for each site by itself.
+    pub(crate) const fn is_alone(&self) -> bool {
+        matches!(self.provider, ProviderIndex::DEFAULT | ProviderIndex::ROUTED)
+    }
+
     /// All hosts, for people.
     pub(crate) fn site_name(&self) -> String {
         self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,7 @@
 //! The engine as a whole: started from a configuration, stopped without losing anything.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
 use crate::shard::{Birth, Recordings, ToShard};
-use crate::shared::Shared;
+use crate::shared::{Condition, Shared};
 use crate::signing::Signing;
 use crate::sources::Sources;
 
@@ -41,6 +41,8 @@ impl Engine {
     /// # Errors
     /// One sentence that says what is missing and how to mend it.
     pub fn start(config: Arc<Config>) -> Result<Self, StartError> {
+        start::raise_file_limit();
+        start::warn_of_risks(&config);
         start::check_host(&config)?;
         let lock = start::lock(&config.node.data_dir)?;
         let control = tokio::runtime::Builder::new_multi_thread()
@@ -80,8 +82,7 @@ impl Engine {
             destinations,
             control: control.handle().clone(),
             recordings: Recordings::new(logs.len()),
-            stopping: AtomicBool::new(false),
-            no_room: Default::default(),
+            condition: Condition::default(),
             config,
         });
         let logs = logs.into_iter().map(|(log, _)| log).collect();
@@ -145,7 +146,7 @@ impl Engine {
     /// Stops: accepts nothing more, finishes the transactions in flight as long as `deliver.stop_grace` lasts, makes
     /// everything durable. What is not finished is queued again at the next start.
     pub fn stop(self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.condition.stopping.store(true, Ordering::Release);
         let wait = self.shared.config.deliver.stop_grace + WIND_DOWN_MARGIN;
         let (done, finished) = mpsc::channel();
         for index in 0..self.shared.shards.len() {

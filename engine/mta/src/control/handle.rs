@@ -167,6 +167,12 @@ impl Handle {
         self.shared.readers.clone()
     }
 
+    /// Lets the shards drop segments that nobody needs. To be called once the readers of the ledger hold what they have
+    /// not read; before that nothing is dropped.
+    pub fn allow_reclaim(&self) {
+        self.shared.condition.reclaiming.store(true, Ordering::Release);
+    }
+
     /// Whether submissions are taken.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Looks until the engine stops.
 pub(super) async fn watch(shared: Arc<Shared>, spool: PathBuf) {
     let min_free = shared.config.spool.min_free_bytes;
-    while !shared.stopping.load(Ordering::Acquire) {
+    while !shared.condition.stopping.load(Ordering::Acquire) {
         match spool::free_bytes(&spool) {
-            Ok(free) if free >= min_free => shared.no_room.store(None),
-            Ok(free) => shared.no_room.store(Some(Arc::new(format!(
+            Ok(free) if free >= min_free => shared.condition.no_room.store(None),
+            Ok(free) => shared.condition.no_room.store(Some(Arc::new(format!(
                 "the disk of the spool has {} MiB left, less than spool.min_free ({} MiB)",
                 free >> 20,
                 min_free >> 20

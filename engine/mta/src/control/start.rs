@@ -1,6 +1,7 @@
 //! Everything that is checked and opened before the engine works; each refusal is one clear sentence.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use content::template::{CampaignDraft, Template};
 use mail::CampaignId;
 use policy::config::Config;
 use spool::{CampaignState, Log, Options, Recovered};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::campaigns::{Campaign, Campaigns};
 use crate::io::addresses;
@@ -21,6 +24,23 @@ pub struct StartError(pub(crate) String);
 impl StartError {
     pub(super) fn because(why: impl std::fmt::Display) -> Self {
         Self(why.to_string())
+    }
+}
+
+/// Takes as many open files as this user may have: a connection is one.
+pub(super) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Says what a configuration gives away.
+pub(super) fn warn_of_risks(config: &Config) {
+    if config.spool.durability == policy::config::Durability::Memory {
+        tracing::warn!("spool.durability is \"memory\": mail that was accepted is LOST when the power fails");
     }
 }
 
@@ -132,8 +152,7 @@ pub(super) fn shard_count(config: &Config) -> usize {
 
 /// Never used twice at the same time: keeps a data directory to one engine.
 pub(super) fn lock(data_dir: &Path) -> Result<Arc<spool::SpoolLock>, StartError> {
-    std::fs::create_dir_all(data_dir).map_err(|error| {
-        StartError(format!("the data_dir {} cannot be made: {error}", data_dir.display()))
-    })?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|error| StartError(format!("the data_dir {} cannot be made: {error}", data_dir.display())))?;
     spool::SpoolLock::acquire(data_dir).map(Arc::new).map_err(StartError::because)
 }

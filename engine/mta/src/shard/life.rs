@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mail::Class;
@@ -146,15 +147,8 @@ impl Shard {
         let mut tidied = Instant::now();
         loop {
             tokio::time::sleep(RECLAIM_TICK).await;
-            let low = self.shared.no_room.load().is_some();
-            let reclaimed = self.journal.append(|log| {
-                log.set_disk_low(low);
-                log.reclaim_step(RECLAIM_BYTES)
-            });
-            if let Err(fault) = reclaimed
-                && self.journal.fault().is_none()
-            {
-                tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
+            if self.shared.condition.reclaiming.load(Ordering::Acquire) {
+                self.reclaim();
             }
             if tidied.elapsed() > TIDY_TICK {
                 tidied = Instant::now();
@@ -165,9 +159,22 @@ impl Shard {
         }
     }
 
+    fn reclaim(&self) {
+        let low = self.shared.condition.no_room.load().is_some();
+        let reclaimed = self.journal.append(|log| {
+            log.set_disk_low(low);
+            log.reclaim_step(RECLAIM_BYTES)
+        });
+        if let Err(fault) = reclaimed
+            && self.journal.fault().is_none()
+        {
+            tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
+        }
+    }
+
     /// Whether no new work is to be begun.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.shared.stopping.load(std::sync::atomic::Ordering::Acquire)
+        self.shared.condition.stopping.load(Ordering::Acquire)
     }
 
     /// Finishes what is under way, as long as the grace lasts: no new session, no new transaction. Other shards may

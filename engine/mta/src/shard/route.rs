@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Class, Disposition, RecipientId, UnixMs};
-use policy::provider::ProviderIndex;
 use policy::retry::next_attempt;
 use policy::verdict::judge_network;
 use queue::{FlowKey, PathId, PathKey, Queue, Ticket};
@@ -96,7 +95,7 @@ impl Shard {
     ) {
         let provider = &self.shared.config.providers[destination.provider];
         let source = self.shared.sources.choose(identity, ticket.class, &provider.name);
-        let target = self.shared.shard_of(source, destination.provider.0);
+        let target = self.shared.shard_of(source, &destination);
         let ready = Ready { ticket, flow, source, destination };
         if target == usize::from(self.index) {
             self.enqueue(ready);
@@ -113,7 +112,7 @@ impl Shard {
         let key = PathKey { source, provider: destination.provider.0, site: destination.site };
         let (path, refused) = {
             let mut queue = self.queue.borrow_mut();
-            let path = self.path_of(&mut queue, key, destination.provider);
+            let path = self.path_of(&mut queue, key, &destination);
             (path, queue.enqueue(path, flow, ticket, now).is_err())
         };
         if refused {
@@ -128,13 +127,10 @@ impl Shard {
         self.dispatch_wanting();
     }
 
-    /// The path of `key`. Providers that are only a name for unknown receivers bind each site by itself.
-    fn path_of(&self, queue: &mut Queue, key: PathKey, provider: ProviderIndex) -> PathId {
-        let limits = self.shared.config.providers[provider].limits;
-        match provider {
-            ProviderIndex::DEFAULT | ProviderIndex::ROUTED => queue.path_alone(key, limits),
-            _ => queue.path(key, limits),
-        }
+    /// The path of `key`, under the limits of its provider.
+    fn path_of(&self, queue: &mut Queue, key: PathKey, destination: &Destination) -> PathId {
+        let limits = self.shared.config.providers[destination.provider].limits;
+        if destination.is_alone() { queue.path_alone(key, limits) } else { queue.path(key, limits) }
     }
 
     /// Asks the control runtime for a destination; one question per domain at a time.

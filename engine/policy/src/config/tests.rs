@@ -257,7 +257,7 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         ),
         ("[spool]\nsegment = 268435456", format!("11 spool.segment: {size}")),
         ("[spool]\nsegment = \"256MB!\"", format!("11 spool.segment: {size}")),
-        ("[spool]\nsegment = \"1B\"", "11 spool.segment: write at least 64KiB and at most 4GiB".to_owned()),
+        ("[spool]\nsegment = \"1B\"", "11 spool.segment: write at least 64KiB and at most 2GiB".to_owned()),
         (
             "[http]\naddress = \"127.0.0.1\"",
             "11 http.address: write it like \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),

@@ -54,7 +54,7 @@ pub(super) const SPOOL: Section = Section {
         },
         Key {
             name: "segment",
-            kind: Kind::Size { min: 64 << 10, max: 4 * GIB },
+            kind: Kind::Size { min: 64 << 10, max: 2 * GIB },
             default: Standard::Is("\"256MiB\""),
             about: "Size of a segment file. A message must fit into half of one.",
             reason: "Large enough that a segment lasts seconds at full speed, small enough that its room comes back soon.",
@@ -118,7 +118,7 @@ pub(super) const SMTP_LISTENER: Section = Section {
         },
         Key {
             name: "max_message",
-            kind: Kind::Size { min: 64 << 10, max: 2 * GIB },
+            kind: Kind::Size { min: 64 << 10, max: GIB },
             default: Standard::Nothing,
             about: "The largest message it takes.",
             reason: "Without it 50MiB, or half a segment where that is less: twice what most receivers take, so that the receiver decides and not the way there.",
