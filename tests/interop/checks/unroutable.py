@@ -52,7 +52,8 @@ def run(stage):
         stage.fact(f"{domain} bounces and names the answer", sentence and told.startswith(status), status=told, sentence=sentence,
                    diagnostic=report.get("diagnostic", ""))
     stage.fact("the DSN comes from <> and is a multipart/report", all(one["kind"] == "multipart/report" for one in bounces.values())
-               and len(bounces) == len(BOUNCING), bounces=len(bounces))
+               and len(bounces) == len(BOUNCING) and back.book.senders == {"<>": len(BOUNCING)}, bounces=len(bounces),
+               envelope_senders=dict(back.book.senders))
     waiting = engine.ledger()["queued"]
     told = engine.cli("why", engine.identity_of_broken).stdout
     stage.fact("SERVFAIL is waited for, and `why` says so", waiting == 1 and "SERVFAIL" in told, queued=waiting,

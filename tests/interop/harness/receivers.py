@@ -55,7 +55,7 @@ class Book:
     """What a sink has seen."""
 
     def __init__(self):
-        self.messages, self.arrivals = 0, collections.Counter()
+        self.messages, self.arrivals, self.senders = 0, collections.Counter(), collections.Counter()
         self.by_ip, self.open, self.peak = collections.Counter(), collections.Counter(), collections.Counter()
         self.connections, self.open_all, self.peak_all = 0, 0, 0
         self.identities = collections.defaultdict(set)
@@ -63,7 +63,7 @@ class Book:
         self.times, self.repeats, self.comings = {}, [], []
 
     def line(self, line):
-        kind, number, ip, at, *rest = line.split(" ", 5)
+        kind, number, ip, at, *rest = line.split(" ", 6)
         if kind == "+":
             self.connections += 1
             self.comings.append((float(at), 1))
@@ -78,7 +78,8 @@ class Book:
         else:
             self.messages += 1
             self.by_ip[ip] += 1
-            identity, recipients = rest
+            identity, sender, recipients = rest
+            self.senders[sender] += 1
             for recipient in recipients.split(","):
                 self.arrivals[recipient] += 1
                 # The same message again is a repeated delivery; another message to the same address is not.

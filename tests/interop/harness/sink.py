@@ -3,7 +3,7 @@
 
     + CONNECTION IP TIME                              connected
     - CONNECTION IP TIME                              gone
-    m CONNECTION IP TIME MESSAGE-ID RECIPIENT,...     taken (250 said after this was written to the buffer)
+    m CONNECTION IP TIME MESSAGE-ID SENDER RECIPIENT,...  taken (250 said after this was written to the buffer)
 
 Run by itself: sink.py --log FILE [--listen HOST:PORT] [--keep DIR] [--no-chunking] [--no-pipelining] [--dot-delay SECONDS]
 It prints `ready PORT`.
@@ -31,7 +31,7 @@ class Session(asyncio.Protocol):
         Session.count += 1
         self.number, self.ip = Session.count, transport.get_extra_info("peername")[0]
         self.waiting, self.body, self.left, self.state = b"", [], 0, "command"
-        self.out, self.recipients, self.greeted = [], [], False
+        self.out, self.recipients, self.sender = [], [], "<>"
         self.last, self.delayed = False, False
         self.desk.write(f"+ {self.number} {self.ip} {time.time():.3f}\n")
         transport.write(b"220 sink.interop.test ESMTP\r\n")
@@ -62,6 +62,7 @@ class Session(asyncio.Protocol):
         verb = line[:4].upper()
         if verb == b"MAIL":
             self.recipients = []
+            self.sender = ADDRESS.search(line)[1].decode("utf-8", "surrogateescape") or "<>"
             self.say(b"250 2.1.0 sender ok")
         elif verb == b"RCPT":
             self.recipients.append(ADDRESS.search(line)[1].decode("utf-8", "surrogateescape"))
@@ -120,7 +121,7 @@ class Session(asyncio.Protocol):
         return True
 
     def taken(self, text):
-        self.desk.take(self.number, self.ip, self.recipients, text)
+        self.desk.take(self, text)
         self.recipients = []
         if self.desk.dot_delay:
             self.delayed = True
@@ -146,10 +147,10 @@ class Desk:
     def write(self, line):
         self.log.write(line.encode("utf-8", "surrogateescape"))
 
-    def take(self, number, ip, recipients, text):
+    def take(self, session, text):
         found = MESSAGE_ID.search(text, 0, 16_384)
         identity = found[1].decode("latin-1") if found else "-"
-        self.write(f"m {number} {ip} {time.time():.3f} {identity} {','.join(recipients)}\n")
+        self.write(f"m {session.number} {session.ip} {time.time():.3f} {identity} {session.sender} {','.join(session.recipients)}\n")
         if self.keep:
             self.kept += 1
             (self.keep / f"{self.kept:06}.eml").write_bytes(text)
