@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
 use crate::io::Sender;
-use crate::shard::{LedgerBook, Recordings, ToShard};
+use crate::shard::{LedgerBook, Recordings, ToShard, Written};
 use crate::signing::Signing;
 use crate::sources::Sources;
 
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     /// The control runtime, on which look-ups run.
     pub(crate) control: tokio::runtime::Handle,
     pub(crate) recordings: Recordings,
+    pub(crate) written: Written,
     pub(crate) condition: Condition,
 }
 

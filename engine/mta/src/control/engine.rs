@@ -16,7 +16,7 @@ use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
-use crate::shard::{Birth, Recordings, ToShard};
+use crate::shard::{Birth, Recordings, ToShard, Written};
 use crate::shared::{Condition, Shared};
 use crate::signing::Signing;
 use crate::sources::Sources;
@@ -82,6 +82,7 @@ impl Engine {
             destinations,
             control: control.handle().clone(),
             recordings: Recordings::new(logs.len()),
+            written: Written::new(logs.len()),
             condition: Condition::default(),
             config,
         });

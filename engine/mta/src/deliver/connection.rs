@@ -13,10 +13,12 @@ use tokio::sync::Notify;
 use super::job::{Job, SPARE_BYTES_MAX, Scratch};
 use super::open::{Connected, OpenFault, open};
 use super::pool::Pool;
-use crate::shard::{RECORDING_TICK, Recording, Shard};
+use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
 
 /// How many recipients are bounced at once when a site refuses all mail for good; the rest follow at the next connection.
 const SITE_BOUNCE_MAX: usize = 1_000;
+/// How long the word that outcomes are written is waited for before looking for oneself.
+const WRITTEN_PATIENCE: Duration = Duration::from_millis(5);
 /// How long the answer to QUIT is waited for.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,8 @@ pub(super) struct Connection {
     pub(super) connected: Connected,
     /// Transactions under way, oldest first.
     pub(super) flights: VecDeque<Flight>,
+    /// Outcomes that are not written yet where they belong.
+    pub(super) unwritten: Vec<Receipt>,
     /// Recipients taken from the path.
     begun: u32,
     /// Recipients answered by a server that went on listening.
@@ -53,6 +57,8 @@ pub(super) struct Connection {
 /// What to do when no transaction is under way.
 enum Next {
     Idle,
+    /// Outcomes are to be written first.
+    Unwritten,
     Quit,
 }
 
@@ -121,6 +127,7 @@ async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
         pool,
         connected,
         flights: VecDeque::new(),
+        unwritten: Vec::new(),
         begun: 0,
         heard: 0,
         hung_up: false,
@@ -134,6 +141,10 @@ async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
         if connection.flights.is_empty() {
             match next {
                 Next::Idle if connection.wait_idle().await => continue,
+                Next::Unwritten => {
+                    connection.wait_written().await;
+                    continue;
+                }
                 Next::Idle | Next::Quit => return connection.quit().await,
             }
         }
@@ -155,6 +166,10 @@ impl Connection {
             }
             if !client.ready() {
                 return Next::Idle;
+            }
+            self.unwritten.retain(|receipt| !self.shard.is_written(*receipt));
+            if self.flights.len() + self.unwritten.len() >= usize::from(limit.pipeline_depth.max(1)) {
+                return Next::Unwritten;
             }
             let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
             match pulled {
@@ -233,6 +248,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Waits until outcomes are written on other shards: what a crash may repeat stays within the pipeline's depth.
+    async fn wait_written(&self) {
+        let told = self.shard.bells.written.notified();
+        // Told or not, it looks again.
+        let _ = tokio::time::timeout(WRITTEN_PATIENCE, told).await;
     }
 
     /// Waits for work; false when the connection is not needed any more or the server has closed it.

@@ -32,7 +32,7 @@ impl Connection {
         }
         if phase == Phase::Body && reply.is_positive() {
             let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
-            return self.shard.conclude(Conclusion { ticket, outcome }).await;
+            return self.conclude(ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = judge(phase, &reply, &provider.name);
@@ -42,7 +42,11 @@ impl Connection {
         }
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
         self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
-        self.shard.conclude(Conclusion { ticket, outcome }).await;
+        self.conclude(ticket, outcome).await;
+    }
+
+    async fn conclude(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.unwritten.extend(self.shard.conclude(Conclusion { ticket, outcome }).await);
     }
 
     /// What the verdict means for the path and the connection.

@@ -9,7 +9,7 @@ use queue::Ticket;
 use spool::{ContentKind, SpoolError};
 
 use super::due::RECORDING_TICK;
-use super::{Recording, Shard, ToShard};
+use super::{Receipt, Recording, Shard, ToShard};
 use crate::notice::{self, Notice};
 
 /// What became of a recipient, on its way to the shard that keeps its record.
@@ -69,14 +69,17 @@ pub(crate) fn without_attempt(at: UnixMs, disposition: Disposition, reply: Reply
 }
 
 impl Shard {
-    /// Sends an outcome home: to the shard whose log holds the recipient.
-    pub(crate) async fn conclude(self: &Rc<Self>, conclusion: Conclusion) {
+    /// Sends an outcome home: to the shard whose log holds the recipient. When that is another one, the receipt tells when
+    /// it is written.
+    pub(crate) async fn conclude(self: &Rc<Self>, conclusion: Conclusion) -> Option<Receipt> {
         let home = conclusion.ticket.id.0.shard();
         if home == self.index {
             self.book(conclusion);
-        } else {
-            self.send_to(usize::from(home), ToShard::Concluded(Box::new(conclusion))).await;
+            return None;
         }
+        let message = ToShard::Concluded { from: self.index, conclusion: Box::new(conclusion) };
+        self.send_to(usize::from(home), message).await;
+        Some(self.sent_home(home))
     }
 
     /// Writes an outcome of a recipient of this shard; when the log has no room for it, later.

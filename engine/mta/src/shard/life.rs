@@ -87,6 +87,7 @@ impl Shard {
             campaigns: Default::default(),
             unwritten: Default::default(),
             client_tls: ClientTls::new(),
+            sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
             last_unique: Cell::new(0),
             shared,
         }
@@ -208,15 +209,21 @@ fn vital(name: &'static str, work: impl Future<Output = ()> + 'static) {
 /// Works what other threads send, until the shard ends.
 async fn ring_loop(shard: Rc<Shard>, mut ring: Receiver<ToShard>) {
     let mut batch = Vec::with_capacity(RING_BATCH);
+    let mut booked = vec![0; shard.shared.shards.len()];
     loop {
         ring.recv_batch(&mut batch, RING_BATCH).await;
         for message in batch.drain(..) {
             match message {
                 ToShard::Ready(ready) => shard.enqueue(ready),
-                ToShard::Concluded(conclusion) => shard.book(*conclusion),
+                ToShard::Concluded { from, conclusion } => {
+                    shard.book(*conclusion);
+                    booked[usize::from(from)] += 1;
+                }
+                ToShard::Written => shard.bells.written.notify_waiters(),
                 ToShard::Again(ticket) => shard.again(ticket),
                 ToShard::Call(call) => call(&shard),
             }
         }
+        shard.confirm(&mut booked);
     }
 }

@@ -6,6 +6,7 @@ mod campaign;
 mod due;
 mod journal;
 mod life;
+mod receipts;
 mod recording;
 mod route;
 mod submit;
@@ -34,6 +35,7 @@ pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
 pub(crate) use due::{RECORDING_TICK, cancelled};
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
+pub(crate) use receipts::{Receipt, Written};
 pub(crate) use recording::{Recording, Recordings};
 use route::Routes;
 
@@ -42,7 +44,13 @@ pub(crate) enum ToShard {
     /// A recipient that is due on one of this shard's paths.
     Ready(Ready),
     /// What became of a recipient whose record this shard keeps.
-    Concluded(Box<Conclusion>),
+    Concluded {
+        /// The shard that delivered.
+        from: u8,
+        conclusion: Box<Conclusion>,
+    },
+    /// Outcomes that this shard has sent home are written there.
+    Written,
     /// A recipient of this shard's log that is to be routed again.
     Again(Ticket),
     /// Control asks for something.
@@ -76,6 +84,8 @@ pub(crate) struct Shard {
     /// Outcomes for which the log has no room.
     unwritten: RefCell<VecDeque<book::Unwritten>>,
     campaigns: Met,
+    /// How many outcomes were sent to each shard.
+    sent: Vec<Cell<u64>>,
     /// The last number given by [`Shard::unique`].
     last_unique: Cell<u64>,
 }
@@ -98,6 +108,8 @@ pub(crate) struct Bells {
     pub(crate) waiting: Notify,
     /// An outcome could not be written.
     pub(crate) unwritten: Notify,
+    /// Outcomes that were sent home are written there.
+    pub(crate) written: Notify,
     /// The engine stops: wakes whoever waits for a peer.
     pub(crate) stopping: Notify,
     /// The last of a shard: everything is concluded.
