@@ -15,19 +15,24 @@ class Kills:
     def kill(self, when, twice=False):
         """Kills it, lets the receiver take what was on its way, and starts it again; with `twice`, it is killed once
         more while it starts."""
-        self.moments.append(time.time())
-        self.engine.kill()
-        arrived = len(self.sink.settled().arrivals)
-        self.ends.append(time.time())
+        arrived = self._kill()
         if twice:
             self.engine.launch()
             time.sleep(0.05)
-            self.engine.kill()
+            # A quick start is over by then, and mail is on the wire again.
+            self._kill()
             when += ", and again while it started"
         seconds = self.engine.start()
         ledger = self.engine.ledger()
         self.stage.fact(f"killed {when}, it starts and balances", balances(ledger), start_seconds=round(seconds, 2), arrived=arrived,
                         **ledger)
+
+    def _kill(self):
+        self.moments.append(time.time())
+        self.engine.kill()
+        arrived = len(self.sink.settled().arrivals)
+        self.ends.append(time.time())
+        return arrived
 
     def judge(self, depth=1):
         """Repeated deliveries are at most the messages on the wire at each kill: `depth` on each open connection."""
