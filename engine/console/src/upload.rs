@@ -7,16 +7,13 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use mail::CampaignId;
-use mta::{Handle, NewRecipient, Refusal};
+use mta::{BATCH_MAX, Handle, NewRecipient, Refusal};
 use tokio::task::JoinHandle;
 
 use crate::app::Console;
 use crate::body::{media_type, next_chunk, unsupported};
 use crate::list::{Entry, ListFormat, ListReader};
 use crate::{ApiError, Caller, UploadDone, campaigns};
-
-/// Recipients that are handed to the engine at once: the most that it takes.
-const BATCH: usize = 1_000;
 
 /// Batches that may be on their way to the disk while the next is being read, so that reading and syncing overlap.
 const UNDER_WAY_MAX: usize = 4;
@@ -76,7 +73,7 @@ async fn take_lines(reader: &mut ListReader, upload: &mut Upload) -> Result<(), 
             None => return Ok(()),
             Some(Ok(entry)) => {
                 upload.push(entry, line_number);
-                if upload.batch.len() == BATCH {
+                if upload.batch.len() == BATCH_MAX {
                     upload.hand_on().await?;
                 }
             }
@@ -114,7 +111,7 @@ impl Upload {
         Self {
             handle,
             campaign,
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(BATCH_MAX),
             batch_line: 1,
             under_way: VecDeque::with_capacity(UNDER_WAY_MAX),
             done: UploadDone::default(),
@@ -137,7 +134,7 @@ impl Upload {
         if self.under_way.len() == UNDER_WAY_MAX {
             self.settle_oldest().await?;
         }
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_MAX));
         let recipients = batch.len() as u64;
         let (handle, campaign) = (self.handle.clone(), self.campaign);
         let task = tokio::spawn(async move { handle.add_recipients(campaign, batch).await });

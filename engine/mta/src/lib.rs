@@ -18,7 +18,7 @@ mod submission;
 mod views;
 
 pub use campaigns::Campaign;
-pub use control::{Engine, Handle, StartError};
+pub use control::{BATCH_MAX, Engine, Handle, StartError};
 pub use counters::Counters;
 pub use refusal::Refusal;
 pub use submission::{Accepted, NewCampaign, NewRecipient, Submission, SubmissionMeta};

@@ -1,6 +1,6 @@
 //! The queue: who waits for what, and whose turn it is.
 //!
-//! Three kinds of waiting, one 32-byte node each in one [`Store`](store::Store): *scheduled* in a timing wheel, *ready* in the flows of
+//! Three kinds of waiting, one 32-byte node each in one `Store`: *scheduled* in a timing wheel, *ready* in the flows of
 //! a path, *held* back by a campaign. Order of service on a path: critical mail by earliest deadline; then deficit round
 //! robin over classes by weight, tenants within a class, campaigns within a tenant. Paths of one (source, provider)
 //! share connections and rate, of which a part is kept for critical mail.

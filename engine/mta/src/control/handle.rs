@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use content::Mailbox;
 use content::template::Template;
-use mail::{CampaignId, Class, Ledger, MessageId, RecipientId, UnixMs};
+use mail::{CampaignId, Ledger, RecipientId, UnixMs};
 use policy::config::Config;
 use spool::{CampaignPhase, Content, ContentKind};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
 use crate::views::{PathFilter, PathView, WaitingView, Why};
 
 /// The most recipients that [`Handle::add_recipients`] takes at once.
-pub(super) const BATCH_MAX: usize = 1_000;
+pub const BATCH_MAX: usize = 1_000;
 /// How long a full ring is waited for before the engine is called busy.
 const RING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long is rested between two looks at a full ring.
@@ -46,12 +46,6 @@ impl Handle {
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.shared.config)
-    }
-
-    /// The name by which the engine calls itself.
-    #[must_use]
-    pub fn host_name(&self) -> &str {
-        &self.shared.host_name
     }
 
     /// The engine's clock.
@@ -233,21 +227,9 @@ impl Handle {
         })
     }
 
-    /// The class of a message whose class nobody has stated.
-    #[must_use]
-    pub const fn default_class(campaign: bool) -> Class {
-        if campaign { Class::Bulk } else { Class::Transactional }
-    }
-
     /// A number that is given only once, for Message-IDs of submissions that come by HTTP.
     pub async fn unique(&self) -> Result<u64, Refusal> {
         self.ask(self.any_shard(), |shard| async move { shard.unique() }).await
-    }
-
-    /// Who sent a message, for views.
-    #[must_use]
-    pub fn content(&self, id: MessageId) -> Option<spool::ContentHead> {
-        self.shared.readers.get(usize::from(id.0.shard()))?.content_head(id).ok()
     }
 
     fn any_shard(&self) -> usize {

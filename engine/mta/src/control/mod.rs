@@ -7,5 +7,5 @@ mod room;
 mod start;
 
 pub use engine::Engine;
-pub use handle::Handle;
+pub use handle::{BATCH_MAX, Handle};
 pub use start::StartError;

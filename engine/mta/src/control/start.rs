@@ -42,6 +42,11 @@ pub(super) fn warn_of_risks(config: &Config) {
     if config.spool.durability == policy::config::Durability::Memory {
         tracing::warn!("spool.durability is \"memory\": mail that was accepted is LOST when the power fails");
     }
+    let has_tokens = config.accounts.iter().any(|account| account.token_hash.is_some());
+    if let (Some(http), false) = (&config.http, has_tokens) {
+        let address = http.address;
+        tracing::info!(%address, "HTTP is open to every program of this host: no account has a token");
+    }
 }
 
 /// Checks what the host must have: a ring, the source addresses and devices, free ports.

@@ -8,7 +8,7 @@
 //! - [`Deadlines`]: timeouts without a timer per operation;
 //! - [`connect`], [`Listener`]: how connections come to be;
 //! - [`fdatasync`]: durability without a blocked thread;
-//! - [`mailbox`]: bounded rings between threads;
+//! - [`mod@mailbox`]: bounded rings between threads;
 //! - [`tls`], [`addresses`]: configuration of TLS and checks at start.
 
 pub mod addresses;

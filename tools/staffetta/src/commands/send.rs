@@ -43,7 +43,7 @@ struct What {
     /// With --raw: who receives it [default: To, Cc and Bcc of the message]
     #[arg(long, value_name = "ADDRESS", requires = "raw", num_args = 1.., help_heading = "What")]
     to: Vec<String>,
-    /// The subject [default: that of the .eml, the <title> of the .html]
+    /// The subject [default: that of the .eml, the title of the .html]
     #[arg(long, conflicts_with = "raw", help_heading = "What")]
     subject: Option<String>,
     /// With an .html template: its plain-text version
