@@ -14,16 +14,17 @@ use crate::submission::{NewRecipient, Submission, SubmissionMeta};
 /// Received fields that a message may carry (RFC 5321 section 6.3): more is a loop.
 const HOPS_MAX: usize = 100;
 
-/// Makes a message ready for the spool.
+/// Makes a message ready for the spool. Its text is handed in apart, so that the buffer stays with the session.
 pub(super) fn submission(
     shard: &Shard,
     peer: IpAddr,
+    body: &[u8],
     received: ReceivedMessage,
 ) -> Result<Submission, Refusal> {
     let now = shard.now();
     let unique = shard.unique();
     let id = RecordId::from_raw(unique).to_string();
-    let ReceivedMessage { envelope, body, helo, with, account, .. } = received;
+    let ReceivedMessage { envelope, helo, with, account, .. } = received;
     let host = &shard.shared.host_name;
     let one = match envelope.recipients.as_slice() {
         [only] => Some(only.address.as_str()),
@@ -38,7 +39,7 @@ pub(super) fn submission(
         recipient: one,
         at: now,
     });
-    let prepared = read_directives(&body, &trace, &Stamp { now, host, unique })
+    let prepared = read_directives(body, &trace, &Stamp { now, host, unique })
         .map_err(|error| Refusal::invalid(&error.header.clone(), error.to_string()))?;
     if hops(&prepared.message) > HOPS_MAX {
         return Err(Refusal::invalid("Received", "too many hops: the message goes in a circle"));

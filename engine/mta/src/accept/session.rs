@@ -115,9 +115,12 @@ impl Inbound {
     }
 
     /// A whole message: into the spool, or refused. 250 is said with the proof of durability in hand.
-    async fn message(&mut self, session: &mut Session, received: ReceivedMessage) {
+    async fn message(&mut self, session: &mut Session, mut received: ReceivedMessage) {
         // Commands that the client has pipelined behind the message get their replies after this one.
-        let submitted = match message::submission(&self.shard, self.peer.ip(), received) {
+        let body = std::mem::take(&mut received.body);
+        let made = message::submission(&self.shard, self.peer.ip(), &body, received);
+        session.recycle(body);
+        let submitted = match made {
             Ok(submission) => self.shard.submit(submission).await,
             Err(refusal) => Err(refusal),
         };

@@ -1,4 +1,4 @@
-//! From a reply, or its absence, to an outcome: the verdict is asked here and nowhere else in the shell.
+//! From a reply to a recipient, or its absence, to an outcome: what `policy/verdict` says of it is carried out here.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -74,28 +74,6 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts as many of `items` into the mailbox as there is room for, in order, and wakes the receiver once. Returns
-    /// how many went; the others stay in `items`. Waking is what costs, so this is the way to hand over many.
-    pub fn try_send_batch(&self, items: &mut Vec<T>) -> usize {
-        if self.is_closed() || items.is_empty() {
-            return 0;
-        }
-        let mut sent = 0;
-        let mut left = Vec::new();
-        for item in items.drain(..) {
-            if !left.is_empty() {
-                left.push(item);
-            } else if let Err(item) = self.shared.items.push(item) {
-                left.push(item);
-            } else {
-                sent += 1;
-            }
-        }
-        items.append(&mut left);
-        self.shared.wake_sleeper();
-        sent
-    }
-
     /// Whether the receiver is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -285,19 +263,6 @@ mod tests {
         drop(receiver);
         assert_eq!(sender.try_send(4), Err(4));
         assert!(sender.is_closed() && sender.is_empty());
-    }
-
-    #[test]
-    fn a_batch_goes_as_far_as_there_is_room() {
-        let (sender, mut receiver) = mailbox(3);
-        let mut items = vec![1, 2, 3, 4, 5];
-        assert_eq!((sender.try_send_batch(&mut items), items.as_slice()), (3, &[4, 5][..]));
-        assert_eq!((sender.try_send_batch(&mut items), items.as_slice()), (0, &[4, 5][..]));
-        let mut batch = Vec::new();
-        assert_eq!(receiver.try_recv_batch(&mut batch, 8), 3);
-        assert_eq!((sender.try_send_batch(&mut items), items.len()), (2, 0));
-        assert_eq!(receiver.try_recv_batch(&mut batch, 8), 2);
-        assert_eq!(batch, [1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Life {
 
     fn of_campaign(shard: &Shard, campaign: &Campaign, now: UnixMs) -> Self {
         let meta = SubmissionMeta::new(None, campaign.class);
-        // A campaign may be prepared long before it is started: its time runs from the start, see `Shard::release`.
+        // A campaign may be prepared long before it is started: its time runs from the start, see `campaign::release`.
         let prepared = Duration::from_secs(
             if campaign.phase() == CampaignPhase::Created { PREPARED_DAYS } else { 0 } * 86_400,
         );
