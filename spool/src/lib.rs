@@ -17,6 +17,7 @@ mod lock;
 mod log;
 mod mmap;
 mod options;
+mod planted;
 mod reader;
 mod reclaim;
 mod record;

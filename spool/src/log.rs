@@ -17,6 +17,7 @@ use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
 use crate::layout::{RECORDS_START, SEGMENT_BYTES_MIN, SegmentHeader, span};
 use crate::options::Options;
+use crate::planted::{self, Bug};
 use crate::reader::{Reader, Segments, Shared};
 use crate::record::CampaignState;
 use crate::segment::Segment;
@@ -138,7 +139,7 @@ impl Log {
         self.shared.flushed.store(end, Ordering::Release);
         self.books.moved.flush();
         self.flushed_ledger = self.books.ledger;
-        if !self.options.on_disk() {
+        if !self.options.on_disk() || planted::is(Bug::AcknowledgeBeforeSync) {
             self.shared.synced.store(end, Ordering::Release);
         }
         Ok(Position(end))
@@ -166,6 +167,9 @@ impl Log {
     pub fn sync_failed(&mut self, target: SyncTarget, error: &io::Error) {
         drop(target);
         self.syncing = false;
+        if planted::is(Bug::RetryFsync) {
+            return;
+        }
         self.close(format!("cannot sync {}: {error}", self.active.segment.path().display()));
     }
 

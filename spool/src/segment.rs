@@ -15,6 +15,7 @@ use crate::encode::Encoder;
 use crate::error::SpoolError;
 use crate::layout::{FORMAT_VERSION, FirstPage, Kind, RECORDS_START, SegmentHeader};
 use crate::mmap::Image;
+use crate::planted::{self, Bug};
 use crate::stored::StoredTotals;
 
 /// Name of the directory for bytes that recovery could not believe, beside the segments.
@@ -192,6 +193,9 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> 
 
 /// Makes creations and removals in `directory` durable.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    if planted::is(Bug::NoDirectorySync) {
+        return Ok(());
+    }
     File::open(directory)?.sync_all()
 }
 
