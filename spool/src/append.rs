@@ -8,8 +8,8 @@ use crate::books::{Campaign, Retry};
 use crate::durable::Position;
 use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
-use crate::layout::{Kind, MOVED_PREFIX_BYTES, SegmentHeader};
-use crate::log::Log;
+use crate::layout::{Kind, MOVED_PREFIX_BYTES};
+use crate::log::{Log, Purpose};
 use crate::reader::{recipient_at, segment_at};
 use crate::record::{CampaignState, Content, ContentKind, Recipient};
 use crate::scan::{Raw, Verify, record_at};
@@ -31,7 +31,8 @@ impl Log {
         ids: &mut Vec<RecipientId>,
     ) -> Result<MessageId, SpoolError> {
         let mut places = std::mem::take(&mut self.places);
-        let message = self.place(body.len(), |encoder, shard| {
+        let purpose = if content.notice { Purpose::Record } else { Purpose::Accept };
+        let message = self.place(purpose, body.len(), |encoder, shard| {
             places.clear();
             let message = encoder.record(Kind::Content, &StoredContent::from(content), body)?;
             let id = RecordId::new(shard, message.position).raw();
@@ -52,7 +53,7 @@ impl Log {
     /// # Errors
     /// As [`Log::append_message`].
     pub fn append_content(&mut self, content: &Content, body: &[u8]) -> Result<MessageId, SpoolError> {
-        let placed = self.place(body.len(), |encoder, _| {
+        let placed = self.place(Purpose::Accept, body.len(), |encoder, _| {
             encoder.record(Kind::Content, &StoredContent::from(content), body)
         })?;
         Ok(self.book_content(content, placed))
@@ -65,7 +66,7 @@ impl Log {
     pub fn append_recipient(&mut self, recipient: &Recipient) -> Result<RecipientId, SpoolError> {
         let content = recipient.content;
         self.check_content(content)?;
-        let placed = self.place(0, |encoder, _| {
+        let placed = self.place(Purpose::Accept, 0, |encoder, _| {
             encoder.record(Kind::Recipient, &StoredRecipient::of(content.raw(), recipient), &[])
         })?;
         Ok(self.book_recipient(placed, content))
@@ -80,15 +81,15 @@ impl Log {
     pub fn append_outcome(&mut self, id: RecipientId, outcome: &Outcome) -> Result<Position, SpoolError> {
         let ours = id.0.shard() == self.shared.shard;
         let entry = self.books.find(id.raw()).filter(|_| ours).ok_or(SpoolError::NotWaiting(id))?;
-        let placed = self.place(0, |encoder, _| {
+        let placed = self.place(Purpose::Record, 0, |encoder, _| {
             encoder.record(Kind::Outcome, &StoredOutcome::of(id.raw(), outcome), &[])
         })?;
         let end = placed.position + placed.span;
         self.books.record(placed.position, placed.span);
         let attempts = outcome.attempt.max(entry.retry.attempts);
         let retry = Retry::new(attempts, outcome.next_attempt);
-        let (shared, encoder, header) = (&self.shared, &self.encoder, self.active.segment.header());
-        let content_of = |position| match buffered(encoder, header, position) {
+        let (shared, encoder) = (&self.shared, &self.encoder);
+        let content_of = |position| match encoder.record_at(position) {
             Some((raw, bytes)) => content_in(&raw, bytes),
             None => {
                 recipient_at(&shared.segments.load(), position).map(|recipient| recipient.content().raw())
@@ -107,7 +108,8 @@ impl Log {
         self.check_content(MessageId(state.campaign.0))?;
         let id = state.campaign.raw();
         let stored = StoredCampaign { campaign: id, at: state.at.0, phase: state.phase as u8 };
-        let placed = self.place(0, |encoder, _| encoder.record(Kind::Campaign, &stored, &[]))?;
+        let placed =
+            self.place(Purpose::Accept, 0, |encoder, _| encoder.record(Kind::Campaign, &stored, &[]))?;
         self.books.record(placed.position, placed.span);
         let end = placed.position + placed.span;
         self.books.campaign(
@@ -122,10 +124,13 @@ impl Log {
     /// fit into this one, once more in the next. On error nothing of them stays in the buffer.
     pub(crate) fn place(
         &mut self,
+        purpose: Purpose,
         body_bytes: usize,
         mut encode: impl FnMut(&mut Encoder, u8) -> Result<Placed, SpoolError>,
     ) -> Result<Placed, SpoolError> {
-        self.check_open()?;
+        if purpose == Purpose::Accept {
+            self.check_open()?;
+        }
         self.check_size(body_bytes as u64)?;
         self.relieve()?;
         let shard = self.shared.shard;
@@ -134,7 +139,13 @@ impl Log {
             let placed = encode(&mut self.encoder, shard);
             let bytes = self.encoder.end() - begin;
             match placed {
-                Ok(placed) if self.fits() => return Ok(placed),
+                Ok(placed) if self.fits() => {
+                    let room = match purpose {
+                        Purpose::Accept => self.keep_room_for_outcomes(),
+                        Purpose::Record => Ok(()),
+                    };
+                    return room.map(|()| placed).inspect_err(|_| self.encoder.cut(begin));
+                }
                 Ok(_) => self.encoder.cut(begin),
                 Err(error) => {
                     self.encoder.cut(begin);
@@ -143,7 +154,7 @@ impl Log {
             }
             // What passes this check fits into the segment that `roll` begins.
             self.check_size(bytes)?;
-            self.roll(bytes)?;
+            self.roll(bytes, purpose)?;
         }
     }
 
@@ -163,7 +174,7 @@ impl Log {
     }
 
     fn kind_at(&self, position: u64) -> Option<Kind> {
-        if let Some((raw, _)) = buffered(&self.encoder, self.active.segment.header(), position) {
+        if let Some((raw, _)) = self.encoder.record_at(position) {
             return Some(raw.kind);
         }
         let segments = self.shared.segments.load();
@@ -191,16 +202,6 @@ impl Log {
         self.books.recipient(placed.position, placed.span, content.raw());
         RecipientId(RecordId::new(self.shared.shard, placed.position))
     }
-}
-
-/// The record at `position`, if it is not written yet, and the bytes it lies in.
-fn buffered<'a>(encoder: &'a Encoder, active: &SegmentHeader, position: u64) -> Option<(Raw, &'a [u8])> {
-    let offset = usize::try_from(position.checked_sub(encoder.start())?).ok()?;
-    // The buffer as if it were a segment that begins where the buffer does.
-    let mut header = *active;
-    header.base = encoder.start();
-    let raw = record_at(&header, encoder.bytes(), offset, Verify::Heads).ok()?;
-    Some((raw, encoder.bytes()))
 }
 
 /// The content that the recipient `raw` in `bytes` is to get.

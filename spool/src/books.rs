@@ -262,6 +262,34 @@ impl Books {
         }
     }
 
+    /// The totals of the newest segment end at `end`: until they are durable, the segment before is needed.
+    pub(crate) fn totals(&mut self, end: u64) {
+        if let Some(before) = self.shelves.len().checked_sub(2) {
+            let shelf = &mut self.shelves[before];
+            shelf.needed_until = shelf.needed_until.max(end);
+        }
+    }
+
+    /// What was appended from `from` on is appended once more, and ends at `end`.
+    pub(crate) fn needed_longer(&mut self, from: u64, end: u64) {
+        for shelf in self.shelves.iter_mut().filter(|shelf| shelf.needed_until > from) {
+            shelf.needed_until = end;
+        }
+    }
+
+    /// The segment with this header was never made; nothing is booked there any more.
+    pub(crate) fn forget(&mut self, header: &SegmentHeader) {
+        self.shelves.retain(|shelf| shelf.base != header.base);
+    }
+
+    /// The waiting recipient `id` was never accepted.
+    pub(crate) fn withdraw(&mut self, id: u64, content: u64) {
+        self.ledger.accepted -= 1;
+        if let Some(entry) = self.find(id) {
+            self.unshelve(&entry, Some(content), 0);
+        }
+    }
+
     /// The waiting recipient with this raw identifier.
     pub(crate) fn find(&self, id: u64) -> Option<Entry> {
         let first = mail::RecordId::from_raw(id).position();
@@ -290,25 +318,6 @@ impl Books {
         self.campaigns.retain(|id, campaign| {
             campaign.phase.is_open() || far.contains_key(id) || campaign.position >= oldest
         });
-    }
-
-    /// Takes back everything from `position` on: it was never written. The ledger is then `ledger`.
-    pub(crate) fn cut(&mut self, position: u64, ledger: Ledger) {
-        for shelf in self.shelves.iter_mut().rev() {
-            let base = shelf.base;
-            let kept = shelf.slots.partition_point(|slot| base + place_bytes(*slot) < position);
-            let gone = shelf.slots[kept..].iter().filter(|slot| **slot & LIVE != 0).count();
-            shelf.slots.truncate(kept);
-            shelf.next_s.truncate(kept);
-            shelf.attempts.truncate(kept);
-            shelf.live -= u32::try_from(gone).unwrap_or(shelf.live);
-            self.waiting -= gone as u64;
-            if base <= position {
-                break;
-            }
-        }
-        self.moved.fresh.clear();
-        self.ledger = ledger;
     }
 
     /// About how many bytes of contents and recipients are still needed.

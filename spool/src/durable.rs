@@ -60,6 +60,8 @@ impl Durable {
 pub struct SyncTarget {
     pub(crate) files: Vec<Arc<File>>,
     pub(crate) upto: Position,
+    /// Which failures came before it.
+    pub(crate) epoch: u64,
 }
 
 impl SyncTarget {

@@ -1,5 +1,7 @@
 //! The write buffer of a log: turns records into bytes at the place where they will lie. It knows no files.
 
+use std::sync::Arc;
+
 use rkyv::Serialize;
 use rkyv::api::low::{LowSerializer, to_bytes_in_with_alloc};
 use rkyv::rancor::{Failure, Fallible};
@@ -8,7 +10,9 @@ use rkyv::ser::{Positional, Writer};
 use rkyv::util::AlignedVec;
 
 use crate::error::SpoolError;
-use crate::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, padded, stamp};
+use crate::layout::{Kind, RECORD_HEADER_BYTES, RECORDS_START, RecordHeader, SegmentHeader, padded, stamp};
+use crate::scan::{self, Raw, Verify};
+use crate::segment::Segment;
 
 /// Memory kept for the next batch when the buffer has been written out.
 const KEPT_BYTES_MAX: usize = 8 << 20;
@@ -69,6 +73,15 @@ impl Encoder {
         &self.buffer
     }
 
+    /// The record at `position`, if it is not written yet, and the bytes it lies in.
+    pub(crate) fn record_at(&self, position: u64) -> Option<(Raw, &[u8])> {
+        let offset = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        // The buffer as if it were a segment that begins where the buffer does.
+        let header = SegmentHeader::stand_in(0, self.start, self.identity);
+        let raw = scan::record_at(&header, self.bytes(), offset, Verify::Heads).ok()?;
+        Some((raw, self.bytes()))
+    }
+
     /// Appends a record.
     pub(crate) fn record(
         &mut self,
@@ -87,8 +100,8 @@ impl Encoder {
         Ok(self.finish(begin, kind, body))
     }
 
-    /// Appends a record whose head is `prefix` and then `head`, bytes of an archive.
-    pub(crate) fn copy(&mut self, kind: Kind, prefix: &[u8; 16], head: &[u8], body: &[u8]) -> Placed {
+    /// Appends a record whose head is `prefix` (16 bytes or none) and then `head`, bytes of an archive.
+    pub(crate) fn copy(&mut self, kind: Kind, prefix: &[u8], head: &[u8], body: &[u8]) -> Placed {
         let begin = self.begin();
         self.buffer.extend_from_slice(prefix);
         self.buffer.extend_from_slice(head);
@@ -105,6 +118,27 @@ impl Encoder {
     pub(crate) fn written(&mut self) {
         self.start = self.end();
         self.empty();
+    }
+
+    /// Forgets the bytes before `end`: they are written.
+    pub(crate) fn written_to(&mut self, end: u64) {
+        let written = usize::try_from(end - self.start).unwrap_or(usize::MAX).min(self.buffer.len());
+        let rest = self.buffer[written..].to_vec();
+        self.start = end;
+        self.empty();
+        self.buffer.extend_from_slice(&rest);
+    }
+
+    /// What is not written yet, as if it stood in a segment of its own.
+    pub(crate) fn as_segment(&self, shard: u8) -> Arc<Segment> {
+        let mut bytes = AlignedVec::new();
+        bytes.resize(RECORDS_START, 0);
+        bytes.extend_from_slice(&self.buffer);
+        // Behind the first page of a segment at the earliest, so this does not fall below zero.
+        let base = self.start.saturating_sub(RECORDS_START as u64);
+        let mut header = SegmentHeader::stand_in(shard, base, self.identity);
+        header.capacity = bytes.len() as u64;
+        Arc::new(Segment::in_memory(header, bytes))
     }
 
     /// Goes on at `start` of another segment; what was not written is forgotten.

@@ -1,7 +1,9 @@
 //! The fixed layouts on disk: the segment header and the record header, their checksums, and nothing of what the
 //! records mean. Little-endian throughout; the tables are in `docs/spool.md`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::mem::{offset_of, size_of};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::planted::{self, Bug};
 
@@ -73,14 +75,21 @@ pub(crate) enum FirstPage {
 }
 
 impl SegmentHeader {
+    /// Of a segment that is created now.
     pub(crate) fn new(shard: u8, sequence: u64, base: u64, capacity: u64) -> Self {
+        let stand_in = Self::stand_in(shard, base, random(sequence));
+        Self { sequence, capacity, created_ms: now_ms(), ..stand_in }
+    }
+
+    /// Of records in memory that are to lie at `base` of the segment with `identity`.
+    pub(crate) const fn stand_in(shard: u8, base: u64, identity: u64) -> Self {
         Self {
             magic: MAGIC,
-            sequence,
+            sequence: 0,
             base,
-            capacity,
+            capacity: 0,
             created_ms: 0,
-            identity: 0,
+            identity,
             version: FORMAT_VERSION,
             shard,
             reserved: [0; 9],
@@ -183,11 +192,13 @@ pub enum Kind {
     MovedContent = 7,
     /// A waiting recipient carried forward by reclaim.
     MovedRecipient = 8,
+    /// What was written before this segment from some position on counts for nothing: a write or sync failed there.
+    Cut = 9,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Content,
         Self::Recipient,
         Self::Outcome,
@@ -196,6 +207,7 @@ impl Kind {
         Self::End,
         Self::MovedContent,
         Self::MovedRecipient,
+        Self::Cut,
     ];
 
     /// The name users read.
@@ -210,6 +222,7 @@ impl Kind {
             Self::End => "end",
             Self::MovedContent => "moved content",
             Self::MovedRecipient => "moved recipient",
+            Self::Cut => "cut",
         }
     }
 
@@ -378,6 +391,17 @@ pub(crate) const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+/// A number that nobody can guess and that no two segments share: the standard library's hasher is seeded by the
+/// system's random source.
+fn random(sequence: u64) -> u64 {
+    RandomState::new().hash_one((sequence, now_ms()))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn checksum(seed: u64, bytes: &[u8]) -> u32 {

@@ -1,5 +1,5 @@
 //! The bytes of one segment, read in place: the only file of this crate with `unsafe`. It hands out nothing beyond
-//! what the log has published, and it never writes.
+//! what the log has published, and it never writes to a segment.
 //!
 //! Everything here rests on one fact: **published bytes of a segment never change while it is mapped.** The log
 //! writes each byte of a segment once, before publishing it; no file is ever truncated (space is given back by
@@ -16,12 +16,13 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use rkyv::Portable;
 use rkyv::api::low::LowValidator;
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Failure;
 use rkyv::util::AlignedVec;
+use rustix::io::Errno;
 
 use crate::segment::Segment;
 
@@ -54,6 +55,21 @@ impl Image {
         Self { backing: Backing::Copied(bytes), published }
     }
 
+    /// Whether it is a copy in memory.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self.backing, Backing::Copied(_))
+    }
+
+    /// Reads the first `bytes` bytes into memory. False when the disk cannot give some of them: looking there would end
+    /// the process.
+    pub(crate) fn populate(&self, bytes: usize) -> bool {
+        let Backing::Mapped(map) = &self.backing else { return true };
+        let bytes = bytes.min(map.len());
+        let read = if bytes == 0 { Ok(()) } else { map.advise_range(Advice::PopulateRead, 0, bytes) };
+        // Any other error is that of a kernel before 5.14, which does not know the advice.
+        !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
+    }
+
     /// Bytes that could be shown at most.
     pub(crate) fn len(&self) -> usize {
         match &self.backing {
@@ -84,6 +100,31 @@ impl Image {
             Backing::Mapped(map) => unsafe { slice::from_raw_parts(map.as_ptr(), published) },
             Backing::Copied(bytes) => &bytes[..published],
         }
+    }
+}
+
+/// A number that outlives the process: the first eight bytes of a file that is mapped for writing.
+#[derive(Debug)]
+pub(crate) struct Mark(MmapMut);
+
+impl Mark {
+    /// Maps `file`, which must be at least eight bytes long.
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
+        // SAFETY: nobody else maps the file or changes its size: it belongs to the log whose directory is locked, and
+        // bytes that change under a mapping of plain bytes would be seen as old or new ones by `set`, which reads none.
+        let map = unsafe { MmapMut::map_mut(file)? };
+        if map.len() < size_of::<u64>() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Self(map))
+    }
+
+    /// Sets the number: the file has it as soon as this returns, also when the process dies at once.
+    pub(crate) fn set(&mut self, value: u64) {
+        let place: *mut [u8; 8] = self.0.as_mut_ptr().cast();
+        // SAFETY: `map` made sure of eight bytes, a mapping begins at a page, and `self` is borrowed mutably. The write
+        // is volatile so that it is done here and now: what follows may end the process.
+        unsafe { place.write_volatile(value.to_le_bytes()) };
     }
 }
 

@@ -48,6 +48,14 @@ impl Shared {
         }
     }
 
+    /// Everything before `end` can be read, and is durable when `durable` says so.
+    pub(crate) fn show(&self, end: u64, durable: bool) {
+        self.flushed.store(end, Ordering::Release);
+        if durable {
+            self.synced.store(end, Ordering::Release);
+        }
+    }
+
     /// The position up to which the slowest reader has read; the largest number when nobody holds anything.
     pub(crate) fn held(&self) -> u64 {
         let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +74,7 @@ pub(crate) fn segment_at(segments: &[Arc<Segment>], position: u64) -> Option<(&A
 /// The recipient whose record lies at `position`.
 pub(crate) fn recipient_at(segments: &[Arc<Segment>], position: u64) -> Option<RecipientRef> {
     let (segment, offset) = segment_at(segments, position)?;
-    let raw = record_at(segment.header(), segment.image().bytes(), offset, Verify::Heads).ok()?;
+    let raw = record_at(segment.header(), segment.bytes(), offset, Verify::Heads).ok()?;
     let fits = matches!(raw.kind, Kind::Recipient | Kind::MovedRecipient);
     if fits { view::recipient(segment, &raw) } else { None }
 }
@@ -157,7 +165,9 @@ impl Reader {
             return Err(ReadError::Gone(id));
         }
         let segments = self.shared.segments.load();
-        if let Some((segment, offset)) = segment_at(&segments, id.position()) {
+        if let Some((segment, offset)) = segment_at(&segments, id.position())
+            && id.position() < segment.void_from()
+        {
             return read(segment, offset, id, verify);
         }
         let position = self.shared.moved.position(id.raw()).ok_or(ReadError::Gone(id))?;
@@ -174,7 +184,7 @@ fn read(
     id: RecordId,
     verify: Verify,
 ) -> Result<(Arc<Segment>, Raw), ReadError> {
-    let bytes = segment.image().bytes();
+    let bytes = segment.bytes();
     if offset >= bytes.len() {
         return Err(ReadError::Gone(id));
     }

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use mail::{RecipientId, RecordId};
 
 use crate::books::{Campaign, Entry};
-use crate::encode::Placed;
+use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
 use crate::layout::{Kind, MOVED_PREFIX_BYTES, MovedPrefix};
-use crate::log::Log;
+use crate::log::{Log, Purpose};
 use crate::reader::segment_at;
 use crate::record::ContentKind;
 use crate::scan::{Raw, Verify, record_at};
-use crate::segment::{Segment, sync_directory};
+use crate::segment::Segment;
 use crate::stored::StoredCampaign;
 use crate::view;
 
@@ -27,6 +27,17 @@ use crate::view;
 const SLACK: u64 = 4;
 /// The same with the disk nearly full.
 const SLACK_DISK_LOW: u64 = 2;
+
+/// How far reclaim has come.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaiming {
+    /// The disk is nearly full: more may be written to free space.
+    disk_low: bool,
+    /// Waiting recipients of the oldest segment before this position have been carried forward.
+    carried_to: u64,
+    /// A segment was removed, and nobody knows whether durably.
+    unsure: bool,
+}
 
 /// What one step of reclaim did, and why it did no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +103,7 @@ impl Log {
 
     /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner.
     pub fn set_disk_low(&mut self, low: bool) {
-        self.disk_low = low;
+        self.reclaiming.disk_low = low;
     }
 
     /// Bytes of all records in the log, and about how many of them are still needed.
@@ -157,13 +168,13 @@ impl Log {
         if shelf.live == 0 {
             return None;
         }
-        let (base, from) = (shelf.base, self.carried_to);
+        let (base, from) = (shelf.base, self.reclaiming.carried_to);
         let next = self.books.waiting_from(0, from).next();
         next.or_else(|| self.books.waiting_from(0, base).next())
     }
 
     fn is_worth_it(&self) -> bool {
-        let slack = if self.disk_low { SLACK_DISK_LOW } else { SLACK };
+        let slack = if self.reclaiming.disk_low { SLACK_DISK_LOW } else { SLACK };
         let much = |used: u64, live: u64| live.saturating_mul(slack) <= used;
         let (used, live) = self.size();
         let oldest =
@@ -198,7 +209,7 @@ impl Log {
         let prefix = MovedPrefix::new(id, entry.retry.next_s, entry.retry.attempts);
         let placed = self.copy(Kind::MovedRecipient, prefix, (segment, &raw))?;
         self.books.recipient_moved(id, (placed.position, placed.span), content, entry.retry);
-        self.carried_to = entry.position;
+        self.reclaiming.carried_to = entry.position;
         self.note_carried(placed, done);
         Ok(true)
     }
@@ -210,7 +221,8 @@ impl Log {
         done: &mut Reclaimed,
     ) -> Result<(), SpoolError> {
         let stored = StoredCampaign { campaign: id, at: campaign.at.0, phase: campaign.phase as u8 };
-        let placed = self.place(0, |encoder, _| encoder.record(Kind::Campaign, &stored, &[]))?;
+        let encode = |encoder: &mut Encoder, _| encoder.record(Kind::Campaign, &stored, &[]);
+        let placed = self.place(Purpose::Record, 0, encode)?;
         self.books.record(placed.position, placed.span);
         let end = placed.position + placed.span;
         self.books.campaign(id, Campaign { position: placed.position, ..campaign }, end);
@@ -251,7 +263,8 @@ impl Log {
         };
         let (head, body) = (&bytes[begin..raw.head.end], &bytes[raw.body.clone()]);
         let prefix = prefix.to_bytes();
-        let placed = self.place(body.len(), |encoder, _| Ok(encoder.copy(kind, &prefix, head, body)))?;
+        let encode = |encoder: &mut Encoder, _| Ok(encoder.copy(kind, &prefix, head, body));
+        let placed = self.place(Purpose::Record, body.len(), encode)?;
         self.books.record(placed.position, placed.span);
         Ok(placed)
     }
@@ -259,20 +272,20 @@ impl Log {
     fn drop_oldest(&mut self) -> Result<(), SpoolError> {
         let segments = self.shared.segments.load_full();
         let Some(oldest) = segments.first() else { return Ok(()) };
+        // If this removal came undone while a later one did not, finished recipients would wait again.
+        if self.reclaiming.unsure {
+            self.place.sync_directory()?;
+            self.reclaiming.unsure = false;
+        }
         // The file first: a segment that could not be removed must stay in the books, or the next start would find
         // its recipients waiting again.
-        oldest.remove()?;
+        self.place.remove(oldest)?;
         self.shared.segments.store(Arc::new(segments[1..].to_vec()));
         self.books.drop_oldest();
-        self.carried_to = 0;
-        if self.options.on_disk()
-            && let Err(error) = sync_directory(&self.directory)
-        {
-            // If this removal came undone while a later one did not, finished recipients would wait again.
-            let error = SpoolError::io("sync", &self.directory, error);
-            self.close(error.to_string());
-            return Err(error);
-        }
+        self.reclaiming.carried_to = 0;
+        self.reclaiming.unsure = true;
+        self.place.sync_directory()?;
+        self.reclaiming.unsure = false;
         Ok(())
     }
 }

@@ -45,6 +45,8 @@ pub struct Content {
     pub name: String,
     /// The sender identity: the domain of From. Empty when unknown.
     pub identity: String,
+    /// The engine itself wrote it (a notice of failure): nobody waits to hear that it was accepted.
+    pub notice: bool,
 }
 
 impl Default for Content {
@@ -65,6 +67,7 @@ impl Default for Content {
             metadata: String::new(),
             name: String::new(),
             identity: String::new(),
+            notice: false,
         }
     }
 }

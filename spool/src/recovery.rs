@@ -9,16 +9,24 @@ use std::sync::Arc;
 use mail::{Ledger, RecordId};
 
 use crate::books::{Books, Campaign, Retry};
+use crate::disk::{Disk, LocalDisk};
 use crate::error::SpoolError;
-use crate::layout::{FORMAT_VERSION, Kind, RECORDS_START};
+use crate::layout::{FORMAT_VERSION, Kind, RECORDS_START, span};
 use crate::lock::try_lock;
 use crate::log::{Log, Start};
 use crate::options::Options;
+use crate::poison::{POISON, Watch};
 use crate::reader::{Segments, recipient_at};
 use crate::record::{CampaignState, ContentKind};
-use crate::scan::{Ending, Flaw, Found, Raw, Scanner, Verify};
-use crate::segment::{Opened, QUARANTINE, Segment, list, sync_directory};
+use crate::scan::{Ending, Flaw, Found, Raw, Scanner, Verify, record_at};
+use crate::segment::{Opened, Place, QUARANTINE, Segment, list};
+use crate::stored::ArchivedStoredCut;
 use crate::view;
+
+/// Bytes of a cut record.
+const CUT_BYTES: usize = span(size_of::<ArchivedStoredCut>() as u64, 0) as usize;
+/// What is said of a record that is passed over.
+const POISONED: &str = "two starts of the engine ended while they read it";
 
 /// What recovery found and did. The waiting recipients are read by [`Log::waiting`].
 #[derive(Clone, Debug, Default)]
@@ -50,6 +58,8 @@ pub enum DamageKind {
     TornTail,
     /// A file whose header cannot be read.
     Segment,
+    /// Two starts of the engine died at this record, so it was passed over.
+    Poison,
 }
 
 /// A stretch of a log that recovery did not believe.
@@ -75,6 +85,19 @@ impl Log {
     /// [`SpoolError::InUse`] when another log works there, [`SpoolError::Newer`] and [`SpoolError::WrongShard`]
     /// without having changed anything, [`SpoolError::SegmentSize`], [`SpoolError::Io`]. Damaged files are no error.
     pub fn open(data_dir: &Path, shard: u8, options: Options) -> Result<(Self, Recovered), SpoolError> {
+        Self::open_on(Arc::new(LocalDisk), data_dir, shard, options)
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        shard: u8,
+        options: Options,
+    ) -> Result<(Self, Recovered), SpoolError> {
         options.capacity()?;
         let spool = data_dir.join("spool");
         let directory = spool.join(shard.to_string());
@@ -82,18 +105,18 @@ impl Log {
         fs::create_dir_all(&directory).map_err(failed)?;
         let held = File::open(&directory).map_err(failed)?;
         try_lock(&held, &directory)?;
-        if options.on_disk() {
-            [data_dir, &spool].into_iter().try_for_each(sync_directory).map_err(failed)?;
-        }
-        let mut recovery = Recovery::new(directory.clone(), shard, options.on_disk());
+        let place = Place { disk, directory, on_disk: options.on_disk() };
+        [data_dir, &spool].into_iter().try_for_each(|parent| place.sync_names(parent))?;
+        let mut recovery = Recovery::new(place, shard);
         recovery.load()?;
         recovery.scan()?;
         recovery.settle()?;
-        let Recovery { mut found, books, segments, next, unneeded, .. } = recovery;
-        let log = Self::begin(Start { directory, held, options, shard, segments, books, next })?;
+        let Recovery { mut found, books, segments, next, unneeded, place, watch, .. } = recovery;
+        let log = Self::begin(Start { place: place.clone(), held, options, shard, segments, books, next })?;
         for path in unneeded {
-            fs::remove_file(&path).map_err(|error| SpoolError::io("remove", &path, error))?;
+            place.disk.remove(&path).map_err(|error| SpoolError::io("remove", &path, error))?;
         }
+        watch.end();
         found.campaigns = log.campaigns();
         Ok((log, found))
     }
@@ -101,10 +124,9 @@ impl Log {
 
 /// The work of opening a log.
 struct Recovery {
-    directory: PathBuf,
+    place: Place,
     shard: u8,
-    /// Whether what is changed must be made durable.
-    on_disk: bool,
+    watch: Watch,
     found: Recovered,
     books: Books,
     segments: Segments,
@@ -123,11 +145,11 @@ struct Recovery {
 }
 
 impl Recovery {
-    fn new(directory: PathBuf, shard: u8, on_disk: bool) -> Self {
+    fn new(place: Place, shard: u8) -> Self {
         Self {
-            directory,
+            watch: Watch::begin(&place.directory),
+            place,
             shard,
-            on_disk,
             found: Recovered::default(),
             books: Books::default(),
             segments: Vec::new(),
@@ -142,7 +164,7 @@ impl Recovery {
 
     /// Opens every segment; changes nothing.
     fn load(&mut self) -> Result<(), SpoolError> {
-        for (sequence, path) in list(&self.directory)? {
+        for (sequence, path) in list(&self.place.directory)? {
             self.next.0 = self.next.0.max(sequence + 1);
             match Segment::open(&path, self.shard)? {
                 Opened::Segment(segment) => self.segments.push(Arc::new(segment)),
@@ -170,7 +192,19 @@ impl Recovery {
         }
         self.next.1 = end;
         self.found.segments = self.segments.len();
+        self.apply_cuts();
         Ok(())
+    }
+
+    /// Where a segment begins with a cut, records before it do not count from there on.
+    fn apply_cuts(&mut self) {
+        for (index, segment) in self.segments.iter().enumerate() {
+            segment.image().publish(RECORDS_START + CUT_BYTES);
+            let first = record_at(segment.header(), segment.bytes(), RECORDS_START, Verify::All);
+            let Some(cut) = first.ok().filter(|first| first.kind == Kind::Cut) else { continue };
+            let Some(from) = view::cut(segment, &cut) else { continue };
+            self.segments[..index].iter().for_each(|before| before.make_void(from));
+        }
     }
 
     /// Reads every record into the books; changes nothing.
@@ -178,47 +212,64 @@ impl Recovery {
         let floor = self.segments.first().map_or(0, |segment| segment.header().base);
         let all = std::mem::take(&mut self.segments);
         for segment in all {
-            segment.image().publish(segment.written_bytes()?);
+            let segment = readable(segment)?;
             self.segments.push(Arc::clone(&segment));
             self.books.begin(segment.header());
             let damage_before = self.found.damage.len();
             let bytes_before = self.found.bytes;
             let ending = self.scan_segment(&segment, floor)?;
             let empty = self.found.bytes == bytes_before && self.found.damage.len() == damage_before;
-            if let Ending::Sealed(_) = ending {
+            if matches!(ending, Ending::Sealed(_)) || segment.void_from() < segment.header().end() {
                 continue;
             }
-            // What lies behind the end will be overwritten, so this view of it must go: the segment is opened anew
-            // and shows only its records.
             self.segments.pop();
-            let path = segment.path().to_owned();
-            drop(segment);
-            let Opened::Segment(segment) = Segment::open(&path, self.shard)? else { continue };
-            segment.image().publish(ending.offset());
+            let Some(segment) = self.shown(segment, ending.offset())? else { continue };
             if empty {
                 // An engine that died before its first record: its totals are taken over, nothing else is there.
                 self.books.shelves.pop_back();
-                self.unneeded.push(path);
+                self.unneeded.push(segment.path().to_owned());
                 continue;
             }
-            let segment = Arc::new(segment);
             self.segments.push(Arc::clone(&segment));
             self.open.push((segment, ending.offset()));
         }
         Ok(())
     }
 
+    /// The segment with nothing behind `offset` visible. What lies there will be overwritten, so a map in which it was
+    /// visible must go; a copy in memory stays as it is, since its file cannot be read everywhere.
+    fn shown(&self, segment: Arc<Segment>, offset: usize) -> Result<Option<Arc<Segment>>, SpoolError> {
+        if segment.image().is_copy() {
+            segment.make_void(segment.header().base + offset as u64);
+            return Ok(Some(segment));
+        }
+        let path = segment.path().to_owned();
+        drop(segment);
+        let Opened::Segment(segment) = Segment::open(&path, self.shard)? else { return Ok(None) };
+        segment.image().publish(offset);
+        Ok(Some(Arc::new(segment)))
+    }
+
     fn scan_segment(&mut self, segment: &Arc<Segment>, floor: u64) -> Result<Ending, SpoolError> {
-        let bytes = segment.image().bytes();
+        let bytes = segment.bytes();
+        let base = segment.header().base;
         let mut scanner = Scanner::new(segment.header(), bytes, RECORDS_START, Verify::All);
-        for found in scanner.by_ref() {
-            match found {
-                Found::Record(raw) => self.replay(segment, &raw, floor),
-                Found::Damaged { flaw: Flaw::Unknown { version, .. }, .. } => {
+        loop {
+            let position = base + scanner.offset() as u64;
+            if self.watch.is_poisoned(position) && scanner.offset() < bytes.len() {
+                let range = scanner.pass();
+                self.damaged(DamageKind::Poison, segment, range, POISONED.to_owned());
+                continue;
+            }
+            self.watch.at(position);
+            match scanner.next() {
+                None => break,
+                Some(Found::Record(raw)) => self.replay(segment, &raw, floor),
+                Some(Found::Damaged { flaw: Flaw::Unknown { version, .. }, .. }) => {
                     let path = segment.path().to_owned();
                     return Err(SpoolError::Newer { path, found: u16::from(version), known: FORMAT_VERSION });
                 }
-                Found::Damaged { offset, bytes, flaw } => {
+                Some(Found::Damaged { offset, bytes, flaw }) => {
                     self.damaged(DamageKind::Record, segment, offset..offset + bytes, flaw.describe());
                 }
             }
@@ -256,7 +307,8 @@ impl Recovery {
                 self.counted = true;
                 self.told = ledger.accepted;
             }),
-            Kind::End => Some(()),
+            // It has been applied already.
+            Kind::Cut | Kind::End => Some(()),
         };
         if booked.is_none() {
             let range = raw.offset..raw.offset + usize::try_from(raw.span).unwrap_or(0);
@@ -265,7 +317,7 @@ impl Recovery {
             return;
         }
         self.books.record(position, raw.span);
-        if raw.kind != Kind::Totals {
+        if !matches!(raw.kind, Kind::Totals | Kind::Cut) {
             self.found.bytes += raw.span;
         }
     }
@@ -299,7 +351,8 @@ impl Recovery {
     fn damaged(&mut self, kind: DamageKind, segment: &Segment, range: std::ops::Range<usize>, what: String) {
         let id = RecordId::new(self.shard, segment.header().base + range.start as u64);
         let bytes = segment.image().bytes().get(range).unwrap_or_default();
-        let kept_in = keep_aside(&self.directory, &format!("{id}.bin"), bytes, self.on_disk);
+        let ending = if kind == DamageKind::Poison { POISON } else { "bin" };
+        let kept_in = self.keep_aside(&format!("{id}.{ending}"), bytes);
         self.found.damage.push(Damage { kind, id, bytes: bytes.len() as u64, what, kept_in });
     }
 
@@ -312,16 +365,13 @@ impl Recovery {
             });
             // Nothing is overwritten of which no copy could be kept: then the end stays torn, which does no harm.
             if torn.is_none_or(|damage| damage.kept_in.is_some()) {
-                segment.seal(*offset, self.on_disk)?;
+                segment.seal(*offset, &self.place)?;
             }
         }
         for path in std::mem::take(&mut self.unreadable) {
             self.set_aside(&path)?;
         }
-        if self.on_disk {
-            sync_directory(&self.directory)
-                .map_err(|error| SpoolError::io("sync", &self.directory, error))?;
-        }
+        self.place.sync_directory()?;
         let ledger = &mut self.books.ledger;
         let accounted = ledger.finished().saturating_add(self.books.waiting);
         self.found.corrected = accounted.wrapping_sub(self.told).cast_signed();
@@ -336,12 +386,10 @@ impl Recovery {
     fn set_aside(&mut self, path: &Path) -> Result<(), SpoolError> {
         let failed = |error| SpoolError::io("set aside", path, error);
         let bytes = fs::metadata(path).map_err(failed)?.len();
-        let quarantine = self.directory.join(QUARANTINE);
+        let quarantine = self.place.directory.join(QUARANTINE);
         let kept = quarantine.join(path.file_name().unwrap_or_default());
         fs::create_dir_all(&quarantine).and_then(|()| fs::rename(path, &kept)).map_err(failed)?;
-        if self.on_disk {
-            sync_directory(&quarantine).map_err(failed)?;
-        }
+        self.place.sync_names(&quarantine)?;
         let position = self.next.1;
         self.next.1 = position.saturating_add(bytes.next_multiple_of(RECORDS_START as u64));
         self.found.damage.push(Damage {
@@ -353,20 +401,34 @@ impl Recovery {
         });
         Ok(())
     }
+
+    /// Puts a copy of `bytes` into the quarantine; a copy of an earlier opening serves again.
+    fn keep_aside(&self, name: &str, bytes: &[u8]) -> Option<PathBuf> {
+        let quarantine = self.place.directory.join(QUARANTINE);
+        let path = quarantine.join(name);
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
+            return Some(path);
+        }
+        fs::create_dir_all(&quarantine).ok()?;
+        fs::write(&path, bytes).ok()?;
+        if self.place.on_disk {
+            File::open(&path).and_then(|file| file.sync_all()).ok()?;
+            self.place.sync_names(&quarantine).ok()?;
+        }
+        Some(path)
+    }
 }
 
-/// Puts a copy of `bytes` into the quarantine; a copy of an earlier opening serves again.
-fn keep_aside(directory: &Path, name: &str, bytes: &[u8], sync: bool) -> Option<PathBuf> {
-    let quarantine = directory.join(QUARANTINE);
-    let path = quarantine.join(name);
-    if fs::read(&path).is_ok_and(|there| there == bytes) {
-        return Some(path);
+/// The segment with all that was ever written to it visible: mapped, or, where the disk cannot give some of it, copied
+/// with zeros in its place. Whoever looked at such a place of a map would be killed.
+fn readable(segment: Arc<Segment>) -> Result<Arc<Segment>, SpoolError> {
+    let bytes = segment.written_bytes()?;
+    if segment.image().populate(bytes) {
+        segment.image().publish(bytes);
+        return Ok(segment);
     }
-    fs::create_dir_all(&quarantine).ok()?;
-    fs::write(&path, bytes).ok()?;
-    if sync {
-        File::open(&path).and_then(|file| file.sync_all()).ok()?;
-        sync_directory(&quarantine).ok()?;
-    }
-    Some(path)
+    let (_, copy) = Segment::copy(segment.path())?;
+    let Some(copy) = copy else { return Ok(segment) };
+    copy.make_void(segment.void_from());
+    Ok(Arc::new(copy))
 }

@@ -150,6 +150,22 @@ impl<'a> Scanner<'a> {
         self.ending.unwrap_or(Ending::Open(self.offset))
     }
 
+    /// Where the next record is looked for.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Passes over what stands here, without looking into it.
+    pub(crate) fn pass(&mut self) -> Range<usize> {
+        let offset = self.offset;
+        let behind = match header_at(self.header, self.bytes, offset) {
+            Some(record) => offset.saturating_add(usize::try_from(record.span()).unwrap_or(usize::MAX)),
+            None => resume(self.header, self.bytes, offset + ALIGN).unwrap_or(self.bytes.len()),
+        };
+        self.offset = behind.min(self.bytes.len());
+        offset..self.offset
+    }
+
     fn end(&mut self, ending: Ending) -> Option<Found> {
         self.ending = Some(ending);
         None

@@ -1,22 +1,23 @@
 //! One segment file: created preallocated, opened, sealed, removed. It refuses to write what is in it; the log does.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rkyv::util::AlignedVec;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
+use crate::disk::{Disk, zero};
 use crate::encode::Encoder;
 use crate::error::SpoolError;
-use crate::layout::{FORMAT_VERSION, FirstPage, Kind, RECORDS_START, SegmentHeader};
+use crate::layout::{FORMAT_VERSION, FirstPage, Kind, RECORDS_START, SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::mmap::Image;
 use crate::planted::{self, Bug};
-use crate::stored::StoredTotals;
+use crate::stored::{StoredCut, StoredTotals};
 
 /// Name of the directory for bytes that recovery could not believe, beside the segments.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -29,6 +30,25 @@ pub(crate) struct Segment {
     header: SegmentHeader,
     image: Image,
     path: PathBuf,
+    /// Records from this position on count for nothing, though they are there: a write or sync failed before they were
+    /// durable, and the log went on elsewhere.
+    void_from: AtomicU64,
+}
+
+/// Where segments are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
+    /// Whether what is changed must be made durable.
+    pub(crate) on_disk: bool,
+}
+
+/// A segment with its file, open for writing.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<File>,
 }
 
 /// What a file in the spool's directory is.
@@ -43,36 +63,8 @@ pub(crate) enum Opened {
 }
 
 impl Segment {
-    /// Creates the file with all its space, writes its header and makes its name durable when `sync` says so. A
-    /// file that could not be given its space is removed again.
-    pub(crate) fn create(
-        directory: &Path,
-        header: SegmentHeader,
-        sync: bool,
-    ) -> Result<(Self, File), SpoolError> {
-        let mut header = header;
-        (header.identity, header.created_ms) = (random(header.sequence), now_ms());
-        let path = directory.join(file_name(header.sequence));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|error| SpoolError::io("create", &path, error))?;
-        let made = prepare(&file, &header).and_then(|()| Image::map(&file));
-        let named =
-            made.and_then(|image| if sync { sync_directory(directory).map(|()| image) } else { Ok(image) });
-        match named {
-            Ok(image) => {
-                image.publish(RECORDS_START);
-                Ok((Self { header, image, path }, file))
-            }
-            Err(error) => {
-                // Best effort: recovery also removes a segment without records.
-                let _ = fs::remove_file(&path);
-                Err(SpoolError::io("preallocate", &path, error))
-            }
-        }
+    fn new(header: SegmentHeader, image: Image, path: PathBuf) -> Self {
+        Self { header, image, path, void_from: AtomicU64::new(u64::MAX) }
     }
 
     /// Opens and maps an existing file of the log of `shard`.
@@ -91,7 +83,7 @@ impl Segment {
             return Err(SpoolError::WrongShard { path: path.to_owned(), found: header.shard, shard });
         }
         let image = Image::map(&file).map_err(|error| SpoolError::io("map", path, error))?;
-        Ok(Opened::Segment(Self { header, image, path: path.to_owned() }))
+        Ok(Opened::Segment(Self::new(header, image, path.to_owned())))
     }
 
     /// Reads a file into memory instead of mapping it: neither a sick disk nor a change under way can hurt the
@@ -101,7 +93,12 @@ impl Segment {
         let bytes = read_whole(&file).map_err(|error| SpoolError::io("read", path, error))?;
         let page = SegmentHeader::from_page(&bytes[..bytes.len().min(RECORDS_START)]);
         let FirstPage::Segment(header) = page else { return Ok((page, None)) };
-        Ok((page, Some(Self { header, image: Image::copied(bytes), path: path.to_owned() })))
+        Ok((page, Some(Self::new(header, Image::copied(bytes), path.to_owned()))))
+    }
+
+    /// A segment that is no file.
+    pub(crate) fn in_memory(header: SegmentHeader, bytes: AlignedVec<16>) -> Self {
+        Self::new(header, Image::copied(bytes), PathBuf::new())
     }
 
     pub(crate) fn header(&self) -> &SegmentHeader {
@@ -116,9 +113,26 @@ impl Segment {
         &self.path
     }
 
-    /// Position behind the last visible byte.
+    /// Position behind the last visible byte that counts.
     pub(crate) fn published(&self) -> u64 {
-        self.header.base + self.image.published() as u64
+        (self.header.base + self.image.published() as u64).min(self.void_from())
+    }
+
+    /// Records from `position` on do not count.
+    pub(crate) fn make_void(&self, position: u64) {
+        self.void_from.fetch_min(position, Ordering::AcqRel);
+    }
+
+    /// The position from which on records do not count; the largest number when all do.
+    pub(crate) fn void_from(&self) -> u64 {
+        self.void_from.load(Ordering::Acquire)
+    }
+
+    /// The visible bytes that count.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let bytes = self.image.bytes();
+        let counting = self.void_from().saturating_sub(self.header.base);
+        &bytes[..bytes.len().min(usize::try_from(counting).unwrap_or(usize::MAX))]
     }
 
     /// Offset in this segment of a position in the log.
@@ -135,29 +149,102 @@ impl Segment {
     }
 
     /// Ends a segment that a crash left open: writes an End record at `offset`, gives the space behind it back, and
-    /// makes it and everything before it durable when `sync` says so. Must not be called while `offset` is visible.
-    pub(crate) fn seal(&self, offset: usize, sync: bool) -> Result<(), SpoolError> {
+    /// makes it and everything before it durable. Must not be called while `offset` is visible.
+    pub(crate) fn seal(&self, offset: usize, place: &Place) -> Result<(), SpoolError> {
         let failed = |error| SpoolError::io("seal", &self.path, error);
-        let file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(failed)?;
         let mut encoder = Encoder::new(self.header.base + offset as u64, self.header.identity);
         let end = encoder.end_record()?;
         let behind = offset as u64 + end.span;
         if behind > self.header.capacity {
             return Ok(());
         }
-        file.write_all_at(encoder.bytes(), offset as u64).map_err(failed)?;
+        place.disk.write(&file, encoder.bytes(), offset as u64).map_err(failed)?;
         let length = (self.image.len() as u64).saturating_sub(behind);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if length > 0 && fallocate(&file, hole, behind, length).is_err() {
             // A file system without holes: what lies behind must still not look like records.
-            zero(&file, behind, length).map_err(failed)?;
+            zero(place.disk.as_ref(), &file, behind, length).map_err(failed)?;
         }
-        if sync { file.sync_data().map_err(failed) } else { Ok(()) }
+        if place.on_disk { place.disk.sync(&file).map_err(failed) } else { Ok(()) }
+    }
+}
+
+impl Place {
+    /// Creates a segment with all its space, writes its header and makes its name durable. A file that could not be
+    /// given its space is removed again.
+    pub(crate) fn create(&self, header: SegmentHeader) -> Result<Made, SpoolError> {
+        let path = self.path_of(header.sequence);
+        let file = self.disk.create(&path).map_err(|error| SpoolError::io("create", &path, error))?;
+        let prepared = self.prepare(&file, &header);
+        match prepared.and_then(|()| Image::map(&file)) {
+            Ok(image) => {
+                image.publish(RECORDS_START);
+                let segment = Arc::new(Segment::new(header, image, path));
+                Ok(Made { segment, file: Arc::new(file) })
+            }
+            Err(error) => {
+                // Best effort: recovery also removes a segment without records.
+                let _ = self.disk.remove(&path);
+                Err(SpoolError::io("preallocate", &path, error))
+            }
+        }
     }
 
-    /// Removes the file; readers that still map it keep their view.
-    pub(crate) fn remove(&self) -> Result<(), SpoolError> {
-        fs::remove_file(&self.path).map_err(|error| SpoolError::io("remove", &self.path, error))
+    /// The same; when the disk is full a smaller one, as long as it has room for `needed` bytes: outcomes of mail that
+    /// leaves can then still be recorded, and reclaim can work.
+    pub(crate) fn create_or_smaller(
+        &self,
+        mut header: SegmentHeader,
+        needed: u64,
+    ) -> Result<Made, SpoolError> {
+        loop {
+            let error = match self.create(header) {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
+            };
+            let page = RECORDS_START as u64;
+            header.capacity = header.capacity / 4 / page * page;
+            if !error.is_disk_full() || header.capacity < needed.max(SEGMENT_BYTES_MIN) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Whether something stands at the place of a segment.
+    pub(crate) fn is_taken(&self, sequence: u64) -> bool {
+        self.path_of(sequence).exists()
+    }
+
+    /// Removes the file of a segment; readers that still map it keep their view.
+    pub(crate) fn remove(&self, segment: &Segment) -> Result<(), SpoolError> {
+        self.disk.remove(&segment.path).map_err(|error| SpoolError::io("remove", &segment.path, error))
+    }
+
+    /// Makes creations and removals durable, if anything is.
+    pub(crate) fn sync_directory(&self) -> Result<(), SpoolError> {
+        self.sync_names(&self.directory)
+    }
+
+    /// The same for another directory.
+    pub(crate) fn sync_names(&self, directory: &Path) -> Result<(), SpoolError> {
+        if !self.on_disk || planted::is(Bug::NoDirectorySync) {
+            return Ok(());
+        }
+        self.disk.sync_directory(directory).map_err(|error| SpoolError::io("sync", directory, error))
+    }
+
+    fn path_of(&self, sequence: u64) -> PathBuf {
+        self.directory.join(format!("{sequence:010}.seg"))
+    }
+
+    fn prepare(&self, file: &File, header: &SegmentHeader) -> io::Result<()> {
+        self.disk.reserve(file, header.capacity)?;
+        self.disk.write(file, &header.to_page(), 0)?;
+        if !self.on_disk || planted::is(Bug::NoDirectorySync) {
+            return Ok(());
+        }
+        self.disk.sync_directory(&self.directory)
     }
 }
 
@@ -167,13 +254,18 @@ impl Encoder {
         self.record(Kind::End, &(), &[])
     }
 
-    /// Appends the record that begins a segment.
+    /// Appends the totals, with which a segment begins.
     pub(crate) fn totals(
         &mut self,
         ledger: &mail::Ledger,
         opening: bool,
     ) -> Result<crate::encode::Placed, SpoolError> {
         self.record(Kind::Totals, &StoredTotals::of(ledger, opening), &[])
+    }
+
+    /// Appends the record that makes everything between `from` and this segment count for nothing.
+    pub(crate) fn cut_record(&mut self, from: u64) -> Result<crate::encode::Placed, SpoolError> {
+        self.record(Kind::Cut, &StoredCut { from }, &[])
     }
 }
 
@@ -191,42 +283,9 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> 
     Ok(found)
 }
 
-/// Makes creations and removals in `directory` durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    if planted::is(Bug::NoDirectorySync) {
-        return Ok(());
-    }
-    File::open(directory)?.sync_all()
-}
-
 fn sequence_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
     if name.bytes().all(|byte| byte.is_ascii_digit()) { name.parse().ok() } else { None }
-}
-
-fn file_name(sequence: u64) -> String {
-    format!("{sequence:010}.seg")
-}
-
-fn prepare(file: &File, header: &SegmentHeader) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, header.capacity) {
-        Ok(()) => {}
-        // A file system without preallocation: write the space, so that it is really there.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => zero(file, 0, header.capacity)?,
-        Err(error) => return Err(error.into()),
-    }
-    file.write_all_at(&header.to_page(), 0)
-}
-
-fn zero(file: &File, from: u64, length: u64) -> io::Result<()> {
-    let zeros = vec![0; CHUNK_BYTES];
-    let mut at = from;
-    while at < from + length {
-        let bytes = usize::try_from(from + length - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        file.write_all_at(&zeros[..bytes], at)?;
-        at += bytes as u64;
-    }
-    Ok(())
 }
 
 fn first_page(file: &File) -> io::Result<Vec<u8>> {
@@ -276,15 +335,4 @@ fn read_whole(file: &File) -> io::Result<AlignedVec<16>> {
         }
     }
     Ok(whole)
-}
-
-/// A number that nobody can guess and that no two segments share: the standard library's hasher is seeded by the
-/// system's random source.
-fn random(sequence: u64) -> u64 {
-    RandomState::new().hash_one((sequence, now_ms()))
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ use crate::record::{Content, ContentKind, Recipient};
 const EIGHT_BIT: u8 = 1;
 const SMTPUTF8: u8 = 2;
 const RETURN_FULL: u8 = 4;
+const NOTICE: u8 = 8;
 
 #[derive(Archive, Serialize)]
 pub(crate) struct StoredContent<'a> {
@@ -44,6 +45,7 @@ impl<'a> From<&'a Content> for StoredContent<'a> {
         let eight_bit = if content.body_type == BodyType::EightBitMime { EIGHT_BIT } else { 0 };
         let smtputf8 = if content.smtputf8 { SMTPUTF8 } else { 0 };
         let full = if content.dsn_return == DsnReturn::Full { RETURN_FULL } else { 0 };
+        let notice = if content.notice { NOTICE } else { 0 };
         Self {
             accepted_at: content.accepted_at.0,
             campaign: content.campaign.map_or(0, mail::CampaignId::raw),
@@ -56,7 +58,7 @@ impl<'a> From<&'a Content> for StoredContent<'a> {
             identity: &content.identity,
             kind: content.kind as u8,
             class: content.class as u8,
-            flags: eight_bit | smtputf8 | full,
+            flags: eight_bit | smtputf8 | full | notice,
         }
     }
 }
@@ -72,6 +74,10 @@ impl ArchivedStoredContent<'_> {
 
     pub(crate) fn smtputf8(&self) -> bool {
         self.flags & SMTPUTF8 != 0
+    }
+
+    pub(crate) fn is_notice(&self) -> bool {
+        self.flags & NOTICE != 0
     }
 
     pub(crate) fn dsn_return(&self) -> DsnReturn {
@@ -224,6 +230,12 @@ pub(crate) struct StoredCampaign {
 }
 
 #[derive(Archive, Serialize)]
+pub(crate) struct StoredCut {
+    /// Position from which on nothing before the segment of this record counts.
+    pub(crate) from: u64,
+}
+
+#[derive(Archive, Serialize)]
 pub(crate) struct StoredTotals {
     accepted: u64,
     delivered: u64,
@@ -282,5 +294,6 @@ const _: () = {
     assert!(offset_of!(ArchivedStoredOutcome<'_>, code) == 88);
     assert!(offset_of!(ArchivedStoredOutcome<'_>, marks) == 94);
     assert!(size_of::<ArchivedStoredCampaign>() == 24 && offset_of!(ArchivedStoredCampaign, phase) == 16);
+    assert!(size_of::<ArchivedStoredCut>() == 8);
     assert!(size_of::<ArchivedStoredTotals>() == 64 && offset_of!(ArchivedStoredTotals, opening) == 56);
 };

@@ -56,7 +56,7 @@ impl Tail {
     fn step(&mut self, segment: &Arc<Segment>, limit: u64) -> Option<(RecordId, RecordRef)> {
         let header = segment.header();
         let length = usize::try_from(limit - header.base).unwrap_or(usize::MAX);
-        let visible = segment.image().bytes();
+        let visible = segment.bytes();
         let bytes = &visible[..length.min(visible.len())];
         let mut offset = segment.offset(self.position)?;
         if !self.settled && offset > RECORDS_START {

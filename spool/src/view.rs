@@ -17,8 +17,8 @@ use crate::record::{CampaignPhase, CampaignState, ContentKind};
 use crate::scan::Raw;
 use crate::segment::Segment;
 use crate::stored::{
-    ArchivedStoredCampaign, ArchivedStoredContent, ArchivedStoredOutcome, ArchivedStoredRecipient,
-    ArchivedStoredTotals,
+    ArchivedStoredCampaign, ArchivedStoredContent, ArchivedStoredCut, ArchivedStoredOutcome,
+    ArchivedStoredRecipient, ArchivedStoredTotals,
 };
 
 /// One record of a log, whatever it is.
@@ -37,6 +37,11 @@ pub enum RecordRef {
     Moved(RecordId),
     /// The ledger as it stood here.
     Totals(Ledger),
+    /// A write or sync had failed: everything from this position on up to here counted for nothing.
+    Cut {
+        /// The position.
+        from: u64,
+    },
     /// Bytes that are no record any more; the records behind them follow.
     Damaged {
         /// How many bytes were skipped.
@@ -99,6 +104,12 @@ impl ContentHead {
         }
         let raw = self.head.archived().campaign.to_native();
         (raw != 0).then_some(CampaignId::from_raw(raw))
+    }
+
+    /// Whether the engine itself wrote it.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.head.archived().is_notice()
     }
 
     /// `BODY=` of MAIL.
@@ -370,6 +381,12 @@ pub(crate) fn totals(segment: &Arc<Segment>, raw: &Raw) -> Option<(Ledger, bool)
     Some((head.archived().ledger(), head.archived().opening))
 }
 
+/// The position from which on nothing before the segment of this cut counts.
+pub(crate) fn cut(segment: &Arc<Segment>, raw: &Raw) -> Option<u64> {
+    let head = Head::<ArchivedStoredCut>::check(segment, raw.head.clone())?;
+    Some(head.archived().from.to_native())
+}
+
 /// `raw` as an outcome; `None` when its head is not an archive of one.
 pub(crate) fn outcome(segment: &Arc<Segment>, raw: &Raw) -> Option<OutcomeRef> {
     Some(OutcomeRef { head: Head::check(segment, raw.head.clone())? })
@@ -396,6 +413,7 @@ pub(crate) fn record(segment: &Arc<Segment>, raw: &Raw) -> Option<RecordRef> {
         Kind::Totals => totals(segment, raw).map(|(ledger, _)| RecordRef::Totals(ledger)),
         Kind::MovedContent => content(segment, raw).map(|content| RecordRef::Moved(content.id().0)),
         Kind::MovedRecipient => recipient(segment, raw).map(|recipient| RecordRef::Moved(recipient.id().0)),
+        Kind::Cut => cut(segment, raw).map(|from| RecordRef::Cut { from }),
         // The scanner ends at it and never yields it.
         Kind::End => None,
     }

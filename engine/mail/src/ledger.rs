@@ -39,6 +39,19 @@ impl Ledger {
         }
     }
 
+    /// Takes one outcome back that never happened.
+    pub fn take_back(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Delivered => self.delivered -= 1,
+            Disposition::Bounced => self.bounced -= 1,
+            Disposition::Expired => self.expired -= 1,
+            Disposition::Cancelled => self.cancelled -= 1,
+            Disposition::Suppressed => self.suppressed -= 1,
+            Disposition::Unknown => self.unknown_retries -= 1,
+            Disposition::Deferred => {}
+        }
+    }
+
     /// Recipients with a final outcome.
     #[must_use]
     pub const fn finished(&self) -> u64 {
@@ -75,5 +88,7 @@ mod tests {
         assert_eq!(ledger.finished(), 5);
         assert_eq!(ledger.queued(), 2);
         assert_eq!(ledger.unknown_retries, 1);
+        Disposition::ALL.into_iter().for_each(|disposition| ledger.take_back(disposition));
+        assert_eq!(ledger, Ledger { accepted: 7, ..Ledger::default() });
     }
 }

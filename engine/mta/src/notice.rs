@@ -65,6 +65,7 @@ fn notice(shared: &Shared, original: &ContentHead, body: Vec<u8>, now: UnixMs) -
             tenant: original.tenant().to_owned(),
             class: CLASS,
             identity: shared.host_name.clone(),
+            notice: true,
             ..Content::default()
         },
         body,

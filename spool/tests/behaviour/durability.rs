@@ -1,11 +1,9 @@
 //! 250 needs a token, and only a sync that succeeded mints one.
 
-use std::io;
-
 use mail::Disposition;
 use spool::{Durability, SpoolError, SpoolLock};
 
-use crate::support::{Place, content, finish, outcome, recipient, send, waiting_ids};
+use crate::support::{Place, content, finish, outcome, recipient, send};
 
 #[test]
 fn a_token_is_minted_only_by_a_sync_that_succeeded() {
@@ -39,30 +37,6 @@ fn a_record_that_begins_where_the_sync_ended_is_not_durable() {
     assert_eq!(id.0.position(), token.upto().offset());
     assert!(!token.covers(id.0));
     assert!(log.durable(log.appended()).is_none());
-}
-
-#[test]
-fn the_first_failed_sync_closes_the_log_but_not_its_readers() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    let kept = send(&mut log, b"kept", 1);
-    log.commit().unwrap();
-    let before = log.appended();
-    let lost = send(&mut log, b"lost", 1);
-    let target = log.sync_target().unwrap();
-    log.sync_failed(target, &io::Error::from_raw_os_error(5));
-    assert!(log.durable(log.flushed()).is_none(), "no token for what was not synced");
-    assert!(log.durable(before).is_some(), "what was durable stays so");
-    assert!(log.sync_target().is_none(), "no second try");
-    assert!(log.closed().unwrap().contains("sync"));
-    let error = log.append_outcome(kept[0], &outcome(Disposition::Delivered, 1)).unwrap_err();
-    assert!(matches!(error, SpoolError::Closed { shard: 0, .. }), "{error}");
-    assert!(log.commit().is_err());
-    assert_eq!(log.reader().recipient(lost[0]).unwrap().address(), "r0@example.test");
-    drop(log);
-    let (log, found) = place.open();
-    assert!(waiting_ids(&log).contains(&kept[0]));
-    assert_eq!(found.ledger.queued(), found.waiting);
 }
 
 #[test]

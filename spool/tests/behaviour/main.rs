@@ -3,9 +3,12 @@
 
 mod bytes;
 mod durability;
+mod faults;
 mod inspection;
 mod model;
+mod power;
 mod reading;
 mod reclaim;
 mod recovery;
+mod rough;
 mod support;

@@ -34,6 +34,7 @@ fn every_field_reads_back_as_it_was_appended() {
         metadata: read.metadata().to_owned(),
         name: read.name().to_owned(),
         identity: read.identity().to_owned(),
+        notice: read.is_notice(),
     };
     assert_eq!(rebuilt, wanted);
     assert_eq!(read.tags().collect::<Vec<_>>(), ["a", "a longer tag"]);

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mail::{
     BodyType, Class, Disposition, DsnReturn, Enhanced, Notify, Outcome, Phase, RecipientId, Reply, Timings,
     UnixMs,
 };
-use spool::{Content, ContentKind, Durability, Log, Options, Recipient, Recovered, Waiting};
+use spool::{Content, ContentKind, Disk, Durability, Log, Options, Recipient, Recovered, Waiting};
 use tempfile::TempDir;
+
+use crate::rough::RoughDisk;
 
 /// Small segments, so that a test fills many.
 pub(crate) const SMALL: u64 = 16 << 10;
@@ -45,6 +48,10 @@ impl Place {
         Log::open(self.path(), 0, self.options).unwrap()
     }
 
+    pub(crate) fn open_on(&self, disk: &Arc<RoughDisk>) -> (Log, Recovered) {
+        Log::open_on(Arc::clone(disk) as Arc<dyn Disk>, self.path(), 0, self.options).unwrap()
+    }
+
     pub(crate) fn log(&self) -> Log {
         self.open().0
     }
@@ -53,8 +60,17 @@ impl Place {
         self.path().join("spool/0")
     }
 
-    /// The segment files, oldest first.
+    /// The segment files that are in use, oldest first: not the empty one that stands ready behind them.
     pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let is_used =
+            |path: &PathBuf| fs::read(path).is_ok_and(|bytes| bytes.iter().skip(4096).any(|byte| *byte != 0));
+        let mut files = self.files();
+        files.retain(is_used);
+        files
+    }
+
+    /// All segment files, oldest first.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> = fs::read_dir(self.shard_directory())
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -90,6 +106,7 @@ pub(crate) fn full_content() -> Content {
         metadata: "{\"order\":7}".to_owned(),
         name: "n".to_owned(),
         identity: "example.test".to_owned(),
+        notice: true,
     }
 }
 
@@ -151,6 +168,15 @@ pub(crate) fn waiting_ids(log: &Log) -> Vec<RecipientId> {
     let mut ids: Vec<_> = log.waiting().map(|waiting| waiting.id).collect();
     ids.sort_unstable();
     ids
+}
+
+/// One group commit as a shell makes it: the files of the target on the disk, then word of it to the log.
+pub(crate) fn sync_on(log: &mut Log, disk: &RoughDisk) {
+    let Some(target) = log.sync_target() else { return };
+    match target.files().iter().try_for_each(|file| disk.sync(file)) {
+        Ok(()) => log.synced(target),
+        Err(error) => log.sync_failed(target, &error),
+    }
 }
 
 /// Copies a directory with what is in it; files that are mostly holes stay so.

@@ -18,7 +18,7 @@ use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::counters::Counters;
 use crate::io;
-use crate::shard::{Recording, Shard, ToShard};
+use crate::shard::{Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
 use crate::views::{PathFilter, PathView, WaitingView, Why};
@@ -173,8 +173,8 @@ impl Handle {
     /// Why not.
     pub fn health(&self) -> Result<(), String> {
         self.shared.gate().map_err(|refusal| refusal.to_string())?;
-        match self.shared.recordings.fault.load().as_deref() {
-            Some(fault) => Err(fault.clone()),
+        match self.shared.recordings.fault() {
+            Some((shard, why)) => Err(format!("the spool of shard {shard} accepts nothing: {why}")),
             None => Ok(()),
         }
     }
@@ -220,11 +220,13 @@ impl Handle {
 
     /// Why a recipient that no queue holds does not leave, when it is for its log.
     fn unrecordable(&self, id: RecipientId) -> Option<(String, Option<UnixMs>, Option<PathView>)> {
-        let recordings = &self.shared.recordings;
-        let fault = recordings.fault.load_full()?;
-        (recordings.of(id.0.shard()) == Recording::Ended).then(|| {
-            (format!("the next start of the engine, since its spool takes nothing more: {fault}"), None, None)
-        })
+        let shard = id.0.shard();
+        let fault = self.shared.recordings.fault_of(usize::from(shard))?;
+        Some((
+            format!("the spool of shard {shard}, which can write nothing at the moment: {fault}"),
+            None,
+            None,
+        ))
     }
 
     /// A number that is given only once, for Message-IDs of submissions that come by HTTP.
@@ -232,8 +234,13 @@ impl Handle {
         self.ask(self.any_shard(), |shard| async move { shard.unique() }).await
     }
 
+    /// The shards in turn, apart from those whose spool accepts nothing.
     fn any_shard(&self) -> usize {
-        self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shared.shards.len()
+        let shards = self.shared.shards.len();
+        let first = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards;
+        let in_turn = (first..first + shards).map(|shard| shard % shards);
+        let mut sound = in_turn.filter(|shard| self.shared.recordings.fault_of(*shard).is_none());
+        sound.next().unwrap_or(first)
     }
 
     /// Asks every shard the same.

@@ -192,16 +192,16 @@ impl Connection {
     /// Begins with a recipient, unless its outcome could not be recorded.
     async fn take(&mut self, ticket: Ticket, flow: FlowKey) -> Option<Next> {
         match self.shard.shared.recordings.of(ticket.id.0.shard()) {
-            Recording::Works => self.begin(ticket, flow).await,
+            Recording::Works => {
+                self.begin(ticket, flow).await;
+                None
+            }
             Recording::Waits => {
                 self.shard.put_back(&self.pool, flow, ticket).await;
                 self.shard.arm(&self.pool, self.shard.now() + RECORDING_TICK);
-                return Some(Next::Idle);
+                Some(Next::Idle)
             }
-            // It is found again in the spool at the next start.
-            Recording::Ended => {}
         }
-        None
     }
 
     /// Puts one message on the wire, or ends it when this server cannot be given it.

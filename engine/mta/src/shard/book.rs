@@ -148,7 +148,8 @@ impl Shard {
     }
 
     fn may_be_tried_again(&self, ticket: &Ticket, error: &SpoolError) -> bool {
-        let again = matches!(error, SpoolError::Io { .. }) && self.journal.fault().is_none();
+        // A log without room, or one that has failed and keeps no more in memory.
+        let again = matches!(error, SpoolError::Io { .. } | SpoolError::Closed { .. });
         if again {
             tracing::warn!(id = %ticket.id, %error, "an outcome waits to be written");
         } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::{CampaignId, Disposition, Enhanced, Reply, UnixMs};
 use queue::{FlowKey, Ticket};
-use spool::{CampaignPhase, ContentKind};
+use spool::{CampaignPhase, ContentKind, ReadError};
 
 use super::{Conclusion, Recording, Shard};
 use crate::io;
@@ -14,6 +14,8 @@ use crate::io;
 const BATCH: usize = 256;
 /// How often waiting recipients are looked at for expiry.
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
+/// How long a recipient waits that cannot be read yet.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How often is looked whether outcomes can be recorded again.
 pub(crate) const RECORDING_TICK: Duration = Duration::from_millis(500);
 
@@ -85,6 +87,10 @@ impl Shard {
         let reader = &self.shared.readers[usize::from(ticket.id.0.shard())];
         let recipient = match reader.recipient(ticket.id) {
             Ok(recipient) => recipient,
+            // A notice that is only in memory, because nothing can be written.
+            Err(ReadError::Gone(_)) if self.journal.fault().is_some() => {
+                return self.schedule(ticket, None, now + FAULT_PAUSE);
+            }
             Err(error) => {
                 return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
             }

@@ -1,12 +1,13 @@
 //! The shard's side of the spool: appends at once, writes at the end of each batch of events, syncs on the ring, and
-//! hands out `Durable` to everybody who waits. Refuses to answer for anything that is not on the disk.
+//! hands out `Durable` to everybody who waits. When the disk fails, whoever waits is refused, and the log is led to another
+//! segment. Refuses to answer for anything that is not on the disk.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spool::{Durable, Log, Position, SpoolError};
+use spool::{Durable, Log, NextSegment, Position, SpoolError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::Refusal;
@@ -21,6 +22,9 @@ const LAZY_SYNC: Duration = Duration::from_millis(50);
 /// How often the end of a shard looks whether the sync under way is done.
 const SYNC_TICK: Duration = Duration::from_millis(1);
 
+/// How long is waited before another segment is tried, after one could not be made durable.
+const RESCUE_PAUSE: Duration = Duration::from_secs(5);
+
 /// The log of one shard and those who wait for it.
 pub(crate) struct Journal {
     log: RefCell<Log>,
@@ -29,8 +33,11 @@ pub(crate) struct Journal {
     appended: Notify,
     /// Something was written since the last sync, or somebody has begun to wait.
     written: Notify,
-    /// Why the log is closed, once it is.
-    fault: RefCell<Option<String>>,
+    /// The log has failed.
+    failed: Notify,
+    /// A segment is to be made before it is needed.
+    ordered: Notify,
+    order: RefCell<Option<NextSegment>>,
     syncing: Cell<bool>,
     shared: Arc<Shared>,
     counters: Arc<ShardCounters>,
@@ -38,7 +45,7 @@ pub(crate) struct Journal {
 
 struct Waiter {
     position: Position,
-    answer: oneshot::Sender<Durable>,
+    answer: oneshot::Sender<Result<Durable, Refusal>>,
 }
 
 impl Journal {
@@ -48,7 +55,9 @@ impl Journal {
             waiters: RefCell::default(),
             appended: Notify::new(),
             written: Notify::new(),
-            fault: RefCell::default(),
+            failed: Notify::new(),
+            ordered: Notify::new(),
+            order: RefCell::default(),
             syncing: Cell::new(false),
             shared,
             counters,
@@ -60,15 +69,10 @@ impl Journal {
         &self,
         records: impl FnOnce(&mut Log) -> Result<R, SpoolError>,
     ) -> Result<R, SpoolError> {
-        let (result, closed) = {
-            let mut log = self.log.borrow_mut();
-            (records(&mut log), log.closed().map(str::to_owned))
-        };
+        let result = records(&mut self.log.borrow_mut());
         // Also after an error: records before it may have been appended.
         self.appended.notify_one();
-        if let Some(why) = closed {
-            self.close(&why);
-        }
+        self.look_for_fault();
         result
     }
 
@@ -77,9 +81,9 @@ impl Journal {
         look(&mut self.log.borrow_mut())
     }
 
-    /// Why nothing can be accepted, once the log is closed.
+    /// Why nothing can be accepted, while that is so.
     pub(crate) fn fault(&self) -> Option<String> {
-        self.fault.borrow().clone()
+        self.log.borrow().fault().map(str::to_owned)
     }
 
     /// Waits until everything appended so far is durable.
@@ -91,7 +95,7 @@ impl Journal {
         let position = self.log.borrow().appended();
         self.waiters.borrow_mut().push_back(Waiter { position, answer });
         self.appended.notify_one();
-        waiting.await.map_err(|_| self.fault().map_or(Refusal::Stopping, Refusal::Spool))
+        waiting.await.unwrap_or(Err(Refusal::Stopping))
     }
 
     /// Writes what was appended, once per batch of events, until the shard ends.
@@ -107,9 +111,30 @@ impl Journal {
     /// Writes what was appended now.
     pub(crate) fn write(&self) {
         let written = self.log.borrow_mut().flush();
-        match written {
-            Ok(_) => self.written.notify_one(),
-            Err(error) => self.close(&error.to_string()),
+        if written.is_ok() {
+            self.written.notify_one();
+            self.order_next();
+        }
+        self.look_for_fault();
+    }
+
+    fn order_next(&self) {
+        if let Some(order) = self.log.borrow_mut().next_segment() {
+            *self.order.borrow_mut() = Some(order);
+            self.ordered.notify_one();
+        }
+    }
+
+    /// Has segments made before they are needed, on a thread that may wait for the disk, until the shard ends.
+    pub(crate) async fn next_loop(&self) {
+        loop {
+            self.ordered.notified().await;
+            let Some(order) = self.order.borrow_mut().take() else { continue };
+            // The control runtime ends after the shards.
+            let Ok(made) = self.shared.control.spawn_blocking(|| order.make()).await else { return };
+            if let Err(error) = self.log.borrow_mut().next_made(made) {
+                tracing::warn!(%error, "the next segment of the spool could not be made");
+            }
         }
     }
 
@@ -145,13 +170,11 @@ impl Journal {
                     self.log.borrow_mut().synced(target);
                     self.counters.commits.add(1);
                 }
-                Err(error) => {
-                    self.log.borrow_mut().sync_failed(target, &error);
-                    self.close(&format!("the disk did not confirm a write: {error}"));
-                }
+                Err(error) => self.log.borrow_mut().sync_failed(target, &error),
             }
         }
         self.syncing.set(false);
+        self.look_for_fault();
         self.answer_waiters();
     }
 
@@ -162,6 +185,10 @@ impl Journal {
             tokio::time::sleep(SYNC_TICK).await;
         }
         self.sync().await;
+        // Outcomes that are only in memory: one more try, since nobody is left to wait for another.
+        if let Err(error) = self.log.borrow_mut().go_on() {
+            tracing::error!(%error, "outcomes could not be written: those deliveries may be repeated");
+        }
     }
 
     fn answer_waiters(&self) {
@@ -172,17 +199,44 @@ impl Journal {
             let Some(waiter) = waiters.pop_front() else { return };
             self.counters.commit_waiters.add(1);
             // A session that has gone does not need its answer.
-            let _ = waiter.answer.send(durable);
+            let _ = waiter.answer.send(Ok(durable));
         }
     }
 
-    /// Gives up accepting: whoever waits gets no token.
-    fn close(&self, why: &str) {
-        if self.fault.borrow().is_none() {
-            tracing::error!(why, "the spool accepts nothing more until the engine is started again");
-            *self.fault.borrow_mut() = Some(why.to_owned());
-            self.shared.recordings.end(self.log.borrow().shard(), why);
+    /// When the log has failed: refuses whoever waits, and has it led on.
+    fn look_for_fault(&self) {
+        let Some(why) = self.fault() else { return };
+        for waiter in self.waiters.borrow_mut().drain(..) {
+            // A session that has gone does not need its answer.
+            let _ = waiter.answer.send(Err(Refusal::Spool(why.clone())));
         }
-        self.waiters.borrow_mut().clear();
+        let shard = self.log.borrow().shard();
+        if self.shared.recordings.begin_fault(shard, &why) {
+            tracing::error!(shard, why, "the spool accepts nothing until another segment can be written");
+            self.failed.notify_one();
+        }
+    }
+
+    /// Leads the log to another segment when it has failed, until the shard ends.
+    pub(crate) async fn rescue_loop(&self) {
+        loop {
+            self.failed.notified().await;
+            let shard = self.log.borrow().shard();
+            while let Err(error) = self.try_rescue().await {
+                tracing::error!(shard, %error, "the spool still accepts nothing");
+                self.shared.recordings.set_fault(shard, &error.to_string());
+                tokio::time::sleep(RESCUE_PAUSE).await;
+            }
+            self.shared.recordings.end_fault(shard);
+            tracing::warn!(shard, "the spool goes on in another segment");
+            self.written.notify_one();
+        }
+    }
+
+    async fn try_rescue(&self) -> Result<(), SpoolError> {
+        let Some(rescue) = self.log.borrow_mut().rescue() else { return Ok(()) };
+        let rescued = self.shared.control.spawn_blocking(|| rescue.run()).await;
+        let rescued = rescued.expect("the control runtime outlives the shards, and a rescue does not panic");
+        self.log.borrow_mut().rescued(rescued)
     }
 }

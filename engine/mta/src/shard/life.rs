@@ -133,6 +133,10 @@ impl Shard {
         let shard = me();
         vital("sync", async move { shard.journal.sync_loop().await });
         let shard = me();
+        vital("next", async move { shard.journal.next_loop().await });
+        let shard = me();
+        vital("rescue", async move { shard.journal.rescue_loop().await });
+        let shard = me();
         vital("due", async move { shard.due_loop().await });
         let shard = me();
         vital("expiry", async move { shard.expiry_loop().await });

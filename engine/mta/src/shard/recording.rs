@@ -10,53 +10,79 @@ use arc_swap::ArcSwapOption;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Recording {
-    /// It takes them.
+    /// It takes them, if only into memory.
     Works,
     /// It has no room at the moment: its recipients wait.
     Waits,
-    /// It takes nothing more until the next start, and neither do its recipients leave before.
-    Ended,
 }
 
 /// The same of all shards. Only the shard itself writes its own.
 #[derive(Debug)]
-pub(crate) struct Recordings {
-    states: Vec<AtomicU8>,
-    /// Why a shard's log accepts nothing more.
-    pub(crate) fault: ArcSwapOption<String>,
+pub(crate) struct Recordings(Vec<State>);
+
+#[derive(Debug)]
+struct State {
+    recording: AtomicU8,
+    /// Why the log accepts nothing, while that is so.
+    fault: ArcSwapOption<String>,
 }
 
 impl Recordings {
     pub(crate) fn new(shards: usize) -> Self {
-        let states = (0..shards).map(|_| AtomicU8::new(Recording::Works as u8)).collect();
-        Self { states, fault: ArcSwapOption::empty() }
+        let state =
+            || State { recording: AtomicU8::new(Recording::Works as u8), fault: ArcSwapOption::empty() };
+        Self((0..shards).map(|_| state()).collect())
     }
 
     pub(crate) fn of(&self, shard: u8) -> Recording {
-        match self.states.get(usize::from(shard)).map(|state| state.load(Ordering::Acquire)) {
+        match self.0.get(usize::from(shard)).map(|state| state.recording.load(Ordering::Acquire)) {
             Some(0) => Recording::Works,
-            Some(1) => Recording::Waits,
-            _ => Recording::Ended,
+            _ => Recording::Waits,
         }
     }
 
-    /// Sets what a shard's log does; what has ended stays so.
+    /// Sets what a shard's log does.
     pub(crate) fn set(&self, shard: u8, recording: Recording) {
-        if let Some(state) = self.states.get(usize::from(shard))
-            && self.of(shard) != Recording::Ended
-        {
-            state.store(recording as u8, Ordering::Release);
+        if let Some(state) = self.0.get(usize::from(shard)) {
+            state.recording.store(recording as u8, Ordering::Release);
         }
-    }
-
-    /// A shard's log takes nothing more.
-    pub(crate) fn end(&self, shard: u8, why: &str) {
-        self.set(shard, Recording::Ended);
-        self.fault.store(Some(Arc::new(why.to_owned())));
     }
 
     /// Whether every log takes outcomes.
     pub(crate) fn all_work(&self) -> bool {
-        self.states.iter().all(|state| state.load(Ordering::Acquire) == Recording::Works as u8)
+        self.0.iter().all(|state| state.recording.load(Ordering::Acquire) == Recording::Works as u8)
+    }
+
+    /// A shard's log accepts nothing; false when that was known.
+    pub(crate) fn begin_fault(&self, shard: u8, why: &str) -> bool {
+        let is_new = self.fault_of(usize::from(shard)).is_none();
+        if is_new {
+            self.set_fault(shard, why);
+        }
+        is_new
+    }
+
+    /// The same, for another reason by now.
+    pub(crate) fn set_fault(&self, shard: u8, why: &str) {
+        if let Some(state) = self.0.get(usize::from(shard)) {
+            state.fault.store(Some(Arc::new(why.to_owned())));
+        }
+    }
+
+    /// A shard's log accepts again.
+    pub(crate) fn end_fault(&self, shard: u8) {
+        if let Some(state) = self.0.get(usize::from(shard)) {
+            state.fault.store(None);
+        }
+    }
+
+    /// Why a shard's log accepts nothing, while that is so.
+    pub(crate) fn fault_of(&self, shard: usize) -> Option<Arc<String>> {
+        self.0.get(shard)?.fault.load_full()
+    }
+
+    /// The first shard whose log accepts nothing, and why.
+    pub(crate) fn fault(&self) -> Option<(usize, Arc<String>)> {
+        (0..self.0.len()).find_map(|shard| Some((shard, self.fault_of(shard)?)))
     }
 }

@@ -191,5 +191,6 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         metadata: meta.metadata.clone().unwrap_or_default(),
         name: String::new(),
         identity: identity.unwrap_or_default(),
+        notice: false,
     }
 }

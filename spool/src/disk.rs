@@ -1,0 +1,100 @@
+//! What the spool asks of a file system, so that tests can put a disk under it that fails or loses power. Only these
+//! calls change anything on disk, apart from the copies in the quarantine.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// How much is written at once where a stretch of zeros is.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A file system. Every call is as its name in POSIX says; an error means that nobody knows what happened.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Creates `path`, which must not be there, for reading and writing.
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn create(&self, path: &Path) -> io::Result<File>;
+
+    /// Gives `file` its first `bytes` bytes for certain: writing there cannot run out of space.
+    ///
+    /// # Errors
+    /// What the system answered; part of the space may have been taken.
+    fn reserve(&self, file: &File, bytes: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// What the system answered; any part may have been written.
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes what was written to `file` durable (fdatasync).
+    ///
+    /// # Errors
+    /// What the system answered; nobody knows what is on the disk, and asking again does not tell.
+    fn sync(&self, file: &File) -> io::Result<()>;
+
+    /// Makes the names in `directory` durable.
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Removes the name `path`.
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file systems of this host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    }
+
+    fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
+        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => Ok(()),
+            // A file system without preallocation: write the space, so that it is really there.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => zero(self, file, 0, bytes),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+/// Writes `length` zeros at `from`.
+pub(crate) fn zero(disk: &dyn Disk, file: &File, from: u64, length: u64) -> io::Result<()> {
+    let zeros = vec![0; CHUNK_BYTES];
+    let mut at = from;
+    while at < from + length {
+        let bytes = usize::try_from(from + length - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        disk.write(file, &zeros[..bytes], at)?;
+        at += bytes as u64;
+    }
+    Ok(())
+}
