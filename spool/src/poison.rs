@@ -92,3 +92,33 @@ fn write(note: &Path, numbers: [u64; 3]) -> std::io::Result<File> {
     file.write_all(&numbers.map(u64::to_le_bytes).concat())?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A start that dies at the record at `position`.
+    fn die_at(directory: &Path, position: u64) -> Watch {
+        let mut watch = Watch::begin(directory);
+        watch.at(position - 16);
+        watch.at(position);
+        watch
+    }
+
+    #[test]
+    fn only_a_record_at_which_two_starts_in_a_row_died_is_passed_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let there = directory.path();
+        assert!(!die_at(there, 4096).is_poisoned(4096));
+        assert!(!die_at(there, 8192).is_poisoned(4096));
+        assert!(!die_at(there, 4096).is_poisoned(4096));
+        die_at(there, 4096);
+        let watch = Watch::begin(there);
+        assert!(watch.is_poisoned(4096) && !watch.is_poisoned(8192));
+        watch.end();
+        let watch = Watch::begin(there);
+        assert!(!watch.is_poisoned(4096), "unless a copy was kept, a sound start clears it");
+        watch.end();
+        assert!(!there.join(NOTE).exists());
+    }
+}

@@ -21,6 +21,7 @@ pub(crate) struct House {
     folder: tempfile::TempDir,
     extra: String,
     pub(crate) shards: usize,
+    segment: &'static str,
 }
 
 impl House {
@@ -31,7 +32,17 @@ impl House {
 
     pub(crate) fn with_sink(sink: Sink, extra: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut house = Self { engine: None, sink, folder, extra: extra.to_owned(), shards: 2 };
+        let mut house =
+            Self { engine: None, sink, folder, extra: extra.to_owned(), shards: 2, segment: "8MiB" };
+        house.begin();
+        house
+    }
+
+    /// With segments of another size.
+    pub(crate) fn of_segments(segment: &'static str) -> Self {
+        let mut house = Self::start("");
+        house.stop();
+        house.segment = segment;
         house.begin();
         house
     }
@@ -45,9 +56,10 @@ impl House {
     /// The configuration.
     pub(crate) fn text(&self) -> String {
         let (folder, sink, shards) = (self.folder.path().display(), self.sink.address(), self.shards);
+        let segment = self.segment;
         format!(
             "[node]\nname = \"mx.staffetta.test\"\ndata_dir = \"{folder}\"\nshards = {shards}\n\
-             [spool]\nsegment = \"8MiB\"\nmin_free = \"1MiB\"\n\
+             [spool]\nsegment = \"{segment}\"\nmin_free = \"1MiB\"\n\
              [[smtp_listener]]\naddress = \"127.0.0.1:0\"\ntrusted = [\"127.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nhosts = [\"{sink}\"]\ntls = \"off\"\n{}",
             self.extra

@@ -1,5 +1,6 @@
 //! A disk that takes nothing more: what is delivered is still recorded once, and nothing is delivered unrecorded.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mail::Class;
@@ -18,28 +19,53 @@ fn submit(house: &House, bytes: usize, recipients: usize) -> bool {
     house.wait(house.handle().submit(submission)).is_ok()
 }
 
-#[test]
-fn outcomes_wait_for_room_and_nothing_is_delivered_twice() {
-    let house = House::start("");
+/// Fills the spool while everything waits on a path that rests, with the directories of its segments away: as a full
+/// disk. Yields what was accepted.
+fn fill(house: &House, messages: usize) -> u64 {
     let handle = house.handle();
-    submit(&house, 0, 1);
+    submit(house, 0, 1);
     house.wait_ledger("a path", |ledger| ledger.delivered == 1);
     let until = handle.now() + Duration::from_secs(3600);
     house.wait(handle.suspend(PathFilter::default(), until, "a test".to_owned()));
-    (0..2).for_each(|_| assert!(submit(&house, 0, 150)));
-    // Without its directory the spool cannot begin another segment: as a full disk.
-    let spools = [0, 1].map(|shard| house.folder().join(format!("spool/{shard}")));
-    let away = |spool: &std::path::Path| spool.with_extension("away");
-    spools.iter().for_each(|spool| std::fs::rename(spool, away(spool)).expect("renamed"));
+    (0..messages).for_each(|_| assert!(submit(house, 0, 150)));
+    spools(house).iter().for_each(|spool| std::fs::rename(spool, away(spool)).expect("renamed"));
     for bytes in [2_000_000, 200_000, 20_000, 2_000, 0] {
-        while submit(&house, bytes, 1) || submit(&house, bytes, 1) {}
+        while submit(house, bytes, 1) || submit(house, bytes, 1) {}
     }
-    let accepted = handle.ledger().accepted;
-    house.wait(handle.resume(PathFilter::default()));
+    handle.ledger().accepted
+}
+
+fn spools(house: &House) -> [PathBuf; 2] {
+    [0, 1].map(|shard| house.folder().join(format!("spool/{shard}")))
+}
+
+fn away(spool: &Path) -> PathBuf {
+    spool.with_extension("away")
+}
+
+#[test]
+fn on_a_full_disk_delivery_goes_on_in_the_room_kept_for_outcomes() {
+    let house = House::start("");
+    let accepted = fill(&house, 2);
+    house.wait(house.handle().resume(PathFilter::default()));
+    let ledger = house.wait_ledger("all delivered", |ledger| ledger.delivered == accepted);
+    assert_eq!((ledger.queued(), house.sink.count() as u64), (0, accepted));
+    assert!(!submit(&house, 0, 1), "and nothing is accepted");
+    spools(&house).iter().for_each(|spool| std::fs::rename(away(spool), spool).expect("renamed"));
+    assert!(submit(&house, 0, 1), "until there is room again");
+    house.wait_ledger("one more", |ledger| ledger.delivered == accepted + 1);
+}
+
+#[test]
+fn outcomes_wait_for_room_and_nothing_is_delivered_twice() {
+    // The room kept for outcomes in a segment of this size is for some seventy.
+    let house = House::of_segments("64KiB");
+    let accepted = fill(&house, 8);
+    house.wait(house.handle().resume(PathFilter::default()));
     std::thread::sleep(Duration::from_secs(1));
     let sent = house.sink.count() as u64;
     assert!(sent < accepted, "{sent} of {accepted} were sent though no outcome could be recorded");
-    spools.iter().for_each(|spool| std::fs::rename(away(spool), spool).expect("renamed"));
+    spools(&house).iter().for_each(|spool| std::fs::rename(away(spool), spool).expect("renamed"));
     let ledger = house.wait_ledger("all delivered", |ledger| ledger.delivered == accepted);
     assert_eq!((ledger.queued(), house.sink.count() as u64), (0, accepted));
 }

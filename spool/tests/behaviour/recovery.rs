@@ -323,3 +323,28 @@ fn files_of_noise_do_not_stop_a_start() {
         assert!(place.shard_directory().join("notes.txt").exists());
     }
 }
+
+#[test]
+fn a_record_that_made_two_starts_die_is_passed_over_and_kept_aside() {
+    let place = Place::new(Durability::Memory);
+    let mut log = place.log();
+    let ids: Vec<_> = (0..3).flat_map(|n| send(&mut log, format!("body {n}").as_bytes(), 1)).collect();
+    drop(log);
+    // What two starts leave that died there: the place, once more the place, and how often before.
+    let position = ids[1].0.position();
+    let note = [position, position, 1].map(u64::to_le_bytes).concat();
+    fs::write(place.shard_directory().join("starting"), note).unwrap();
+    for start in 0..3 {
+        let (log, found) = place.open();
+        assert_eq!(waiting_ids(&log), [ids[0], ids[2]], "start {start}");
+        assert_eq!(found.ledger.queued(), 2);
+        let [damage] = &found.damage[..] else { panic!("{:?}", found.damage) };
+        assert_eq!((damage.kind, damage.id), (DamageKind::Poison, ids[1].0));
+        let kept = fs::read(damage.kept_in.as_ref().unwrap()).unwrap();
+        assert_eq!(kept.len() as u64, damage.bytes);
+        assert!(!place.shard_directory().join("starting").exists());
+    }
+    // The operator takes the copy away: the record is read again.
+    fs::remove_dir_all(place.shard_directory().join("quarantine")).unwrap();
+    assert_eq!(waiting_ids(&place.log()), ids);
+}
