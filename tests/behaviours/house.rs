@@ -53,6 +53,12 @@ impl House {
         self.engine = Some(Engine::start(config).expect("the engine starts"));
     }
 
+    /// The same as after a restore from a copy.
+    pub(crate) fn begin_restored(&mut self) {
+        let config = config(&self.text());
+        self.engine = Some(Engine::start_restored(config).expect("the engine starts"));
+    }
+
     /// The configuration.
     pub(crate) fn text(&self) -> String {
         let (folder, sink, shards) = (self.folder.path().display(), self.sink.address(), self.shards);

@@ -69,3 +69,24 @@ fn outcomes_wait_for_room_and_nothing_is_delivered_twice() {
     let ledger = house.wait_ledger("all delivered", |ledger| ledger.delivered == accepted);
     assert_eq!((ledger.queued(), house.sink.count() as u64), (0, accepted));
 }
+
+#[test]
+fn a_restored_spool_sends_nothing_until_it_is_released() {
+    let mut house = House::start("");
+    let until = house.handle().now() + Duration::from_secs(3600);
+    submit(&house, 0, 1);
+    house.wait_ledger("a path", |ledger| ledger.delivered == 1);
+    house.wait(house.handle().suspend(PathFilter::default(), until, "a test".to_owned()));
+    assert!(submit(&house, 0, 5));
+    house.stop();
+    house.begin_restored();
+    assert!(house.handle().is_holding());
+    assert!(submit(&house, 0, 2), "mail is accepted");
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(house.sink.count(), 1);
+    let waits = house.wait(house.handle().waiting());
+    assert_eq!((waits.scheduled, waits.ready), (7, 0));
+    assert!(house.handle().release() && !house.handle().release());
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 8);
+    assert_eq!(house.sink.count(), 8);
+}

@@ -66,6 +66,7 @@ impl Console {
             .route("/v1/queue", get(queue::show))
             .route("/v1/queue/suspend", post(queue::suspend))
             .route("/v1/queue/resume", post(queue::resume))
+            .route("/v1/queue/release", post(queue::release))
             .route("/v1/why/{id}", get(queue::why))
             .route("/metrics", get(status::metrics))
             .layer(middleware::from_fn_with_state(self.clone(), identify))

@@ -21,6 +21,8 @@ const COMMAND_BYTES_MAX: usize = 64 * 1024;
 /// The queue: paths, and what waits outside of them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Queue {
+    /// Nothing is sent until it is released: the spool was restored from a copy.
+    holding: bool,
     waiting: WaitingView,
     paths: Vec<PathJson>,
 }
@@ -68,6 +70,13 @@ struct Command {
 #[derive(Debug, Serialize)]
 pub(crate) struct Reached {
     paths: usize,
+}
+
+/// What became of a release.
+#[derive(Debug, Serialize)]
+pub(crate) struct Released {
+    /// Whether anything was held.
+    released: bool,
 }
 
 /// Why a recipient is where it is.
@@ -145,7 +154,7 @@ pub(crate) async fn show(
     caller.must_be_operator()?;
     let waiting = console.handle.waiting().await;
     let paths = console.handle.paths().await.into_iter().map(PathJson::from).collect();
-    Ok(Json(Queue { waiting, paths }))
+    Ok(Json(Queue { holding: console.handle.is_holding(), waiting, paths }))
 }
 
 /// Lets paths rest.
@@ -177,6 +186,15 @@ pub(crate) async fn resume(
     let command = read_command(&console, &headers, body).await?;
     let paths = console.handle.resume(command.filter()).await;
     Ok(Json(Reached { paths }))
+}
+
+/// Lets mail leave after a restore.
+pub(crate) async fn release(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Released>, ApiError> {
+    caller.must_be_operator()?;
+    Ok(Json(Released { released: console.handle.release() }))
 }
 
 /// Says why a recipient waits.

@@ -45,6 +45,8 @@ pub(crate) struct Condition {
     /// Whether old segments may be dropped: not before the readers of the ledger hold what they have not read.
     pub(crate) reclaiming: AtomicBool,
     pub(crate) stopping: AtomicBool,
+    /// Nothing is sent before the operator says so: the spool was restored from a copy.
+    pub(crate) holding: AtomicBool,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
 }
@@ -59,6 +61,11 @@ impl Shared {
             Some(why) => Err(Refusal::NoRoom(why.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Whether nothing may be sent yet.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.condition.holding.load(Ordering::Acquire)
     }
 
     /// The books of all shards together.

@@ -25,13 +25,24 @@ impl House {
     /// # Errors
     /// One sentence that says what is missing.
     pub(crate) fn open(config: Arc<Config>) -> anyhow::Result<Self> {
-        let engine = Engine::start(Arc::clone(&config))?;
+        Self::around(Engine::start(Arc::clone(&config))?, &config)
+    }
+
+    /// The same on a spool that was restored from a copy: nothing is sent until the operator says so.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing.
+    pub(crate) fn open_restored(config: Arc<Config>) -> anyhow::Result<Self> {
+        Self::around(Engine::start_restored(Arc::clone(&config))?, &config)
+    }
+
+    fn around(engine: Engine, config: &Config) -> anyhow::Result<Self> {
         let handle = engine.handle();
         let reporter = Reporter::start(&config.node.data_dir, handle.readers())
             .context("the event store cannot be opened")?;
         handle.allow_reclaim();
         let console = Console::new(handle, reporter.store())?;
-        let listeners = engine.runtime().block_on(Listeners::bind(&config))?;
+        let listeners = engine.runtime().block_on(Listeners::bind(config))?;
         let addresses = addresses(&engine, &listeners);
         let (close_api, closed) = oneshot::channel::<()>();
         let stop = async move {

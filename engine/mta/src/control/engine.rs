@@ -41,6 +41,20 @@ impl Engine {
     /// # Errors
     /// One sentence that says what is missing and how to mend it.
     pub fn start(config: Arc<Config>) -> Result<Self, StartError> {
+        Self::start_in(config, Condition::default())
+    }
+
+    /// The same on a spool that was restored from a copy: everything is queued and mail is accepted, but nothing leaves
+    /// until [`Handle::release`], because what was finished after the copy was made waits in it again.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_restored(config: Arc<Config>) -> Result<Self, StartError> {
+        tracing::warn!("restored: nothing is sent until `staffetta queue release`");
+        Self::start_in(config, Condition { holding: true.into(), ..Condition::default() })
+    }
+
+    fn start_in(config: Arc<Config>, condition: Condition) -> Result<Self, StartError> {
         start::raise_file_limit();
         start::warn_of_risks(&config);
         start::check_host(&config)?;
@@ -83,7 +97,7 @@ impl Engine {
             control: control.handle().clone(),
             recordings: Recordings::new(logs.len()),
             written: Written::new(logs.len()),
-            condition: Condition::default(),
+            condition,
             config,
         });
         let logs = logs.into_iter().map(|(log, _)| log).collect();

@@ -207,6 +207,18 @@ impl Handle {
         self.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
     }
 
+    /// Whether nothing is sent because the spool was restored from a copy.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.shared.is_holding()
+    }
+
+    /// Lets mail leave that was held because the spool was restored from a copy; says whether it was.
+    #[must_use]
+    pub fn release(&self) -> bool {
+        self.shared.condition.holding.swap(false, Ordering::AcqRel)
+    }
+
     /// Why a recipient waits; `None` when the spool does not hold it. Whether it has been finished already is told by its
     /// events.
     pub async fn explain(&self, id: RecipientId) -> Option<Why> {

@@ -54,7 +54,7 @@ impl Shard {
     pub(super) async fn due_loop(self: &Rc<Self>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            if self.shared.recordings.of(self.index) == Recording::Waits {
+            if self.shared.is_holding() || self.shared.recordings.of(self.index) == Recording::Waits {
                 tokio::time::sleep(RECORDING_TICK).await;
                 self.dispatch_wanting();
                 continue;
@@ -104,6 +104,9 @@ impl Shard {
         };
         let campaign = (head.kind() == ContentKind::Template).then_some(CampaignId(content.0));
         let flow = FlowKey { class: ticket.class, tenant: tenant_number(head.tenant()), campaign };
+        if self.shared.is_holding() {
+            return self.schedule(ticket, campaign, now);
+        }
         if ticket.is_expired(now) {
             return self.give_up(ticket, Disposition::Expired, out_of_time()).await;
         }
@@ -145,8 +148,8 @@ impl Shard {
                 tokio::time::sleep(EXPIRY_TICK).await;
             }
             is_more = false;
-            if !self.shared.recordings.all_work() {
-                // Their end could not be recorded: they stay where they are.
+            if self.shared.is_holding() || !self.shared.recordings.all_work() {
+                // Their end could not be recorded, or their notices not be sent: they stay where they are.
                 continue;
             }
             self.queue.borrow_mut().expired(self.now(), BATCH, &mut batch);

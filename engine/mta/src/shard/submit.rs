@@ -60,8 +60,8 @@ impl Shard {
         to: &Recipient,
         now: UnixMs,
     ) {
-        if to.not_before > now {
-            return self.schedule(ticket, None, to.not_before);
+        if to.not_before > now || self.shared.is_holding() {
+            return self.schedule(ticket, None, to.not_before.max(now));
         }
         self.route(ticket, flow, identity, domain_of(&to.address)).await;
     }

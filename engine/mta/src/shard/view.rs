@@ -115,6 +115,9 @@ impl Shard {
 
     fn why_scheduled(&self, id: RecipientId) -> String {
         let reader = &self.shared.readers[usize::from(id.0.shard())];
+        if self.shared.is_holding() {
+            return "`staffetta queue release`: the spool was restored from a copy".to_owned();
+        }
         match reader.recipient(id) {
             Ok(recipient) if recipient.not_before() > self.now() => {
                 "the time before which it must not be sent".to_owned()

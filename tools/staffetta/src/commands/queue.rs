@@ -42,6 +42,11 @@ enum Verb {
         #[command(flatten)]
         connect: Connect,
     },
+    /// After `serve --restored`: let mail leave
+    Release {
+        #[command(flatten)]
+        connect: Connect,
+    },
 }
 
 /// Which paths are meant.
@@ -75,6 +80,7 @@ impl Queue {
                     steer(connect, "suspend", &order).await
                 }
                 Verb::Resume { paths, connect } => steer(connect, "resume", &paths.to_json()).await,
+                Verb::Release { connect } => release(connect).await,
             }
         })
     }
@@ -109,9 +115,21 @@ async fn steer(connect: &Connect, verb: &str, order: &Value) -> anyhow::Result<(
     Ok(ui::line(&format!("{paths} {verb}{}", if verb.ends_with('e') { "d" } else { "ed" }))?)
 }
 
+async fn release(connect: &Connect) -> anyhow::Result<()> {
+    let answer = connect.client()?.post("/v1/queue/release", Body::json(&serde_json::json!({}))).await?;
+    if connect.json {
+        return Ok(ui::json(&answer)?);
+    }
+    let was_held = answer.get("released").and_then(Value::as_bool).unwrap_or_default();
+    Ok(ui::line(if was_held { "mail leaves" } else { "nothing was held" })?)
+}
+
 /// The queues as a table, with what waits elsewhere above it.
 pub(crate) fn render(queue: &Value, now_ms: u64, paint: Paint) -> String {
     let mut text = waiting(queue);
+    if queue.get("holding").and_then(Value::as_bool).unwrap_or_default() {
+        text.insert_str(0, "  restored from a copy: nothing is sent until `staffetta queue release`\n");
+    }
     let paths = value::list(queue, "paths");
     if paths.is_empty() {
         text.push_str("  nothing is ready to be sent\n");

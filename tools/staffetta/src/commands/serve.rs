@@ -21,6 +21,9 @@ pub(crate) struct Serve {
     /// What is logged to stderr: error, warn, info, debug, or as in RUST_LOG [default: STAFFETTA_LOG, or info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// The data directory was restored from a copy: queue and accept, but send nothing until `staffetta queue release`
+    #[arg(long)]
+    restored: bool,
 }
 
 impl Serve {
@@ -32,7 +35,7 @@ impl Serve {
         self.start_log()?;
         self.log_warnings()?;
         let config = Arc::new(crate::config::load(&self.config)?);
-        let house = House::open(config)?;
+        let house = if self.restored { House::open_restored(config)? } else { House::open(config)? };
         ui::line(&format!("ready {}", house.addresses().join(" ")))?;
         tracing::info!("ready: {}", house.addresses().join(" "));
         wait_for_end()?;
