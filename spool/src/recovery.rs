@@ -317,7 +317,8 @@ impl Recovery {
             return;
         }
         self.books.record(position, raw.span);
-        if !matches!(raw.kind, Kind::Totals | Kind::Cut) {
+        // A segment with a cut must stay, also when nothing else is in it.
+        if raw.kind != Kind::Totals {
             self.found.bytes += raw.span;
         }
     }

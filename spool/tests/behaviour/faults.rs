@@ -11,7 +11,7 @@ use crate::support::{Place, content, finish, outcome, recipient, send, sync_on, 
 
 fn house() -> (Place, Arc<RoughDisk>, Log) {
     let place = Place::volatile(Durability::Disk);
-    let disk = Arc::new(RoughDisk::default());
+    let disk = Arc::new(RoughDisk::tearing());
     let log = place.open_on(&disk).0;
     (place, disk, log)
 }
@@ -279,4 +279,18 @@ fn the_next_segment_can_be_made_elsewhere() {
     let waiting = waiting_ids(&log);
     drop(log);
     assert_eq!(waiting_ids(&place.open_on(&disk).0), waiting);
+}
+
+#[test]
+fn what_was_given_up_stays_so_after_every_start() {
+    let (place, disk, mut log) = house();
+    send(&mut log, b"lost", 1);
+    disk.fail(Call::Sync, 1, EIO);
+    sync_on(&mut log, &disk);
+    log.go_on().unwrap();
+    drop(log);
+    for start in 0..3 {
+        let (log, found) = place.open_on(&disk);
+        assert_eq!((found.ledger.accepted, waiting_ids(&log)), (0, vec![]), "start {start}");
+    }
 }

@@ -1,16 +1,21 @@
 //! Random interleavings of everything that can happen to a log, against a model of a few lines: a list of what was
-//! appended, of which a crash keeps a beginning.
+//! appended, of which a crash keeps a beginning, and a failing disk what was durable and what the engine itself told.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use mail::{CampaignId, Disposition, Ledger, MessageId, RecipientId, UnixMs};
 use proptest::prelude::*;
 use spool::inspect::{FileState, Inspection};
 use spool::{CampaignPhase, CampaignState, Cursor, Durability, Hold, Log, RecordRef, SpoolError};
 
-use crate::support::{Place, content, outcome, recipient, template};
+use crate::rough::{Call, EIO, RoughDisk};
+use crate::support::{Place, content, outcome, recipient, sync_on, template};
+
+/// Calls that fail here: one at a time, and what could not be made can be removed.
+const FAILING: [Call; 5] = [Call::Create, Call::Reserve, Call::Write, Call::Sync, Call::SyncDirectory];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -39,6 +44,14 @@ enum Step {
     Read {
         records: usize,
     },
+    /// The next segment is made ahead.
+    Ahead,
+    /// The next call of a kind fails.
+    Fault {
+        call: usize,
+    },
+    /// The log is led to another segment, if it has failed.
+    GoOn,
     /// The process dies.
     Kill,
     /// The power fails: what was not synced is lost from some point on, `into` bytes into a record.
@@ -60,6 +73,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Sync),
         6 => (0_u64..4000).prop_map(|budget| Step::Reclaim { budget }),
         3 => (0_usize..40).prop_map(|records| Step::Read { records }),
+        2 => Just(Step::Ahead),
+        1 => (0..FAILING.len()).prop_map(|call| Step::Fault { call }),
+        3 => Just(Step::GoOn),
         1 => Just(Step::Kill),
         1 => (any::<usize>(), 0_u64..24).prop_map(|(keep, into)| Step::PowerCut { keep, into }),
     ]
@@ -83,23 +99,28 @@ struct State {
 
 struct World {
     place: Place,
+    disk: Arc<RoughDisk>,
     log: Log,
     /// What was appended, with the position behind it.
     events: Vec<(u64, Event)>,
+    /// While the log has failed: the same as before, which a crash brings back.
+    before_fault: Option<Vec<(u64, Event)>>,
     bodies: BTreeMap<MessageId, Vec<u8>>,
     hold: Hold,
     cursor: Cursor,
-    /// Positions behind the outcomes that the reader was told of.
-    told: Vec<u64>,
+    /// Outcomes that the reader was told of, by recipient and attempt.
+    told: Vec<(RecipientId, u16)>,
 }
 
 impl World {
     fn new() -> Self {
         let place = Place::volatile(Durability::Disk);
-        let log = place.log();
+        let disk = Arc::new(RoughDisk::default());
+        let log = place.open_on(&disk).0;
         let hold = log.reader().hold(Cursor::default());
         let (events, told) = (Vec::new(), Vec::new());
-        Self { place, log, events, bodies: BTreeMap::new(), hold, cursor: Cursor::default(), told }
+        let (bodies, cursor) = (BTreeMap::new(), Cursor::default());
+        Self { place, disk, log, events, before_fault: None, bodies, hold, cursor, told }
     }
 
     fn state(&self) -> State {
@@ -138,11 +159,41 @@ impl World {
     }
 
     fn run(&mut self, step: &Step) {
+        self.perform(step);
+        self.look_for_fault();
+        assert_eq!(self.log.ledger(), self.state().ledger, "after {step:?}");
+    }
+
+    /// A log that has failed gives up what was new and not durable, and keeps the rest.
+    fn look_for_fault(&mut self) {
+        if self.log.fault().is_none() {
+            self.before_fault = None;
+            return;
+        }
+        let durable = self.log.synced_position().offset();
+        if self.before_fault.is_none() {
+            self.before_fault = Some(self.events.clone());
+            let is_new = |id: u64| mail::RecordId::from_raw(id).position() >= durable;
+            self.events.retain(|(end, event)| {
+                *end <= durable
+                    || match event {
+                        Event::Accepted { .. } => false,
+                        Event::Campaign(state) => !is_new(state.campaign.raw()),
+                        Event::Outcome { id, .. } => !is_new(id.raw()),
+                    }
+            });
+        }
+        // What was kept moves with every try.
+        let end = self.log.appended().offset();
+        self.events.iter_mut().filter(|(at, _)| *at > durable).for_each(|(at, _)| *at = end);
+    }
+
+    fn perform(&mut self, step: &Step) {
         match *step {
             Step::Message { recipients, body_bytes } => self.message(recipients, body_bytes),
             Step::Template => {
                 let body = format!("{{\"n\":{}}}", self.events.len()).into_bytes();
-                let id = self.log.append_content(&template("t"), &body).unwrap();
+                let Some(id) = taken(self.log.append_content(&template("t"), &body)) else { return };
                 let campaign = CampaignId(id.0);
                 self.bodies.insert(id, body);
                 self.note(Event::Campaign(CampaignState {
@@ -155,7 +206,7 @@ impl World {
                 let Some(campaign) = self.pick_campaign(campaign) else { return };
                 let mut member = recipient("member@example.test");
                 member.content = MessageId(campaign.campaign.0);
-                let id = self.log.append_recipient(&member).unwrap();
+                let Some(id) = taken(self.log.append_recipient(&member)) else { return };
                 let body = self.bodies[&member.content].clone();
                 self.note(Event::Accepted { content: member.content, body, recipients: vec![id] });
             }
@@ -165,27 +216,35 @@ impl World {
             Step::Change { campaign, phase } => {
                 let Some(state) = self.pick_campaign(campaign) else { return };
                 let state = CampaignState { phase: CampaignPhase::ALL[phase], ..state };
-                self.log.append_campaign_state(&state).unwrap();
-                self.note(Event::Campaign(state));
+                if taken(self.log.append_campaign_state(&state)).is_some() {
+                    self.note(Event::Campaign(state));
+                }
             }
-            Step::Flush => drop(self.log.flush().unwrap()),
-            Step::Sync => self.sync(),
-            Step::Reclaim { budget } => drop(self.log.reclaim_step(budget).unwrap()),
+            Step::Flush => drop(taken(self.log.flush())),
+            Step::Sync => sync_on(&mut self.log, &self.disk),
+            Step::Reclaim { budget } => drop(taken(self.log.reclaim_step(budget))),
             Step::Read { records } => self.read(records),
+            Step::Ahead => {
+                if let Some(order) = self.log.next_segment() {
+                    taken(self.log.next_made(order.make()));
+                }
+            }
+            Step::Fault { call } => self.disk.fail(FAILING[call], 1, EIO),
+            Step::GoOn => drop(taken(self.log.go_on())),
             Step::Kill => {
                 let flushed = self.log.flushed().offset();
                 self.restart(flushed, |_| {});
             }
             Step::PowerCut { keep, into } => self.power_cut(keep, into),
         }
-        assert_eq!(self.log.ledger(), self.state().ledger);
     }
 
     fn message(&mut self, recipients: usize, body_bytes: usize) {
         let body = vec![u8::try_from(self.events.len() % 256).unwrap(); body_bytes];
         let to: Vec<_> = (0..recipients).map(|n| recipient(&format!("r{n}@example.test"))).collect();
         let mut ids = Vec::new();
-        let content = self.log.append_message(&content("acme"), &body, &to, &mut ids).unwrap();
+        let appended = self.log.append_message(&content("acme"), &body, &to, &mut ids);
+        let Some(content) = taken(appended) else { return };
         self.note(Event::Accepted { content, body, recipients: ids });
     }
 
@@ -196,7 +255,9 @@ impl World {
         let Some(index) = index.checked_rem(waiting.len()) else { return };
         let id = waiting[index];
         let outcome = outcome(disposition, attempt);
-        self.log.append_outcome(id, &outcome).unwrap();
+        if taken(self.log.append_outcome(id, &outcome)).is_none() {
+            return;
+        }
         self.note(Event::Outcome {
             id,
             disposition,
@@ -206,12 +267,6 @@ impl World {
         if disposition.is_final() {
             let again = self.log.append_outcome(id, &outcome).unwrap_err();
             assert!(matches!(again, SpoolError::NotWaiting(_)));
-        }
-    }
-
-    fn sync(&mut self) {
-        if let Some(target) = self.log.sync_target() {
-            self.log.synced(target);
         }
     }
 
@@ -226,7 +281,7 @@ impl World {
                     let recipient = reader.recipient(outcome.recipient()).unwrap();
                     let content = reader.content(recipient.content()).unwrap();
                     assert_eq!(content.body(), self.bodies[&content.id()]);
-                    self.told.push(tail.cursor().0);
+                    self.told.push((outcome.recipient(), outcome.attempt()));
                 }
                 // Of a power cut at an earlier run there may be a torn end, never more.
                 RecordRef::Damaged { what, .. } => panic!("{what}"),
@@ -238,12 +293,15 @@ impl World {
     }
 
     fn power_cut(&mut self, keep: usize, into: u64) {
+        if let Some(events) = self.before_fault.take() {
+            self.events = events;
+        }
         let (synced, flushed) = (self.log.synced_position().offset(), self.log.flushed().offset());
         let ends = self.events.iter().map(|(end, _)| *end).filter(|end| (synced..=flushed).contains(end));
         let points: Vec<_> = [synced].into_iter().chain(ends).collect();
         let point = (points[keep % points.len()] + into).min(flushed);
         self.restart(point, |place| {
-            for path in place.segments() {
+            for path in place.files() {
                 let FileState::Segment { base, capacity, .. } = Inspection::open(&path).unwrap().state()
                 else {
                     panic!("{} is not a segment", path.display())
@@ -260,13 +318,16 @@ impl World {
 
     /// Ends the log without a word, spoils its files, and starts again; everything up to `kept` must be there.
     fn restart(&mut self, kept: u64, spoil: impl Fn(&Place)) {
+        if let Some(events) = self.before_fault.take() {
+            self.events = events;
+        }
         self.events.retain(|(end, _)| *end <= kept);
-        let options = self.place.options;
+        self.disk.mend();
         let elsewhere = Place::volatile(Durability::Memory);
         let old = std::mem::replace(&mut self.log, elsewhere.log());
         drop(old);
         spoil(&self.place);
-        let (log, found) = Log::open(self.place.path(), 0, options).unwrap();
+        let (log, found) = self.place.open_on(&self.disk);
         self.log = log;
         self.hold = self.log.reader().hold(self.cursor);
         assert_eq!(found.ledger, self.state().ledger);
@@ -304,13 +365,28 @@ impl World {
 
     /// Everything is synced and read to the end; nothing was told twice, and nothing was missed.
     fn finish(mut self) {
+        self.disk.mend();
+        self.log.go_on().unwrap();
+        self.look_for_fault();
         self.log.commit().unwrap();
         self.compare();
         self.read(usize::MAX);
-        let outcomes = self.events.iter().filter(|(_, event)| matches!(event, Event::Outcome { .. }));
-        assert_eq!(self.told, outcomes.map(|(end, _)| *end).collect::<Vec<_>>());
+        let outcomes = self.events.iter().filter_map(|(_, event)| match event {
+            Event::Outcome { id, attempt, .. } => Some((*id, *attempt)),
+            _ => None,
+        });
+        assert_eq!(self.told, outcomes.collect::<Vec<_>>());
         let kept = self.log.flushed().offset();
         self.restart(kept, |_| {});
+    }
+}
+
+/// What was appended; `None` when the disk did not let it.
+fn taken<T>(result: Result<T, SpoolError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(SpoolError::Io { .. } | SpoolError::Closed { .. }) => None,
+        Err(error) => panic!("{error}"),
     }
 }
 

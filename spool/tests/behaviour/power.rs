@@ -46,7 +46,7 @@ struct Sender {
 impl Sender {
     fn new() -> Self {
         let place = Place::volatile(Durability::Disk);
-        let disk = Arc::new(RoughDisk::default());
+        let disk = Arc::new(RoughDisk::tearing());
         let log = place.open_on(&disk).0;
         let (open, acknowledged, sent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Self { place, disk, log, open, acknowledged, sent, finished: Vec::new() }

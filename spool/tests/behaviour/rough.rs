@@ -33,7 +33,11 @@ impl Call {
 
 /// Its state behind a lock: the spool uses it by shared reference.
 #[derive(Debug, Default)]
-pub(crate) struct RoughDisk(Mutex<State>);
+pub(crate) struct RoughDisk {
+    state: Mutex<State>,
+    /// Of a write that fails, half arrives.
+    tears: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -58,6 +62,11 @@ pub(crate) const EIO: i32 = 5;
 pub(crate) const ENOSPC: i32 = 28;
 
 impl RoughDisk {
+    /// One on which half arrives of a write that fails; otherwise nothing does.
+    pub(crate) fn tearing() -> Self {
+        Self { tears: true, ..Self::default() }
+    }
+
     /// The next `count` calls of `call` fail with `error`.
     pub(crate) fn fail(&self, call: Call, count: u32, error: i32) {
         if count > 0 {
@@ -106,7 +115,7 @@ impl RoughDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     fn check(&self, call: Call) -> io::Result<()> {
@@ -156,8 +165,8 @@ impl Disk for RoughDisk {
 
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         if let Err(error) = self.check(Call::Write) {
-            // Torn: a part of it arrives.
-            LocalDisk.write(file, &bytes[..bytes.len() / 2], offset)?;
+            let arrives = if self.tears { bytes.len() / 2 } else { 0 };
+            LocalDisk.write(file, &bytes[..arrives], offset)?;
             return Err(error);
         }
         LocalDisk.write(file, bytes, offset)

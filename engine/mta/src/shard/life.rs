@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mail::Class;
 use queue::{Queue, Ticket};
-use spool::CampaignPhase;
+use spool::{CampaignPhase, ReclaimWait};
 
 use super::{Bells, Journal, Shard, ToShard};
 use crate::accept::{self, Door};
@@ -23,9 +23,11 @@ use crate::shared::Shared;
 /// Messages taken out of the ring at once.
 const RING_BATCH: usize = 256;
 /// How often old segments are looked at.
-const RECLAIM_TICK: Duration = Duration::from_secs(2);
-/// Bytes of live records that one look may carry forward.
+const RECLAIM_TICK: Duration = Duration::from_secs(1);
+/// Bytes of live records that are carried forward before others get their turn: a millisecond or two.
 const RECLAIM_BYTES: u64 = 4 << 20;
+/// Steps of one look: as much as a disk takes in a second.
+const RECLAIM_STEPS: usize = 64;
 /// How often paths without work and connections are forgotten.
 const TIDY_TICK: Duration = Duration::from_secs(60);
 /// Paths looked at each time.
@@ -153,7 +155,7 @@ impl Shard {
         loop {
             tokio::time::sleep(RECLAIM_TICK).await;
             if self.shared.condition.reclaiming.load(Ordering::Acquire) {
-                self.reclaim();
+                self.reclaim().await;
             }
             if tidied.elapsed() > TIDY_TICK {
                 tidied = Instant::now();
@@ -164,16 +166,24 @@ impl Shard {
         }
     }
 
-    fn reclaim(&self) {
+    async fn reclaim(&self) {
         let low = self.shared.condition.no_room.load().is_some();
-        let reclaimed = self.journal.append(|log| {
-            log.set_disk_low(low);
-            log.reclaim_step(RECLAIM_BYTES)
-        });
-        if let Err(fault) = reclaimed
-            && self.journal.fault().is_none()
-        {
-            tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
+        for _ in 0..RECLAIM_STEPS {
+            let reclaimed = self.journal.append(|log| {
+                log.set_disk_low(low);
+                log.reclaim_step(RECLAIM_BYTES)
+            });
+            match reclaimed {
+                Ok(done) if done.dropped_segments > 0 || done.waits_for == Some(ReclaimWait::Budget) => {}
+                Ok(_) => return,
+                Err(fault) => {
+                    if self.journal.fault().is_none() {
+                        tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
+                    }
+                    return;
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 
