@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mail::RecordId;
 use rustc_hash::FxHashSet;
 
-use crate::books::{Campaign, Retry};
+use crate::books::{Books, Campaign, Retry};
 use crate::durable::Position;
 use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
@@ -163,10 +163,9 @@ impl Log {
         if let Ok(cut) = self.encoder.cut_record(from) {
             self.books.record(cut.position, cut.span);
         }
-        let given_up = GivenUp::of(from, kept);
-        kept.iter().for_each(|record| self.keep(record, &given_up));
-        // The youngest first: an outcome before its recipient.
-        kept.iter().rev().for_each(|record| self.give_up(record, &given_up));
+        let given_up = GivenUp::of(from, kept, &self.books);
+        kept.iter().filter(|record| !given_up.includes(record)).for_each(|record| self.keep(record));
+        self.give_up(kept.iter().filter(|record| given_up.includes(record)));
         if let Ok(totals) = self.encoder.totals(&self.books.ledger, false) {
             self.books.record(totals.position, totals.span);
             self.books.totals(totals.position + totals.span);
@@ -176,7 +175,7 @@ impl Log {
     }
 
     /// Appends one record once more, in the new place.
-    fn keep(&mut self, record: &Salvaged, given_up: &GivenUp) {
+    fn keep(&mut self, record: &Salvaged) {
         let id = record.id.raw();
         let is_current = match record.kind {
             Kind::Content | Kind::MovedContent => self.books.locate(id) == Some(record.position),
@@ -185,7 +184,7 @@ impl Log {
             }
             _ => true,
         };
-        if !is_current || given_up.includes(record) {
+        if !is_current {
             return;
         }
         match record.kind {
@@ -226,17 +225,20 @@ impl Log {
         placed
     }
 
-    /// Takes a record that is given up back from the books.
-    fn give_up(&mut self, record: &Salvaged, given_up: &GivenUp) {
-        if !given_up.includes(record) {
-            return;
-        }
-        match record.kind {
-            Kind::Content | Kind::MovedContent => drop(self.books.campaigns.remove(&record.id.raw())),
-            Kind::Recipient => self.books.withdraw(record.id.raw(), record.content),
-            // Its recipient goes as well, and nobody was told of either.
-            Kind::Outcome => self.books.ledger.take_back(record.disposition),
-            _ => {}
+    /// Takes records that are given up back from the books.
+    fn give_up<'a>(&mut self, records: impl Iterator<Item = &'a Salvaged>) {
+        let mut withdrawn = FxHashSet::default();
+        for record in records {
+            match record.kind {
+                Kind::Content | Kind::MovedContent => drop(self.books.campaigns.remove(&record.id.raw())),
+                // Reclaim may have carried it on at once.
+                Kind::Recipient | Kind::MovedRecipient if withdrawn.insert(record.id) => {
+                    self.books.withdraw(record.id.raw(), record.content);
+                }
+                // Its recipient goes as well, and nobody was told of either.
+                Kind::Outcome => self.books.ledger.take_back(record.disposition),
+                _ => {}
+            }
         }
     }
 }
@@ -244,21 +246,21 @@ impl Log {
 /// What was appended but not durable when the failure came, and that somebody outside waits for: it is not kept.
 struct GivenUp {
     from: u64,
-    /// Notices of the engine's own and their recipients: nobody waits for those.
+    /// Notices of the engine's own that wait, and their recipients: nobody outside waits for those.
     notices: FxHashSet<RecordId>,
 }
 
 impl GivenUp {
-    fn of(from: u64, kept: &[Salvaged]) -> Self {
-        let mut notices: FxHashSet<RecordId> =
+    fn of(from: u64, kept: &[Salvaged], books: &Books) -> Self {
+        let contents: FxHashSet<RecordId> =
             kept.iter().filter(|record| record.is_notice).map(|record| record.id).collect();
-        let recipients: Vec<RecordId> = kept
+        let waiting = kept
             .iter()
             .filter(|record| matches!(record.kind, Kind::Recipient | Kind::MovedRecipient))
-            .filter(|record| notices.contains(&RecordId::from_raw(record.content)))
-            .map(|record| record.id)
-            .collect();
-        notices.extend(recipients);
+            .filter(|record| contents.contains(&RecordId::from_raw(record.content)))
+            // One that is finished already leaves nothing behind, as if it had never been.
+            .filter(|record| books.find(record.id.raw()).is_some());
+        let notices = waiting.flat_map(|record| [record.id, RecordId::from_raw(record.content)]).collect();
         Self { from, notices }
     }
 

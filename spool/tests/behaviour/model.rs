@@ -1,7 +1,7 @@
 //! Random interleavings of everything that can happen to a log, against a model of a few lines: a list of what was
 //! appended, of which a crash keeps a beginning, and a failing disk what was durable and what the engine itself told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ enum Step {
     Message {
         recipients: usize,
         body_bytes: usize,
+        notice: bool,
     },
     Template,
     Join {
@@ -63,7 +64,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (1_usize..4, 0_usize..2500).prop_map(|(recipients, body_bytes)| Step::Message { recipients, body_bytes }),
+        8 => (1_usize..4, 0_usize..2500, prop::bool::weighted(0.2)).prop_map(|(recipients, body_bytes, notice)| {
+            Step::Message { recipients, body_bytes, notice }
+        }),
         1 => Just(Step::Template),
         3 => any::<usize>().prop_map(|campaign| Step::Join { campaign }),
         16 => (any::<usize>(), 0_usize..11, 0_u16..5)
@@ -84,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Something that was appended.
 #[derive(Clone, Debug)]
 enum Event {
-    Accepted { content: MessageId, body: Vec<u8>, recipients: Vec<RecipientId> },
+    Accepted { content: MessageId, body: Vec<u8>, recipients: Vec<RecipientId>, notice: bool },
     Campaign(CampaignState),
     Outcome { id: RecipientId, disposition: Disposition, attempt: u16, next: Option<UnixMs> },
 }
@@ -105,6 +108,8 @@ struct World {
     events: Vec<(u64, Event)>,
     /// While the log has failed: the same as before, which a crash brings back.
     before_fault: Option<Vec<(u64, Event)>>,
+    /// It could not be led to another segment either.
+    failed_again: bool,
     bodies: BTreeMap<MessageId, Vec<u8>>,
     hold: Hold,
     cursor: Cursor,
@@ -120,7 +125,7 @@ impl World {
         let hold = log.reader().hold(Cursor::default());
         let (events, told) = (Vec::new(), Vec::new());
         let (bodies, cursor) = (BTreeMap::new(), Cursor::default());
-        Self { place, disk, log, events, before_fault: None, bodies, hold, cursor, told }
+        Self { place, disk, log, events, before_fault: None, failed_again: false, bodies, hold, cursor, told }
     }
 
     fn state(&self) -> State {
@@ -171,26 +176,41 @@ impl World {
             return;
         }
         let durable = self.log.synced_position().offset();
-        if self.before_fault.is_none() {
-            self.before_fault = Some(self.events.clone());
-            let is_new = |id: u64| mail::RecordId::from_raw(id).position() >= durable;
-            self.events.retain(|(end, event)| {
-                *end <= durable
-                    || match event {
-                        Event::Accepted { .. } => false,
-                        Event::Campaign(state) => !is_new(state.campaign.raw()),
-                        Event::Outcome { id, .. } => !is_new(id.raw()),
-                    }
-            });
+        if self.before_fault.is_none() || self.failed_again {
+            self.before_fault.get_or_insert_with(|| self.events.clone());
+            self.give_up(durable);
         }
+        self.failed_again = false;
         // What was kept moves with every try.
         let end = self.log.appended().offset();
         self.events.iter_mut().filter(|(at, _)| *at > durable).for_each(|(at, _)| *at = end);
     }
 
+    /// Of a message only the recipients stay that were durable, and of notices those that wait; whose outcomes go with them.
+    fn give_up(&mut self, durable: u64) {
+        let waiting = self.state().waiting;
+        let mut events = std::mem::take(&mut self.events);
+        let stays = |id: &RecipientId| id.0.position() < durable || waiting.contains_key(id);
+        for (_, event) in &mut events {
+            if let Event::Accepted { recipients, notice, .. } = event {
+                recipients.retain(|id| id.0.position() < durable || (*notice && waiting.contains_key(id)));
+            }
+        }
+        let mut kept: BTreeSet<RecipientId> = BTreeSet::new();
+        events.retain(|(_, event)| match event {
+            Event::Accepted { recipients, .. } => {
+                kept.extend(recipients.iter());
+                !recipients.is_empty()
+            }
+            Event::Campaign(state) => state.campaign.0.position() < durable,
+            Event::Outcome { id, .. } => kept.contains(id) && stays(id),
+        });
+        self.events = events;
+    }
+
     fn perform(&mut self, step: &Step) {
         match *step {
-            Step::Message { recipients, body_bytes } => self.message(recipients, body_bytes),
+            Step::Message { recipients, body_bytes, notice } => self.message(recipients, body_bytes, notice),
             Step::Template => {
                 let body = format!("{{\"n\":{}}}", self.events.len()).into_bytes();
                 let Some(id) = taken(self.log.append_content(&template("t"), &body)) else { return };
@@ -208,7 +228,12 @@ impl World {
                 member.content = MessageId(campaign.campaign.0);
                 let Some(id) = taken(self.log.append_recipient(&member)) else { return };
                 let body = self.bodies[&member.content].clone();
-                self.note(Event::Accepted { content: member.content, body, recipients: vec![id] });
+                self.note(Event::Accepted {
+                    content: member.content,
+                    body,
+                    recipients: vec![id],
+                    notice: false,
+                });
             }
             Step::Outcome { recipient, disposition, attempt } => {
                 self.outcome(recipient, disposition, attempt)
@@ -230,7 +255,7 @@ impl World {
                 }
             }
             Step::Fault { call } => self.disk.fail(FAILING[call], 1, EIO),
-            Step::GoOn => drop(taken(self.log.go_on())),
+            Step::GoOn => self.failed_again = taken(self.log.go_on()).is_none(),
             Step::Kill => {
                 let flushed = self.log.flushed().offset();
                 self.restart(flushed, |_| {});
@@ -239,13 +264,14 @@ impl World {
         }
     }
 
-    fn message(&mut self, recipients: usize, body_bytes: usize) {
+    fn message(&mut self, recipients: usize, body_bytes: usize, notice: bool) {
         let body = vec![u8::try_from(self.events.len() % 256).unwrap(); body_bytes];
         let to: Vec<_> = (0..recipients).map(|n| recipient(&format!("r{n}@example.test"))).collect();
         let mut ids = Vec::new();
-        let appended = self.log.append_message(&content("acme"), &body, &to, &mut ids);
+        let head = spool::Content { notice, ..content("acme") };
+        let appended = self.log.append_message(&head, &body, &to, &mut ids);
         let Some(content) = taken(appended) else { return };
-        self.note(Event::Accepted { content, body, recipients: ids });
+        self.note(Event::Accepted { content, body, recipients: ids, notice });
     }
 
     fn outcome(&mut self, index: usize, disposition: usize, attempt: u16) {
