@@ -12,6 +12,8 @@ mod disk;
 mod durable;
 mod encode;
 mod error;
+#[cfg(test)]
+mod every_byte;
 mod fault;
 pub mod inspect;
 mod layout;
