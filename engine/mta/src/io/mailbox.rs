@@ -2,41 +2,29 @@
 //!
 //! The receiver may live on a shard or on a normal tokio runtime: waking goes through its task's waker, which writes
 //! the eventfd of that thread's poller only if the thread sleeps. A full mailbox hands the item back; nothing here
-//! waits for room.
-//!
-//! # Why no wake-up is lost
-//! A sender pushes, then reads `asleep`. The receiver writes `asleep`, then looks for items once more. Between the
-//! two steps both have a sequentially consistent fence, so of any sender and the receiver at least one sees what the
-//! other did before its fence: either the receiver finds the item, or the sender finds it asleep and wakes it. The
-//! sender that turns `asleep` off wakes whatever waker is registered *afterwards*; the waker was registered before
-//! `asleep` was turned on, and if a newer one is being registered at that moment, [`AtomicWaker`] wakes that one too.
-//! Wake-ups that turn out unneeded happen and do no harm. A push that is half done when the receiver looks again
-//! either shows (then the receiver waits the few instructions for it) or has its fence still before it.
+//! waits for room. Why no wake-up is lost is argued in `doorbell`.
+
+mod doorbell;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll};
 
 use crossbeam::queue::ArrayQueue;
-use crossbeam::utils::CachePadded;
-use futures_util::task::AtomicWaker;
+
+use doorbell::Doorbell;
+
+/// What the bell is made of: a module, so that models can put others in their place.
+mod primitives {
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+    pub(super) use crossbeam::utils::CachePadded;
+    pub(super) use futures_util::task::AtomicWaker;
+}
 
 struct Shared<T> {
     items: ArrayQueue<T>,
-    asleep: CachePadded<AtomicBool>,
-    waker: AtomicWaker,
-    senders: AtomicUsize,
-    closed: AtomicBool,
-}
-
-impl<T> Shared<T> {
-    fn wake_sleeper(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
-            self.waker.wake();
-        }
-    }
+    bell: Doorbell,
 }
 
 /// A mailbox with room for `capacity` items.
@@ -45,13 +33,7 @@ impl<T> Shared<T> {
 /// When `capacity` is 0.
 #[must_use]
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
-        items: ArrayQueue::new(capacity),
-        asleep: CachePadded::new(AtomicBool::new(false)),
-        waker: AtomicWaker::new(),
-        senders: AtomicUsize::new(1),
-        closed: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared { items: ArrayQueue::new(capacity), bell: Doorbell::new() });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
@@ -66,18 +48,13 @@ impl<T> Sender<T> {
     /// # Errors
     /// Hands the item back when the mailbox is full or nobody receives any more ([`Sender::is_closed`] tells which).
     pub fn try_send(&self, item: T) -> Result<(), T> {
-        if self.is_closed() {
-            return Err(item);
-        }
-        self.shared.items.push(item)?;
-        self.shared.wake_sleeper();
-        Ok(())
+        self.shared.bell.send(item, |item| self.shared.items.push(item))
     }
 
     /// Whether the receiver is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
+        self.shared.bell.is_closed()
     }
 
     /// How many items wait; a moment's look.
@@ -101,16 +78,14 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.shared.senders.fetch_add(1, Ordering::Relaxed);
+        self.shared.bell.sender_comes();
         Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.wake_sleeper();
-        }
+        self.shared.bell.sender_goes();
     }
 }
 
@@ -138,9 +113,7 @@ impl<T> Receiver<T> {
 
     /// Appends up to `max` items that are there now, and returns their number.
     pub fn try_recv_batch(&mut self, into: &mut Vec<T>, max: usize) -> usize {
-        let before = into.len();
-        into.extend(std::iter::from_fn(|| self.shared.items.pop()).take(max));
-        into.len() - before
+        take(&self.shared.items, into, max)
     }
 
     fn poll(&mut self, context: &mut Context<'_>, into: &mut Vec<T>, max: usize) -> Poll<usize> {
@@ -148,24 +121,21 @@ impl<T> Receiver<T> {
         if received > 0 || max == 0 {
             return Poll::Ready(received);
         }
-        self.shared.waker.register(context.waker());
-        self.shared.asleep.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
-        // Read before the last look, so that nothing sent before the last sender went is missed.
-        let last_look = self.shared.senders.load(Ordering::Acquire) == 0;
-        let received = self.try_recv_batch(into, max);
-        if received == 0 && !last_look {
-            return Poll::Pending;
-        }
-        self.shared.asleep.store(false, Ordering::Relaxed);
-        Poll::Ready(received)
+        let Shared { items, bell } = &*self.shared;
+        bell.sleep(context.waker(), || take(items, into, max))
     }
+}
+
+/// Appends up to `max` of `items` to `into`.
+fn take<T>(items: &ArrayQueue<T>, into: &mut Vec<T>, max: usize) -> usize {
+    let before = into.len();
+    into.extend(std::iter::from_fn(|| items.pop()).take(max));
+    into.len() - before
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Release);
-        while self.shared.items.pop().is_some() {}
+        self.shared.bell.close(|| while self.shared.items.pop().is_some() {});
     }
 }
 
