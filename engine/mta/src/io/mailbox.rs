@@ -27,6 +27,12 @@ struct Shared<T> {
     bell: Doorbell,
 }
 
+impl<T> Shared<T> {
+    fn discard(&self) {
+        while self.items.pop().is_some() {}
+    }
+}
+
 /// A mailbox with room for `capacity` items.
 ///
 /// # Panics
@@ -43,12 +49,14 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts `item` into the mailbox and wakes the receiver if it sleeps.
+    /// Puts `item` into the mailbox and wakes the receiver if it sleeps. An item that the receiver leaves behind when
+    /// it goes is dropped.
     ///
     /// # Errors
     /// Hands the item back when the mailbox is full or nobody receives any more ([`Sender::is_closed`] tells which).
     pub fn try_send(&self, item: T) -> Result<(), T> {
-        self.shared.bell.send(item, |item| self.shared.items.push(item))
+        let shared = &self.shared;
+        shared.bell.send(item, |item| shared.items.push(item), || shared.discard())
     }
 
     /// Whether the receiver is gone.
@@ -135,7 +143,7 @@ fn take<T>(items: &ArrayQueue<T>, into: &mut Vec<T>, max: usize) -> usize {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.shared.bell.close(|| while self.shared.items.pop().is_some() {});
+        self.shared.bell.close(|| self.shared.discard());
     }
 }
 

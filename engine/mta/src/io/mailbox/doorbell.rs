@@ -10,6 +10,11 @@
 //! Wake-ups that turn out unneeded happen and do no harm. A push that is half done when the receiver looks again
 //! either shows (then the receiver waits the few instructions for it) or has its fence still before it.
 //!
+//! # Why no item is left behind
+//! The receiver that goes writes `closed`, then throws away what is there; a sender pushes, then reads `closed`, with
+//! the same fences in between. So either the receiver finds an item that was pushed while it went, or the sender
+//! finds it gone, and throws away what is there itself. Whoever waits for an answer to the item learns of its end.
+//!
 //! The crate in `tests/models` compiles this very file and goes through its interleavings.
 
 use std::task::{Poll, Waker};
@@ -36,13 +41,22 @@ impl Doorbell {
     }
 
     /// Puts `item` in by `push` and wakes the receiver if it sleeps. Hands the item back when `push` does, or when
-    /// the receiver is gone.
-    pub(super) fn send<T>(&self, item: T, push: impl FnOnce(T) -> Result<(), T>) -> Result<(), T> {
+    /// the receiver is gone. Should it go just now, `discard` throws away what is there.
+    pub(super) fn send<T>(
+        &self,
+        item: T,
+        push: impl FnOnce(T) -> Result<(), T>,
+        discard: impl FnOnce(),
+    ) -> Result<(), T> {
         if self.is_closed() {
             return Err(item);
         }
         push(item)?;
         self.ring();
+        // Read behind the fence of `ring`.
+        if self.is_closed() {
+            discard();
+        }
         Ok(())
     }
 
@@ -76,6 +90,7 @@ impl Doorbell {
     /// The receiver goes; `discard` throws away what is there.
     pub(super) fn close(&self, discard: impl FnOnce()) {
         self.closed.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         discard();
     }
 
