@@ -1,0 +1,50 @@
+//! The engine's files over loom's atomics: every scene must hold.
+
+#[path = "../../engine/mta/src/io/mailbox/doorbell.rs"]
+mod doorbell;
+#[path = "mailbox.rs"]
+mod mailbox;
+mod primitives;
+#[path = "receipts.rs"]
+mod receipts;
+#[path = "../../engine/mta/src/shard/receipts/written.rs"]
+mod written;
+
+use crate::explore;
+
+#[test]
+fn no_wake_up_is_lost() {
+    explore(mailbox::two_senders);
+}
+
+#[test]
+fn a_receiver_learns_that_the_last_sender_went() {
+    explore(mailbox::last_sender_goes);
+}
+
+#[test]
+fn no_item_is_left_behind_by_a_receiver_that_goes() {
+    explore(mailbox::receiver_goes);
+}
+
+#[test]
+#[should_panic(expected = "a wake-up is lost")]
+fn a_receiver_that_does_not_look_twice_sleeps_for_ever() {
+    explore(mailbox::no_second_look);
+}
+
+#[test]
+fn a_receipt_is_seen_after_its_record() {
+    explore(receipts::written_before_counted);
+}
+
+#[test]
+fn who_is_told_finds_the_receipt() {
+    explore(receipts::told_after_counted);
+}
+
+#[test]
+#[should_panic(expected = "its record is not written")]
+fn a_count_before_the_write_is_found_out() {
+    explore(receipts::counted_before_written);
+}
