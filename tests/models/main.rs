@@ -13,7 +13,8 @@ mod positions;
 mod real;
 mod weak;
 
-/// How often a thread is interrupted at most: Musuvathi and Qadeer (PLDI 2007) found nearly all races with two.
+/// How often a thread is interrupted at most: every mistake of the controls shows with one already, and each one
+/// more multiplies the time.
 const PREEMPTIONS_MAX: usize = 2;
 
 /// Takes `scene` through its interleavings.
