@@ -24,6 +24,8 @@ mod next;
 mod options;
 mod planted;
 mod poison;
+#[cfg(feature = "raw-records")]
+pub mod raw;
 mod reader;
 mod reclaim;
 mod record;
