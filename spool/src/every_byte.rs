@@ -32,6 +32,8 @@ use crate::{
 const SEGMENT_BYTES: u64 = 16 << 10;
 /// Messages of the log.
 const ROUNDS: u64 = 900;
+/// Rounds between two failures of the disk.
+const FAULT_EVERY: u64 = 36;
 /// The sample: one byte in so many, so that no field of a record is always passed over.
 const SAMPLE_STRIDE: usize = 179;
 /// States of which the sample rebuilds the books as well.
@@ -304,6 +306,11 @@ impl Scribe {
             if round % 3 == 0 {
                 self.reclaim();
             }
+            if round % FAULT_EVERY == 0 {
+                // Everything is flushed, so nothing is lost by it: another segment begins with a cut.
+                self.log.fail("a disk that fails in a test".to_owned());
+                self.log.go_on().unwrap();
+            }
         }
         self.keep();
         self
@@ -389,7 +396,8 @@ impl Scribe {
     /// Takes a copy of every segment of which there is none yet, and of the one being written.
     fn keep(&mut self) {
         let files = segment_files(self.directory.path()).unwrap();
-        let newest = files.len().saturating_sub(2);
+        // The last ones may have grown: one that was filled since, the one being written, and one that stands ready.
+        let newest = files.len().saturating_sub(4);
         for (number, path) in files.iter().enumerate() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if number >= newest || !self.kept.contains_key(&name) {
