@@ -123,7 +123,10 @@ impl Log {
             if done.is_over(budget_bytes) {
                 return Ok(Some(ReclaimWait::Budget));
             }
-            self.carry_content(id, done)?;
+            // A template may be needed for two reasons; it is carried once.
+            if self.lies_in_oldest(id) {
+                self.carry_content(id, done)?;
+            }
         }
         while let Some(entry) = self.next_waiting() {
             if done.is_over(budget_bytes) {

@@ -310,3 +310,22 @@ fn contents_without_recipients_go_with_their_segment() {
     assert_eq!(reclaim(&mut log), ReclaimWait::NothingElse);
     assert!(log.reader().content(id).is_err());
 }
+
+#[test]
+fn a_template_that_is_awaited_while_it_is_open_is_carried_again_and_again() {
+    let place = Place::volatile(Durability::Disk);
+    let mut log = place.log();
+    let campaign = log.append_content(&template("t"), b"{}").unwrap();
+    churn(&place, &mut log, 2);
+    let mut member = recipient("member@example.test");
+    member.content = campaign;
+    let member = log.append_recipient(&member).unwrap();
+    for _ in 0..4 {
+        churn(&place, &mut log, 4);
+        log.commit().unwrap();
+        reclaim(&mut log);
+        let reader = log.reader();
+        let content = reader.recipient(member).unwrap().content();
+        assert_eq!(reader.content(content).unwrap().body(), b"{}");
+    }
+}
