@@ -102,10 +102,15 @@ impl MovedMap {
 pub(crate) struct Moved {
     pub(crate) flushed: MovedMap,
     fresh: FxHashMap<u64, u64>,
+    /// Entries in `flushed`, known without its lock: mostly none.
+    flushed_count: usize,
 }
 
 impl Moved {
     fn position(&self, id: u64) -> Option<u64> {
+        if self.fresh.is_empty() && self.flushed_count == 0 {
+            return None;
+        }
         self.fresh.get(&id).copied().or_else(|| self.flushed.position(id))
     }
 
@@ -123,16 +128,16 @@ impl Moved {
     /// What was carried can be read: shows it to the readers.
     pub(crate) fn flush(&mut self) {
         if !self.fresh.is_empty() {
-            self.flushed.0.write().unwrap_or_else(PoisonError::into_inner).extend(self.fresh.drain());
+            let mut flushed = self.flushed.0.write().unwrap_or_else(PoisonError::into_inner);
+            flushed.extend(self.fresh.drain());
+            self.flushed_count = flushed.len();
         }
     }
 
-    fn forget_before(&self, oldest: u64) {
-        self.flushed
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, position| *position >= oldest);
+    fn forget_before(&mut self, oldest: u64) {
+        let mut flushed = self.flushed.0.write().unwrap_or_else(PoisonError::into_inner);
+        flushed.retain(|_, position| *position >= oldest);
+        self.flushed_count = flushed.len();
     }
 }
 
@@ -174,6 +179,12 @@ impl Books {
 
     /// Index of the shelf that holds `position`.
     pub(crate) fn shelf_of(&self, position: u64) -> Option<usize> {
+        // Most questions are about the segment being written.
+        if let Some(last) = self.shelves.back()
+            && position >= last.base
+        {
+            return (position < last.end).then_some(self.shelves.len() - 1);
+        }
         let behind = self.shelves.partition_point(|shelf| shelf.base <= position);
         let index = behind.checked_sub(1)?;
         (position < self.shelves[index].end).then_some(index)

@@ -49,7 +49,7 @@ pub use log::Log;
 pub use next::{MadeNext, NextSegment};
 pub use options::{Durability, Options};
 pub use reader::{Hold, Reader};
-pub use reclaim::{ReclaimWait, Reclaimed};
+pub use reclaim::{Dropped, ReclaimWait, Reclaimed};
 pub use record::{CampaignPhase, CampaignState, Content, ContentKind, Recipient};
 pub use recovery::{Damage, DamageKind, Recovered};
 pub use space::free_bytes;

@@ -37,7 +37,14 @@ pub(crate) struct Reclaiming {
     carried_to: u64,
     /// A segment was removed, and nobody knows whether durably.
     unsure: bool,
+    /// Segments that were dropped, still mapped.
+    dropped: Vec<Arc<Segment>>,
 }
+
+/// Segments that reclaim has dropped. Letting go of them unmaps them and frees their pages, which takes tens of
+/// milliseconds: do it where nobody waits.
+#[derive(Debug)]
+pub struct Dropped(#[expect(dead_code, reason = "held to be let go of elsewhere")] Vec<Arc<Segment>>);
 
 /// What one step of reclaim did, and why it did no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +85,7 @@ impl Log {
     /// As appending; [`SpoolError::Io`] when a file could not be removed.
     pub fn reclaim_step(&mut self, budget_bytes: u64) -> Result<Reclaimed, SpoolError> {
         self.check_open()?;
+        self.reclaiming.dropped.clear();
         let mut done = Reclaimed::default();
         if self.books.shelves.len() < 2 {
             return Ok(done.wait(ReclaimWait::NothingElse));
@@ -99,6 +107,13 @@ impl Log {
         self.drop_oldest()?;
         done.dropped_segments = 1;
         Ok(done)
+    }
+
+    /// What the last step dropped, to be let go of elsewhere; `None` when nothing was. The next step lets go of what
+    /// nobody took.
+    pub fn dropped(&mut self) -> Option<Dropped> {
+        let dropped = std::mem::take(&mut self.reclaiming.dropped);
+        (!dropped.is_empty()).then_some(Dropped(dropped))
     }
 
     /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner.
@@ -283,6 +298,7 @@ impl Log {
         // The file first: a segment that could not be removed must stay in the books, or the next start would find
         // its recipients waiting again.
         self.place.remove(oldest)?;
+        self.reclaiming.dropped.push(Arc::clone(oldest));
         self.shared.segments.store(Arc::new(segments[1..].to_vec()));
         self.books.drop_oldest();
         self.reclaiming.carried_to = 0;

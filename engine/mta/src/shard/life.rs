@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mail::Class;
 use queue::{Queue, Ticket};
-use spool::{CampaignPhase, ReclaimWait};
+use spool::{CampaignPhase, ReclaimWait, Reclaimed};
 
 use super::{Bells, Journal, Shard, ToShard};
 use crate::accept::{self, Door};
@@ -24,10 +24,12 @@ use crate::shared::Shared;
 const RING_BATCH: usize = 256;
 /// How often old segments are looked at.
 const RECLAIM_TICK: Duration = Duration::from_secs(1);
+/// How often while there is something to be freed.
+const RECLAIM_BUSY_TICK: Duration = Duration::from_millis(100);
 /// Bytes of live records that are carried forward before others get their turn: a millisecond or two.
 const RECLAIM_BYTES: u64 = 4 << 20;
-/// Steps of one look: as much as a disk takes in a second.
-const RECLAIM_STEPS: usize = 64;
+/// Steps of one look.
+const RECLAIM_STEPS: usize = 16;
 /// How often paths without work and connections are forgotten.
 const TIDY_TICK: Duration = Duration::from_secs(60);
 /// Paths looked at each time.
@@ -152,10 +154,11 @@ impl Shard {
     /// Frees finished segments and forgets paths that are not used.
     async fn upkeep_loop(self: &Rc<Self>) {
         let mut tidied = Instant::now();
+        let mut pause = RECLAIM_TICK;
         loop {
-            tokio::time::sleep(RECLAIM_TICK).await;
+            tokio::time::sleep(pause).await;
             if self.shared.condition.reclaiming.load(Ordering::Acquire) {
-                self.reclaim().await;
+                pause = if self.reclaim().await { RECLAIM_BUSY_TICK } else { RECLAIM_TICK };
             }
             if tidied.elapsed() > TIDY_TICK {
                 tidied = Instant::now();
@@ -166,24 +169,35 @@ impl Shard {
         }
     }
 
-    async fn reclaim(&self) {
+    /// Says whether it is worth looking again soon.
+    async fn reclaim(&self) -> bool {
         let low = self.shared.condition.no_room.load().is_some();
+        let mut has_freed = false;
         for _ in 0..RECLAIM_STEPS {
             let reclaimed = self.journal.append(|log| {
                 log.set_disk_low(low);
                 log.reclaim_step(RECLAIM_BYTES)
             });
+            self.let_go();
             match reclaimed {
-                Ok(done) if done.dropped_segments > 0 || done.waits_for == Some(ReclaimWait::Budget) => {}
-                Ok(_) => return,
+                Ok(Reclaimed { waits_for: None | Some(ReclaimWait::Budget), .. }) => has_freed = true,
+                Ok(Reclaimed { waits_for, .. }) => return has_freed || waits_for == Some(ReclaimWait::Sync),
                 Err(fault) => {
                     if self.journal.fault().is_none() {
                         tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
                     }
-                    return;
+                    return false;
                 }
             }
             tokio::task::yield_now().await;
+        }
+        true
+    }
+
+    /// Lets go of dropped segments on another thread.
+    fn let_go(&self) {
+        if let Some(dropped) = self.journal.with_log(|log| log.dropped()) {
+            self.shared.control.spawn_blocking(move || drop(dropped));
         }
     }
 
