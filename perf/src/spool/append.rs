@@ -13,11 +13,11 @@ use crate::clock::{Clock, Spent};
 use crate::{Common, files, scene};
 
 /// Turns that the log and the bare loop take in one measurement: other work on the disk then meets both.
-const TURNS: u64 = 9;
+const TURNS: u64 = 7;
 /// Bytes that one turn writes, about; fewer when it would take too many groups.
-const TURN_BYTES: u64 = 12 << 20;
+const TURN_BYTES: u64 = 32 << 20;
 /// Groups of one turn.
-const GROUPS_MIN: u64 = 2;
+const GROUPS_MIN: u64 = 3;
 const GROUPS_MAX: u64 = 25;
 
 #[derive(Args, Debug)]

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use mail::CampaignId;
 use queue::{FlowKey, Limits, PathKey, Queue};
+use rustix::thread::disable_transparent_huge_pages;
 use serde_json::json;
 use spool::{Durability, Log};
 
+use crate::clock::Clock;
 use crate::recover::{new_queue, queued, ticket};
 use crate::scene;
 
@@ -28,6 +30,9 @@ pub(crate) struct Options {
     /// How the recipients wait
     #[arg(long, value_enum, default_value_t = How::Scheduled)]
     how: How,
+    /// Asks the kernel for no huge pages, which an allocator's half-used ones fill with zeros
+    #[arg(long)]
+    small_pages: bool,
     /// Size of a segment
     #[arg(long, default_value_t = 256)]
     segment_mib: u64,
@@ -46,13 +51,17 @@ enum How {
 
 /// Prints resident memory before, with the logs, and with the queues, and bytes for each recipient.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.small_pages {
+        disable_transparent_huge_pages(true)?;
+    }
     let before = Resident::now()?;
     let logs: Vec<Log> = (0..options.shards)
         .map(|shard| scene::open(&options.dir, shard, options.segment_mib, Durability::Disk))
         .collect::<Result<_>>()?;
     let with_logs = Resident::now()?;
+    let clock = Clock::start();
     let queues: Vec<Queue> = logs.iter().map(|log| fill(log, options.how)).collect::<Result<_>>()?;
-    let at_once = Resident::now()?;
+    let queued = clock.spent();
     std::thread::sleep(PURGE);
     // An allocation of some size lets the allocator do what it has put off.
     drop(std::hint::black_box(vec![0_u8; 1 << 20]));
@@ -66,8 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "rss_anon_bytes": after.anonymous,
         "rss_file_bytes": after.file,
         "rss_anon_bytes_with_logs_only": with_logs.anonymous,
-        "rss_anon_bytes_at_once": at_once.anonymous,
-        "rss_anon_bytes_peak_of_all": Resident::peak()?,
+        "queued_cpu_s": queued.cpu,
         "queue_owned_bytes_each": each(owned as u64),
         "queue_anon_bytes_each": each(after.anonymous.saturating_sub(with_logs.anonymous)),
         "books_anon_bytes_each": each(with_logs.anonymous.saturating_sub(before.anonymous)),
@@ -124,10 +132,6 @@ impl Resident {
         let status = fs::read_to_string("/proc/self/status")?;
         let field = |name| field(&status, name);
         Ok(Self { all: field("VmRSS")?, anonymous: field("RssAnon")?, file: field("RssFile")? })
-    }
-
-    fn peak() -> Result<u64> {
-        field(&fs::read_to_string("/proc/self/status")?, "VmHWM")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
@@ -15,6 +15,9 @@ use crate::{Common, files, scene};
 
 /// Messages on their way: each is finished when so many came after it.
 const UNDER_WAY: usize = 2_000;
+/// Turns that the two logs take: other work on the disk then meets both, and what the kernel does later of its own
+/// falls mostly into the turn that caused it.
+const TURNS: u64 = 10;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -34,7 +37,7 @@ pub(crate) struct Options {
     late_one_in: u64,
     /// When so many messages came after it
     #[arg(long, default_value_t = 100_000)]
-    late_after: usize,
+    late_after: u64,
     /// How often reclaim looks at the log
     #[arg(long, default_value_t = 2_000)]
     tick_ms: u64,
@@ -50,8 +53,15 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let directory = files::directory(&options.common.data)?;
     for round in 0..options.common.rounds {
-        let with = measure(options, directory.path(), true)?;
-        let without = measure(options, directory.path(), false)?;
+        let mut with = Load::new(options, &directory.path().join("with"), true)?;
+        let mut without = Load::new(options, &directory.path().join("without"), false)?;
+        for turn in 1..=TURNS {
+            let sent = options.messages * turn / TURNS;
+            let (first, second) =
+                if turn % 2 == 0 { (&mut with, &mut without) } else { (&mut without, &mut with) };
+            first.send(options, sent)?;
+            second.send(options, sent)?;
+        }
         let rate = |load: &Load| options.messages as f64 / load.spent.wall;
         let line = json!({
             "round": round,
@@ -78,26 +88,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options, directory: &Path, reclaims: bool) -> Result<Load> {
-    let directory = directory.join(if reclaims { "with" } else { "without" });
-    std::fs::create_dir_all(&directory)?;
-    let log = scene::open(&directory, 0, options.common.segment_mib, Durability::Disk)?;
-    let mut load = Load::new(log, options);
-    load.run(options, reclaims)?;
-    Ok(load)
-}
-
 /// A log under load.
 struct Load {
     log: Log,
     began_at: u64,
+    /// When reclaim looks next, in seconds of this load's own time; never without reclaim.
+    next_look_s: Option<f64>,
     outcome: Outcome,
     /// Finished soon, and finished late.
     soon: VecDeque<RecipientId>,
     late: VecDeque<(u64, RecipientId)>,
     sent: u64,
-    late_one_in: u64,
-    late_after: u64,
     spent: Spent,
     carried_bytes: u64,
     dropped: u64,
@@ -107,23 +108,24 @@ struct Load {
 }
 
 impl Load {
-    fn new(log: Log, options: &Options) -> Self {
-        Self {
+    fn new(options: &Options, directory: &Path, reclaims: bool) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let log = scene::open(directory, 0, options.common.segment_mib, Durability::Disk)?;
+        Ok(Self {
             began_at: log.appended().offset(),
             log,
+            next_look_s: reclaims.then_some(options.tick_ms as f64 / 1e3),
             outcome: scene::delivered(),
             soon: VecDeque::new(),
             late: VecDeque::new(),
             sent: 0,
-            late_one_in: options.late_one_in,
-            late_after: options.late_after as u64,
             spent: Spent::default(),
             carried_bytes: 0,
             dropped: 0,
             log_bytes_max: 0,
             needed_bytes_max: 0,
             step_s_max: 0.0,
-        }
+        })
     }
 
     /// Bytes that were appended by the load itself.
@@ -131,32 +133,32 @@ impl Load {
         self.log.appended().offset() - self.began_at - self.carried_bytes
     }
 
-    fn run(&mut self, options: &Options, reclaims: bool) -> Result<()> {
+    /// Sends until `sent` messages were sent in all.
+    fn send(&mut self, options: &Options, sent: u64) -> Result<()> {
         let (content, body, addressee) =
             (scene::message(), scene::noise(options.bytes), [scene::addressee()]);
-        let tick = Duration::from_millis(options.tick_ms);
-        let mut looked = Instant::now();
         let mut ids = Vec::new();
         let clock = Clock::start();
-        while self.sent < options.messages {
+        while self.sent < sent {
             for _ in 0..options.together {
                 self.log.append_message(&content, &body, &addressee, &mut ids)?;
             }
-            ids.drain(..).for_each(|id| self.note(id));
-            self.finish()?;
-            if reclaims && looked.elapsed() >= tick {
-                looked = Instant::now();
+            ids.drain(..).for_each(|id| self.note(options, id));
+            self.finish(options)?;
+            let now_s = self.spent.wall + clock.spent().wall;
+            if self.next_look_s.is_some_and(|look| look <= now_s) {
+                self.next_look_s = Some(now_s + options.tick_ms as f64 / 1e3);
                 self.reclaim(options)?;
             }
             self.log.commit()?;
         }
-        self.spent = clock.spent();
+        self.spent += clock.spent();
         Ok(())
     }
 
-    fn note(&mut self, id: RecipientId) {
+    fn note(&mut self, options: &Options, id: RecipientId) {
         self.sent += 1;
-        if self.sent.is_multiple_of(self.late_one_in) {
+        if self.sent.is_multiple_of(options.late_one_in) {
             self.late.push_back((self.sent, id));
         } else {
             self.soon.push_back(id);
@@ -164,13 +166,13 @@ impl Load {
     }
 
     /// Appends the outcomes of what was under way long enough.
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self, options: &Options) -> Result<()> {
         while self.soon.len() > UNDER_WAY {
             let Some(id) = self.soon.pop_front() else { break };
             self.log.append_outcome(id, &self.outcome)?;
         }
         while let Some(&(sent, id)) = self.late.front()
-            && sent + self.late_after < self.sent
+            && sent + options.late_after < self.sent
         {
             self.late.pop_front();
             self.log.append_outcome(id, &self.outcome)?;
