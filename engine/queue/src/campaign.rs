@@ -42,7 +42,7 @@ impl Campaign {
     pub(crate) fn pop_held(&mut self, store: &mut Store) -> Option<Ticket> {
         self.trim_held(store);
         let node = self.held.pop_front(store)?;
-        let ticket = store[node].ticket();
+        let ticket = store.ticket(node);
         store.remove(node);
         self.held_count -= 1;
         self.trim_held(store);

@@ -76,7 +76,7 @@ impl Flow {
             Line::Arrival(list) if comes_back => list.push_front(store, node),
             Line::Arrival(list) => list.push_back(store, node),
             Line::Urgency(heap) => {
-                let deadline = match store[node].ticket().deadline {
+                let deadline = match store.ticket(node).deadline {
                     0 => u32::MAX,
                     deadline => deadline,
                 };
@@ -115,7 +115,7 @@ impl Flow {
     pub(crate) fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
         self.trim(store);
         let node = self.pop_any(store)?;
-        let ticket = store[node].ticket();
+        let ticket = store.ticket(node);
         store.remove(node);
         self.live -= 1;
         self.trim(store);

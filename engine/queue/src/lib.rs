@@ -1,6 +1,6 @@
 //! The queue: who waits for what, and whose turn it is.
 //!
-//! Three kinds of waiting, one 32-byte node each in one `Store`: *scheduled* in a timing wheel, *ready* in the flows of
+//! Three kinds of waiting, one node of 28 bytes each in one `Store`: *scheduled* in a timing wheel, *ready* in the flows of
 //! a path, *held* back by a campaign. Order of service on a path: critical mail by earliest deadline; then deficit round
 //! robin over classes by weight, tenants within a class, campaigns within a tenant. Paths of one (source, provider)
 //! share connections and rate, of which a part is kept for critical mail.
@@ -109,7 +109,7 @@ impl Queue {
         self.wheel.due(&mut self.store, now, max, &mut nodes);
         for node in nodes {
             if self.store[node].state() == State::Scheduled {
-                out.push(self.store[node].ticket());
+                out.push(self.store.ticket(node));
                 let campaign = self.store[node].place;
                 self.unschedule(campaign);
             }
@@ -315,8 +315,8 @@ impl Queue {
             }
             let node = &mut self.store[index];
             if node.state() == State::Scheduled && node.place == campaign {
-                out.push(node.ticket());
                 node.set_state(State::Dead);
+                out.push(self.store.ticket(index));
                 self.unschedule(campaign);
             }
         }

@@ -1,4 +1,4 @@
-//! Where tickets lie while they wait: 32 bytes each, threaded into lists by index. It refuses to know why they wait.
+//! Where tickets lie while they wait: 28 bytes each (32 in blocks where one has a deadline), threaded into lists by index. It refuses to know why they wait.
 
 use std::ops::{Index, IndexMut};
 
@@ -7,9 +7,9 @@ use mail::{Class, RecipientId, UnixMs};
 use crate::Ticket;
 use crate::slab::NONE;
 
-/// Nodes of one block: 128 KiB, so that growth never copies and never asks for much at once.
+/// Nodes of one block: 112 KiB, so that growth never copies and never asks for much at once.
 const BLOCK_NODES: usize = 4096;
-/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: 2 MiB.
+/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: below 2 MiB.
 const BLOCKS_KEPT: usize = 16;
 
 /// Milliseconds since the queue was made. Five bytes hold 34 years of them.
@@ -41,9 +41,9 @@ impl State {
 /// One waiting ticket, or a free place for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
-    id: u64,
+    /// In halves, because a u64 would round the node up to 32 bytes.
+    id: [u32; 2],
     expiry: u32,
-    deadline: u32,
     /// The next node of the list it is in.
     pub(crate) next: u32,
     /// What `state` says.
@@ -55,14 +55,13 @@ pub(crate) struct Node {
     tag: u8,
 }
 
-const _: () = assert!(size_of::<Node>() == 32, "a node is exactly 32 bytes");
+const _: () = assert!(size_of::<Node>() == 28, "a node is exactly 28 bytes");
 
 impl Node {
     fn new(ticket: Ticket, state: State, place: u32, when: Tick) -> Self {
         let mut node = Self {
-            id: ticket.id.raw(),
+            id: [ticket.id.raw() as u32, (ticket.id.raw() >> 32) as u32],
             expiry: ticket.expiry,
-            deadline: ticket.deadline,
             next: NONE,
             place,
             when_low: 0,
@@ -92,19 +91,8 @@ impl Node {
         self.tag = (self.tag & 0x0f) | ((state as u8) << 4);
     }
 
-    pub(crate) fn ticket(&self) -> Ticket {
-        let class = Class::from_index(usize::from(self.tag & 0x0f)).expect("a node holds a class");
-        Ticket {
-            id: RecipientId::from_raw(self.id),
-            expiry: self.expiry,
-            deadline: self.deadline,
-            attempts: self.attempts,
-            class,
-        }
-    }
-
     pub(crate) fn raw_id(&self) -> u64 {
-        self.id
+        u64::from(self.id[0]) | (u64::from(self.id[1]) << 32)
     }
 
     /// Whether its time has run out at `now_s` seconds since the epoch.
@@ -113,11 +101,32 @@ impl Node {
     }
 }
 
+/// Nodes that were made together.
+#[derive(Debug)]
+struct Block {
+    nodes: Box<[Node]>,
+    /// Beside `nodes`; made when the first ticket comes that has a deadline, which few have.
+    deadlines: Option<Box<[u32]>>,
+}
+
+impl Block {
+    fn deadline(&self, index: usize) -> u32 {
+        self.deadlines.as_ref().map_or(0, |deadlines| deadlines[index])
+    }
+
+    fn set_deadline(&mut self, index: usize, deadline: u32) {
+        if deadline == 0 && self.deadlines.is_none() {
+            return;
+        }
+        self.deadlines.get_or_insert_with(|| vec![0; BLOCK_NODES].into_boxed_slice())[index] = deadline;
+    }
+}
+
 /// All nodes, in blocks.
 #[derive(Debug)]
 pub(crate) struct Store {
     origin: UnixMs,
-    blocks: Vec<Box<[Node]>>,
+    blocks: Vec<Block>,
     free: u32,
     used: usize,
 }
@@ -147,9 +156,25 @@ impl Store {
         let node = &mut self[index];
         let next_free = node.next;
         *node = Node::new(ticket, state, place, when);
+        let (block, within) = (index as usize / BLOCK_NODES, index as usize % BLOCK_NODES);
+        self.blocks[block].set_deadline(within, ticket.deadline);
         self.free = next_free;
         self.used += 1;
         index
+    }
+
+    /// The ticket that was laid down there.
+    pub(crate) fn ticket(&self, index: u32) -> Ticket {
+        let (block, within) = (&self.blocks[index as usize / BLOCK_NODES], index as usize % BLOCK_NODES);
+        let node = &block.nodes[within];
+        let class = Class::from_index(usize::from(node.tag & 0x0f)).expect("a node holds a class");
+        Ticket {
+            id: RecipientId::from_raw(node.raw_id()),
+            expiry: node.expiry,
+            deadline: block.deadline(within),
+            attempts: node.attempts,
+            class,
+        }
     }
 
     /// Frees a node that is in no list any more.
@@ -170,13 +195,13 @@ impl Store {
         let first = self.bound();
         let empty =
             Ticket { id: RecipientId::default(), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
-        let mut block = vec![Node::new(empty, State::Free, NONE, 0); BLOCK_NODES].into_boxed_slice();
-        for (node, next) in block.iter_mut().zip(first + 1..) {
+        let mut nodes = vec![Node::new(empty, State::Free, NONE, 0); BLOCK_NODES].into_boxed_slice();
+        for (node, next) in nodes.iter_mut().zip(first + 1..) {
             node.next = next;
         }
-        block[BLOCK_NODES - 1].next = self.free;
+        nodes[BLOCK_NODES - 1].next = self.free;
         self.free = first;
-        self.blocks.push(block);
+        self.blocks.push(Block { nodes, deadlines: None });
         assert!(self.blocks.len() * BLOCK_NODES < NONE as usize, "a shard holds fewer than 2^32 tickets");
     }
 
@@ -192,8 +217,10 @@ impl Store {
     }
 
     pub(crate) fn bytes(&self) -> usize {
+        let with_deadlines = self.blocks.iter().filter(|block| block.deadlines.is_some()).count();
         self.blocks.len() * BLOCK_NODES * size_of::<Node>()
-            + self.blocks.capacity() * size_of::<Box<[Node]>>()
+            + with_deadlines * BLOCK_NODES * size_of::<u32>()
+            + self.blocks.capacity() * size_of::<Block>()
     }
 }
 
@@ -201,13 +228,13 @@ impl Index<u32> for Store {
     type Output = Node;
 
     fn index(&self, index: u32) -> &Node {
-        &self.blocks[index as usize / BLOCK_NODES][index as usize % BLOCK_NODES]
+        &self.blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
     }
 }
 
 impl IndexMut<u32> for Store {
     fn index_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.blocks[index as usize / BLOCK_NODES][index as usize % BLOCK_NODES]
+        &mut self.blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
     }
 }
 
@@ -270,8 +297,22 @@ mod tests {
         let mut store = Store::new(UnixMs(0));
         let index = store.insert(ticket(u64::MAX), State::Held, 5, TICK_MAX);
         let node = &store[index];
-        assert_eq!(node.ticket(), ticket(u64::MAX));
+        assert_eq!(store.ticket(index), ticket(u64::MAX));
         assert_eq!((node.state(), node.place, node.when()), (State::Held, 5, TICK_MAX));
+    }
+
+    #[test]
+    fn a_deadline_does_not_outlive_its_ticket() {
+        let mut store = Store::new(UnixMs(0));
+        let none = Ticket { deadline: 0, ..ticket(1) };
+        let kept = store.insert(none, State::Held, 0, 0);
+        let bytes = store.bytes();
+        let urgent = store.insert(ticket(2), State::Held, 0, 0);
+        assert_eq!((store.ticket(kept), store.ticket(urgent)), (none, ticket(2)));
+        assert_eq!(store.bytes(), bytes + BLOCK_NODES * 4);
+        store.remove(urgent);
+        let again = store.insert(none, State::Held, 0, 0);
+        assert_eq!((again, store.ticket(again)), (urgent, none));
     }
 
     #[test]

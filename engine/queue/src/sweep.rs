@@ -37,7 +37,7 @@ impl Sweep {
             if !node.is_expired(now_s) || !matches!(state, State::Ready | State::Held) {
                 continue;
             }
-            out.push(node.ticket());
+            out.push(store.ticket(self.cursor));
             room -= 1;
             if state == State::Ready {
                 ready.kill(store, campaigns, self.cursor);

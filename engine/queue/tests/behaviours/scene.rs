@@ -98,7 +98,7 @@ pub(crate) fn wanting(queue: &mut Queue, now: UnixMs) -> Vec<PathId> {
 /// What expires, in as many calls as it takes to walk over everything.
 pub(crate) fn expired(queue: &mut Queue, now: UnixMs) -> Vec<u64> {
     let mut out = Vec::new();
-    for _ in 0..=queue.bytes() / 32 / 4096 {
+    for _ in 0..=queue.bytes() / 28 / 4096 {
         queue.expired(now, usize::MAX, &mut out);
     }
     let mut ids: Vec<u64> = out.into_iter().map(|ticket| ticket.id.raw()).collect();

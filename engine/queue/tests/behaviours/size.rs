@@ -14,13 +14,13 @@ fn bytes_each(queue: &Queue) -> usize {
 }
 
 #[test]
-fn a_scheduled_recipient_costs_32_bytes() {
+fn a_scheduled_recipient_costs_28_bytes() {
     let mut queue = queue();
     for id in 0..MILLION {
         let due = at(id.wrapping_mul(7919) % 86_400_000);
         queue.schedule(ticket(id, Class::Bulk), Some(CampaignId::from_raw(1)), due).expect("not cancelled");
     }
-    assert!(bytes_each(&queue) <= 32 + 1, "{}", queue.bytes());
+    assert!(bytes_each(&queue) <= 28 + 1, "{}", queue.bytes());
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn an_emptied_queue_gives_its_tickets_memory_back() {
     for id in 0..100_000 {
         queue.schedule(ticket(id, Class::Bulk), None, at(id)).expect("not cancelled");
     }
-    assert!(queue.bytes() > 100_000 * 32);
+    assert!(queue.bytes() > 100_000 * 28);
     assert_eq!(due(&mut queue, at(100_000)).len(), 100_000);
     assert_eq!(queue.bytes(), empty);
 }
