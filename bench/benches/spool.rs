@@ -13,6 +13,8 @@ use tempfile::TempDir;
 const NOW: UnixMs = UnixMs(1_731_240_000_000);
 const SEGMENT_BYTES: u64 = 64 << 20;
 const SIZES: [(&str, usize); 2] = [("300 B", 300), ("10 KiB", 10 * 1024)];
+/// Messages made durable together.
+const GROUPS: [u64; 7] = [1, 4, 16, 64, 256, 1024, 4096];
 /// Messages of the log that is opened and read.
 const STORED: u64 = 10_000;
 
@@ -112,7 +114,7 @@ fn appending(criterion: &mut Criterion) {
             .warm_up_time(Duration::from_millis(300))
             .measurement_time(Duration::from_secs(1));
         let mut scene = Scene::new(Durability::Disk, bytes);
-        for together in [1, 64] {
+        for together in GROUPS {
             group.bench_function(BenchmarkId::new(size, format!("{together} a group")), |bencher| {
                 bencher.iter_custom(|messages| {
                     groups(&mut scene, messages, together, |scene| {
