@@ -56,6 +56,7 @@ impl Engine {
 
     fn start_in(config: Arc<Config>, condition: Condition) -> Result<Self, StartError> {
         start::raise_file_limit();
+        start::keep_pages_small();
         start::warn_of_risks(&config);
         start::check_host(&config)?;
         let lock = start::lock(&config.node.data_dir)?;
