@@ -36,10 +36,12 @@ def route(port, domain="*", tls="off"):
 
 
 class Engine:
-    """One engine with a directory of its own on the stage."""
+    """One engine with a directory of its own on the stage. `binary` and `environment` (what is added to this one) are for
+    engines that are not the one under test."""
 
-    def __init__(self, stage, extra, name="engine", base=BASE):
-        self.stage = stage
+    def __init__(self, stage, extra, name="engine", base=BASE, binary=None, environment=None):
+        self.stage, self.binary = stage, binary or stage.options.binary
+        self.environment = {**os.environ, **(environment or {})}
         self.smtp, self.http = free_port(), free_port()
         self.folder = stage.path(name)
         self.folder.mkdir()
@@ -47,18 +49,18 @@ class Engine:
         self.config.write_text(base.format(smtp=self.smtp, http=self.http) + extra)
         self.process, self.starts = None, 0
 
-    def launch(self):
+    def launch(self, *flags):
         """Runs `serve` and waits for nothing."""
         self.starts += 1
         log = open(self.folder / f"log.{self.starts}", "wb")
-        self.process = self.stage.spawn([self.stage.options.binary, "serve", "--config", self.config],
-                                        stdout=subprocess.PIPE, stderr=log)
+        self.process = self.stage.spawn([self.binary, "serve", "--config", self.config, *flags],
+                                        stdout=subprocess.PIPE, stderr=log, env=self.environment)
         log.close()
 
-    def start(self, patience=60):
+    def start(self, *flags, patience=60):
         """Runs `serve` until it says `ready`; gives the seconds that took."""
         began = time.monotonic()
-        self.launch()
+        self.launch(*flags)
         line = read_line(self.process, patience)
         if not line.startswith("ready "):
             raise Failed(f"the engine did not say `ready` but `{line}`; its log ends: {self.log()[-800:]}")
@@ -83,7 +85,7 @@ class Engine:
 
     def command(self, *arguments):
         """A command line of staffetta for this engine."""
-        return [self.stage.options.binary, *arguments, "--config", self.config]
+        return [self.binary, *arguments, "--config", self.config]
 
     def cli(self, *arguments, seconds=60):
         return self.stage.run(self.command(*arguments), seconds)
@@ -97,9 +99,9 @@ class Engine:
     def ledger(self):
         return self.cli_json("ledger")
 
-    def http_ask(self, method, path, body=None, kind="application/json"):
+    def http_ask(self, method, path, body=None, kind="application/json", seconds=60):
         """Status and answer of the HTTP API."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=seconds)
         try:
             if isinstance(body, (dict, list)):
                 body = json.dumps(body)

@@ -61,6 +61,8 @@ class Book:
         self.identities = collections.defaultdict(set)
         # When each recipient got it first, the repeated deliveries, and when connections came and went.
         self.times, self.repeats, self.comings = {}, [], []
+        # Recipients of messages whose content was not what their X-Check says (`--check` of the sink).
+        self.wrong = []
 
     def line(self, line):
         kind, number, ip, at, *rest = line.split(" ", 6)
@@ -75,6 +77,8 @@ class Book:
             self.open[ip] -= 1
             self.open_all -= 1
             self.comings.append((float(at), -1))
+        elif kind == "w":
+            self.wrong.append(rest[-1])
         else:
             self.messages += 1
             self.by_ip[ip] += 1

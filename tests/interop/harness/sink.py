@@ -4,19 +4,23 @@
     + CONNECTION IP TIME                              connected
     - CONNECTION IP TIME                              gone
     m CONNECTION IP TIME MESSAGE-ID SENDER RECIPIENT,...  taken (250 said after this was written to the buffer)
+    w CONNECTION IP TIME MESSAGE-ID SENDER RECIPIENT,...  the message just taken is not what its sender wrote (with --check)
 
 Run by itself: sink.py --log FILE [--listen HOST:PORT] [--keep DIR] [--no-chunking] [--no-pipelining] [--dot-delay SECONDS]
+    [--check]: the field X-Check of each message must be the first 32 hexadecimal digits of the SHA-256 of recipient, line feed, body
 It prints `ready PORT`.
 """
 
 import argparse
 import asyncio
+import hashlib
 import pathlib
 import re
 import signal
 import time
 
 MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.I | re.M)
+CHECK = re.compile(rb"^x-check:\s*([0-9a-f]+)", re.I | re.M)
 ADDRESS = re.compile(rb"<([^>]*)>")
 
 
@@ -138,6 +142,7 @@ class Session(asyncio.Protocol):
 class Desk:
     def __init__(self, options):
         self.log = open(options.log, "ab", buffering=1 << 16)
+        self.check = options.check
         self.keep, self.kept, self.dot_delay = options.keep and pathlib.Path(options.keep), 0, options.dot_delay
         features = [b"sink.interop.test", b"8BITMIME", b"SMTPUTF8", b"SIZE 104857600", b"ENHANCEDSTATUSCODES"]
         features += [] if options.no_chunking else [b"CHUNKING"]
@@ -150,10 +155,20 @@ class Desk:
     def take(self, session, text):
         found = MESSAGE_ID.search(text, 0, 16_384)
         identity = found[1].decode("latin-1") if found else "-"
-        self.write(f"m {session.number} {session.ip} {time.time():.3f} {identity} {session.sender} {','.join(session.recipients)}\n")
+        line = f"{session.number} {session.ip} {time.time():.3f} {identity} {session.sender} {','.join(session.recipients)}\n"
+        self.write("m " + line)
+        if self.check and not is_what_was_written(text, session.recipients[0]):
+            self.write("w " + line)
         if self.keep:
             self.kept += 1
             (self.keep / f"{self.kept:06}.eml").write_bytes(text)
+
+
+def is_what_was_written(text, recipient):
+    """Whether a message is the one that was written for this recipient, byte for byte."""
+    head, _, body = text.partition(b"\r\n\r\n")
+    found = CHECK.search(head)
+    return found is not None and found[1].decode() == hashlib.sha256(recipient.encode() + b"\n" + body).hexdigest()[:32]
 
 
 async def main(options):
@@ -180,4 +195,5 @@ if __name__ == "__main__":
     reader.add_argument("--no-chunking", action="store_true")
     reader.add_argument("--no-pipelining", action="store_true")
     reader.add_argument("--dot-delay", type=float, default=0.0)
+    reader.add_argument("--check", action="store_true")
     asyncio.run(main(reader.parse_args()))

@@ -1,0 +1,1 @@
+"""The crash checks, one to a file."""

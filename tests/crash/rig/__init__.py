@@ -1,0 +1,1 @@
+"""What the crash checks are built from, beside the harness of the acceptance checks."""
