@@ -29,8 +29,9 @@ class Load:
     refused that had been handed over when the spool broke: they may have reached the disk all the same. Every message
     says in X-Check what it is, so that the sink can tell a changed one."""
 
-    def __init__(self, engine, seed, smtp=6, http=4, domains=("open.test",), lines=LINES, name="m"):
+    def __init__(self, engine, seed, smtp=6, http=4, domains=("open.test",), lines=LINES, name="m", rest=0.0):
         self.engine, self.seed, self.domains, self.lines, self.name = engine, seed, domains, lines, name
+        self.rest = rest
         self.acknowledged, self.broken, self.doubtful, self.refused = {}, set(), set(), []
         self.ways = collections.Counter()
         self.next, self.lock, self.stopped = 0, threading.Lock(), False
@@ -44,6 +45,7 @@ class Load:
 
     def take(self):
         """The next message: recipient, field of headers, body."""
+        time.sleep(self.rest)
         self.going.wait()
         if self.stopped:
             return None

@@ -42,7 +42,7 @@ class Sink:
         return self.book
 
     def settled(self):
-        """Reads until two readings are the same."""
+        """Reads until two readings are the same, which they never are while mail comes."""
         before = -1
         while before != self.offset:
             before = self.offset
