@@ -1,18 +1,22 @@
 """A sick sector: bytes of an old segment that cannot be read at the next start."""
 
+import os
 import time
 
 from rig.books import Scene
 from rig.disks import FaultDisk
 from rig.load import Load
 
-# The stretch that cannot be read, in a segment of 4 MiB.
+# The stretch that cannot be read, in a segment of 4 MiB: reads that begin in it fail. No single read of the kernel is longer
+# than it reads ahead, and it begins such a read at a multiple of that.
 FROM, TO = 1 << 20, (1 << 20) + (64 << 10) - 1
+# What a message takes at least with its recipient, of those that are sent here.
+MESSAGE_BYTES = 700
 
 
 def sick_sector(stage):
     """Fills segments with mail that waits, makes a stretch of one unreadable, and starts again."""
-    prefix = "read EIO: "
+    prefix = "sick sector: "
     disk = FaultDisk(stage, stage.options.faultfs, name="sector-disk")
     scene = Scene(stage, name="sector", data=disk.folder / "data", segment="4MiB", min_free="1MiB")
     scene.engine.start()
@@ -21,7 +25,7 @@ def sick_sector(stage):
     load.stop()
     status, _ = scene.engine.stop()
     sick = segments(disk)[1]
-    disk.obey(f"read {sick.relative_to(disk.backing)} EIO minoff={FROM // 4096 * 4096 - (128 << 10)} maxoff={TO}")
+    disk.obey(f"read {sick.relative_to(disk.backing)} EIO minoff={FROM} maxoff={TO}")
     forget_pages(disk)
     try:
         seconds = scene.engine.start()
@@ -41,8 +45,7 @@ def sick_sector(stage):
     arrived = {address for book in books for address in book.arrivals}
     lost = set(load.acknowledged) - arrived
     wrong = [address for book in books for address in book.wrong]
-    # A record is at least this long, so no more can have been in the stretch; what the kernel reads at once is unreadable with it.
-    most = ((TO - FROM + 1) + (256 << 10)) // 512
+    most = (TO - FROM + 1) // MESSAGE_BYTES + 2
     stage.fact(f"{prefix}only what lay there is lost", len(lost) <= most, acknowledged=len(load.acknowledged), arrived=len(arrived),
                lost=len(lost), at_most=most)
     stage.fact(f"{prefix}every message arrived as it was written", not wrong, wrong=len(wrong))
@@ -58,7 +61,6 @@ def segments(disk):
 
 def forget_pages(disk):
     """The kernel keeps pages of files in memory: those of this file system must be read again."""
-    import os
     for file in (disk.folder / "data/spool").rglob("*.seg"):
         handle = os.open(file, os.O_RDONLY)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
