@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from harness.stage import Skipped
+from harness.stage import Failed, Skipped
 from rig.books import Scene
 from rig.disks import Disk
 from rig.load import Load
@@ -51,6 +51,8 @@ def fill(stage, system, min_free, times, prefix, hog=False):
             stage.fact(f"{prefix}round {n + 1} goes its way", False, why=str(error)[-1200:], free=disk.free(), ended=scene.engine.process.poll())
             break
     judge(stage, prefix, scene, load, watch, rounds, times, hog)
+    if hog:
+        start_when_full(stage, prefix, disk, scene)
     scene.close()
     disk.unmount()
 
@@ -59,6 +61,9 @@ def once(stage, disk, scene, load, hog):
     """One time round: mail waits until it is refused both ways, then it is delivered while more is handed over."""
     engine, before, began = scene.engine, len(load.acknowledged), time.monotonic()
     if hog:
+        load.pause()
+        stage.wait("room for another program", lambda: disk.free() > 2 * BALLAST, 60)
+        began = time.monotonic()
         with open(hog, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, BALLAST)
     if engine.cli("queue", "suspend", "--all").returncode:
@@ -94,6 +99,19 @@ def once(stage, disk, scene, load, hog):
     stage.wait("mail being taken again", lambda: len(load.acknowledged) > before + 20, NOTICE_SECONDS)
     return {"taken": taken, "refusals": refusals, "least_free": least[0], "waited": waiting - arrived, "drained_seconds": drained,
             "again_seconds": time.monotonic() - going}
+
+
+def start_when_full(stage, prefix, disk, scene):
+    """A start with not a byte to be had: it may wait for room, but must not need anybody to come and start it."""
+    engine, hog = scene.engine, disk.folder / "hog"
+    take_all(hog)
+    engine.kill()
+    try:
+        seconds, why = engine.start(), ""
+    except Failed as error:
+        seconds, why = None, str(error)[-400:]
+    stage.fact(f"{prefix}it starts on a full disk", seconds is not None, start_seconds=seconds, why=why, free=disk.free())
+    hog.unlink()
 
 
 def take_all(hog):
