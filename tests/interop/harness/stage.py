@@ -25,7 +25,7 @@ class Stage:
 
     def __init__(self, name, options):
         self.name, self.options = name, options
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"staffetta-interop-{name}-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"staffetta-{name}-"))
         self.folder.chmod(0o755)
         self.processes, self.closers, self.facts = [], [], []
         self.deadline = time.monotonic() + options.seconds
