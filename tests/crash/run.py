@@ -45,8 +45,9 @@ def tell(options):
         print(f"seed {options.seed}: run again with --seed {options.seed}")
         return
     about = os.uname()
-    there = os.path.isfile(options.binary)
-    version = there and subprocess.run([options.binary, "--version"], capture_output=True, text=True).stdout.strip()
+    version = None
+    if os.path.isfile(options.binary):
+        version = subprocess.run([options.binary, "--version"], capture_output=True, text=True).stdout.strip()
     print(json.dumps({"seed": options.seed, "rounds": options.rounds, "checks": options.names, "kernel": about.release,
                       "machine": about.machine, "processors": os.cpu_count(), "version": version}), flush=True)
 

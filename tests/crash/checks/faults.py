@@ -74,7 +74,7 @@ def fault(stage, name, rule, seconds):
     judge_engine(stage, prefix, scene, watch)
     judge_refusals(stage, prefix, load, began, ended, during, mended)
     # A fault that is over at once may be over before anybody asks.
-    if seconds > SECONDS[A_WHILE] and ONCE not in name and any(code.split()[2] in ("451", "503") for code in load.refusals(began, ended)):
+    if not any(word in name for word in (ONCE, A_WHILE, "TORN", "SHORT", "DELAY")) and any(code.split()[2] in ("451", "503") for code in load.refusals(began, ended)):
         stage.fact(f"{prefix}/healthz said why", watch.reasons, reasons=list(watch.reasons)[:3])
     if scene.engine.process.poll() is None:
         scene.engine.kill()
