@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use mail::{
     BodyType, CampaignId, Class, Disposition, DsnReturn, Enhanced, Ledger, MessageId, Notify, Outcome, Phase,
-    Reply, Timings, UnixMs,
+    RecordId, Reply, Timings, UnixMs,
 };
 use spool::raw::{RawHead, RawPlace, RawSegment, moved_prefix};
 use spool::{CampaignPhase, CampaignState, Content, ContentKind, Kind, Recipient};
@@ -92,6 +92,9 @@ impl Script {
 
     fn segment(&mut self, input: &mut Input<'_>, mut segment: RawSegment) -> Vec<u8> {
         let mut has_end = false;
+        if input.u8() > 224 {
+            self.cut(input, &mut segment);
+        }
         while !input.is_empty() && segment.len() < SEGMENT_BYTES_MAX {
             let step = input.u8();
             self.is_sound &= !matches!(step & 15, 0 | 8 | 9 | 12 | 14) && (!has_end || step & 15 == 13);
@@ -121,9 +124,16 @@ impl Script {
         segment.into_bytes()
     }
 
+    /// The records before this segment count for nothing from some position on.
+    fn cut(&mut self, input: &mut Input<'_>, segment: &mut RawSegment) {
+        self.is_sound = false;
+        let from = RecordId::from_raw(self.id(input)).position();
+        self.head(input, segment, 0, &RawHead::Cut(from));
+    }
+
     /// A head of any bytes under any kind.
     fn anything(&mut self, input: &mut Input<'_>, segment: &mut RawSegment) {
-        let kind = input.u8() % 10;
+        let kind = input.u8() % 11;
         let version = match input.u8() {
             255 => 2,
             version => version & 1,
@@ -152,6 +162,7 @@ impl Script {
             metadata: input.text(),
             name: input.text(),
             identity: String::new(),
+            notice: marks & 3 == 3,
         };
         self.head(input, segment, step, &RawHead::Content(&content));
     }

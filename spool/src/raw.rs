@@ -9,7 +9,7 @@ use crate::layout::{
     Kind, MovedPrefix, RECORD_HEADER_BYTES, RECORDS_START, RecordHeader, SegmentHeader, padded, stamp,
 };
 use crate::record::{CampaignState, Content, Recipient};
-use crate::stored::{StoredCampaign, StoredContent, StoredOutcome, StoredRecipient, StoredTotals};
+use crate::stored::{StoredCampaign, StoredContent, StoredCut, StoredOutcome, StoredRecipient, StoredTotals};
 
 /// Where the kind stands in a record header; the version stands behind it.
 const KIND_AT: usize = 20;
@@ -27,6 +27,8 @@ pub enum RawHead<'a> {
     Campaign(&'a CampaignState),
     /// The ledger, and whether it was written at an opening.
     Totals(&'a Ledger, bool),
+    /// The position from which on nothing before the segment counts.
+    Cut(u64),
 }
 
 impl RawHead<'_> {
@@ -39,6 +41,7 @@ impl RawHead<'_> {
             Self::Outcome(..) => Kind::Outcome,
             Self::Campaign(_) => Kind::Campaign,
             Self::Totals(..) => Kind::Totals,
+            Self::Cut(_) => Kind::Cut,
         }
     }
 
@@ -62,6 +65,7 @@ impl RawHead<'_> {
                 encoder.record(kind, &StoredCampaign { campaign, at, phase }, &[])
             }
             Self::Totals(ledger, opening) => encoder.record(kind, &StoredTotals::of(ledger, opening), &[]),
+            Self::Cut(from) => encoder.record(kind, &StoredCut { from }, &[]),
         }?;
         let header = RecordHeader::read(encoder.bytes(), stamp(0, 0));
         let head_bytes = header.map_or(0, |header| header.head_bytes as usize);
