@@ -515,21 +515,6 @@ fn sayings(path: &Path, header: &SegmentHeader) -> Vec<(usize, Says)> {
     said.collect()
 }
 
-/// Who waits, when the records at which `stands` says no are not there; simple, because a recipient is never carried
-/// forward behind its final outcome.
-fn expected<'a>(
-    all: &'a [(usize, Says)],
-    stands: impl Fn(usize) -> bool + 'a,
-    who: &mut BTreeSet<RecipientId>,
-) {
-    for (_, says) in all.iter().filter(|(offset, _)| stands(*offset)) {
-        match says {
-            Says::Waits(id) => drop(who.insert(*id)),
-            Says::Ended(id) => drop(who.remove(id)),
-        }
-    }
-}
-
 #[test]
 fn the_books_of_a_harmed_log_say_who_waits() {
     let samples = match Extent::from_environment() {
@@ -569,6 +554,7 @@ fn the_books_of_a_harmed_log_say_who_waits() {
     println!("{states} harmed logs opened in {:.2} s", begin.elapsed().as_secs_f64());
 }
 
+/// Who waits behind the harm; simple, because a recipient is never carried forward behind its final outcome.
 fn waiting_after(
     there: &[Specimen],
     all: &[Vec<(usize, Says)>],
@@ -584,7 +570,12 @@ fn waiting_after(
             let place = record.map_or(0..0, |record| record.place.clone());
             number != hurt || (harm.spares(place) && !headless)
         };
-        expected(all, stands, &mut who);
+        for (_, says) in all.iter().filter(|(offset, _)| stands(*offset)) {
+            match says {
+                Says::Waits(id) => drop(who.insert(*id)),
+                Says::Ended(id) => drop(who.remove(id)),
+            }
+        }
     }
     who
 }
