@@ -40,7 +40,7 @@ struct Scene {
 impl Scene {
     fn new(durability: Durability, body_bytes: usize) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        let options = Options { segment_bytes: SEGMENT_BYTES, durability };
+        let options = Options { segment_bytes: SEGMENT_BYTES, durability, ..Options::default() };
         let (log, _) = Log::open(directory.path(), 0, options).expect("a new log");
         let content = Content {
             accepted_at: NOW,
@@ -156,7 +156,11 @@ fn opening(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(STORED));
         group.bench_function(format!("10,000 messages of {size}"), |bencher| {
             bencher.iter(|| {
-                let options = Options { segment_bytes: SEGMENT_BYTES, durability: Durability::Memory };
+                let options = Options {
+                    segment_bytes: SEGMENT_BYTES,
+                    durability: Durability::Memory,
+                    ..Options::default()
+                };
                 let (_, recovered) = Log::open(directory.path(), 0, options).expect("a log");
                 assert_eq!(recovered.waiting, STORED);
             });

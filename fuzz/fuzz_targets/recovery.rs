@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let marks = input.u8();
     let is_sound = write(place.path(), &mut input);
     let durability = if marks & 1 == 0 { Durability::Memory } else { Durability::Disk };
-    let options = Options { segment_bytes: SEGMENT_BYTES, durability };
+    let options = Options { segment_bytes: SEGMENT_BYTES, durability, ..Options::default() };
     let Some(mut log) = open(place.path(), options) else { return };
     read(&log);
     append(&mut log);

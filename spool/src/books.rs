@@ -219,7 +219,7 @@ impl Books {
 
     /// A new recipient stands at `position`.
     pub(crate) fn recipient(&mut self, position: u64, span: u64, content: u64) {
-        self.ledger.accepted += 1;
+        self.ledger.accepted = self.ledger.accepted.saturating_add(1);
         self.shelve(position, span, content, Retry::default());
     }
 
@@ -295,7 +295,7 @@ impl Books {
 
     /// The waiting recipient `id` was never accepted.
     pub(crate) fn withdraw(&mut self, id: u64, content: u64) {
-        self.ledger.accepted -= 1;
+        self.ledger.accepted = self.ledger.accepted.saturating_sub(1);
         if let Some(entry) = self.find(id) {
             self.unshelve(&entry, Some(content), 0);
         }

@@ -45,6 +45,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system answered.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// Bytes that this user may still take up on the file system of `directory`.
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn free(&self, directory: &Path) -> io::Result<u64>;
+
     /// Removes the name `path`.
     ///
     /// # Errors
@@ -80,6 +86,11 @@ impl Disk for LocalDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    fn free(&self, directory: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(directory)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -26,6 +26,19 @@ pub enum SpoolError {
         /// The first failure, in words.
         reason: String,
     },
+    /// Another segment would leave less of the disk than is to stay free. Nothing was changed.
+    #[error(
+        "the disk of the spool has {} MiB left: another segment of {} MiB would leave less than spool.min_free ({} MiB)",
+        free >> 20, segment >> 20, min_free >> 20
+    )]
+    NoRoom {
+        /// Free bytes.
+        free: u64,
+        /// Bytes of the segment.
+        segment: u64,
+        /// Bytes that are to stay free.
+        min_free: u64,
+    },
     /// The record does not fit into one segment.
     #[error(
         "a record of {bytes} bytes does not fit: a segment of this spool takes at most {bytes_max}; raise spool.segment"
@@ -98,6 +111,7 @@ impl SpoolError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
+            Self::NoRoom { .. } => true,
             _ => false,
         }
     }
@@ -112,6 +126,9 @@ pub enum ReadError {
     /// Its bytes do not match their checksum, or are not a record at all.
     #[error("record {0} is damaged")]
     Damaged(RecordId),
+    /// The disk does not give its bytes at the moment: ask again later.
+    #[error("the disk cannot read record {0} at the moment")]
+    Unreadable(RecordId),
     /// There is a whole record, of another kind.
     #[error("record {0} is of another kind")]
     OtherKind(RecordId),

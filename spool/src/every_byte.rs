@@ -415,7 +415,7 @@ fn directory() -> TempDir {
 }
 
 fn options() -> Options {
-    Options { segment_bytes: SEGMENT_BYTES, durability: Durability::Memory }
+    Options { segment_bytes: SEGMENT_BYTES, durability: Durability::Memory, ..Options::default() }
 }
 
 fn content(round: u64) -> Content {

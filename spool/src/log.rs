@@ -85,7 +85,13 @@ impl Log {
     pub(crate) fn begin(start: Start) -> Result<Self, SpoolError> {
         let Start { place, held, options, shard, mut segments, mut books, next } = start;
         let header = SegmentHeader::new(shard, next.0, next.1, options.capacity()?);
-        let active = place.create_or_smaller(header, OVERHEAD_BYTES)?;
+        let active = match place.create_or_smaller(header, OVERHEAD_BYTES) {
+            Err(error) if error.is_disk_full() && place.use_reserve() => {
+                place.create_or_smaller(header, OVERHEAD_BYTES)?
+            }
+            made => made?,
+        };
+        place.keep_reserve(options.capacity()?);
         let header = *active.segment.header();
         segments.push(Arc::clone(&active.segment));
         books.begin(&header);

@@ -26,6 +26,9 @@ use rustix::io::Errno;
 
 use crate::segment::Segment;
 
+/// The kernel gives memory by pages of this size; where they are larger, the advice is refused and nothing is checked.
+const PAGE: usize = 4096;
+
 /// The bytes of a segment, of which only a prefix that grows is visible.
 #[derive(Debug)]
 pub(crate) struct Image {
@@ -60,12 +63,13 @@ impl Image {
         matches!(self.backing, Backing::Copied(_))
     }
 
-    /// Reads the first `bytes` bytes into memory. False when the disk cannot give some of them: looking there would end
+    /// Reads the bytes in `range` into memory. False when the disk cannot give some of them: looking there would end
     /// the process.
-    pub(crate) fn populate(&self, bytes: usize) -> bool {
+    pub(crate) fn populate(&self, range: Range<usize>) -> bool {
         let Backing::Mapped(map) = &self.backing else { return true };
-        let bytes = bytes.min(map.len());
-        let read = if bytes == 0 { Ok(()) } else { map.advise_range(Advice::PopulateRead, 0, bytes) };
+        let (begin, end) = (range.start / PAGE * PAGE, range.end.min(map.len()));
+        let read =
+            if begin >= end { Ok(()) } else { map.advise_range(Advice::PopulateRead, begin, end - begin) };
         // Any other error is that of a kernel before 5.14, which does not know the advice.
         !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
     }

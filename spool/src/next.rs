@@ -35,6 +35,7 @@ pub(crate) struct Ahead {
 pub struct NextSegment {
     place: Place,
     header: SegmentHeader,
+    min_free_bytes: u64,
 }
 
 /// What became of a [`NextSegment`].
@@ -49,25 +50,41 @@ impl NextSegment {
     /// Makes it, blocking.
     #[must_use]
     pub fn make(self) -> MadeNext {
-        let Self { place, header } = self;
-        let result = place.create(header);
+        let Self { place, header, min_free_bytes } = self;
+        let result = place.create_with_room(header, min_free_bytes);
+        if result.is_ok() {
+            place.keep_reserve(header.capacity);
+        }
         MadeNext { place, header, result }
     }
 }
 
 impl Log {
+    /// Whether [`Log::next_segment`] has something to be made.
+    #[must_use]
+    pub fn wants_next(&self) -> bool {
+        let header = self.active.segment.header();
+        let half = header.base + header.capacity / 2;
+        self.fault.is_none() && matches!(self.ahead.next, Next::Absent) && self.encoder.end() >= half
+    }
+
+    /// Whether nothing new fits behind what was appended, because no next segment stands ready.
+    #[must_use]
+    pub fn needs_next(&self) -> bool {
+        !matches!(self.ahead.next, Next::Ready(_)) && self.encoder.end() >= self.line()
+    }
+
     /// The segment that should be made now: the one being written is half full, and nothing stands behind it. Without
     /// this call the log makes segments itself when it needs them, blocking.
     #[must_use]
     pub fn next_segment(&mut self) -> Option<NextSegment> {
-        let header = self.active.segment.header();
-        let half = header.base + header.capacity / 2;
-        if self.fault.is_some() || !matches!(self.ahead.next, Next::Absent) || self.encoder.end() < half {
+        if !self.wants_next() {
             return None;
         }
         let header = self.issue_header();
         self.ahead.next = Next::Ordered(header.sequence);
-        Some(NextSegment { place: self.place.clone(), header })
+        let min_free_bytes = self.options.min_free_bytes;
+        Some(NextSegment { place: self.place.clone(), header, min_free_bytes })
     }
 
     /// Takes what became of the segment that [`Log::next_segment`] asked for.
@@ -97,13 +114,12 @@ impl Log {
     /// Makes sure that accepting leaves room for outcomes: behind the last quarter of a segment the next one must
     /// stand.
     pub(crate) fn keep_room_for_outcomes(&mut self) -> Result<(), SpoolError> {
-        let header = self.active.segment.header();
-        let line = header.base + header.capacity / 4 * 3;
-        if self.encoder.end() <= line || matches!(self.ahead.next, Next::Ready(_)) {
+        if self.encoder.end() <= self.line() || matches!(self.ahead.next, Next::Ready(_)) {
             return Ok(());
         }
         let header = self.issue_header();
-        let made = self.place.create(header).inspect_err(|_| self.retract_header(&header))?;
+        let made = self.place.create_with_room(header, self.options.min_free_bytes);
+        let made = made.inspect_err(|_| self.retract_header(&header))?;
         self.ahead.next = Next::Ready(made);
         Ok(())
     }
@@ -119,10 +135,16 @@ impl Log {
         }
         let header = self.issue_header();
         let made = match purpose {
-            Purpose::Accept => self.place.create(header),
+            Purpose::Accept => self.place.create_with_room(header, self.options.min_free_bytes),
             Purpose::Record => self.place.create_or_smaller(header, needed),
         };
         made.inspect_err(|_| self.retract_header(&header))
+    }
+
+    /// Where the part of the segment begins that is kept for outcomes.
+    fn line(&self) -> u64 {
+        let header = self.active.segment.header();
+        header.base + header.capacity / 4 * 3
     }
 
     /// Removes the segment that stands ready: it was made by the disk that has just failed, and its space may be needed.

@@ -20,12 +20,14 @@ pub struct Options {
     pub segment_bytes: u64,
     /// What durable means.
     pub durability: Durability,
+    /// No segment is begun for new mail when less than this would be left of the disk.
+    pub min_free_bytes: u64,
 }
 
 impl Default for Options {
-    /// 256 MiB (a few seconds of full load: reclaim is prompt and the files are few), on disk.
+    /// 256 MiB (a few seconds of full load: reclaim is prompt and the files are few), on disk, to its last byte.
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20, durability: Durability::Disk }
+        Self { segment_bytes: 256 << 20, durability: Durability::Disk, min_free_bytes: 0 }
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Shared {
     holds: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
+/// As much of a record is asked for before its head is looked at: nearly all heads are smaller, and what lies behind in
+/// the same page comes with it.
+pub(crate) const HEAD_BYTES: usize = 4096;
 /// Mark of a hold that was dropped.
 const RELEASED: u64 = u64::MAX;
 
@@ -74,6 +77,9 @@ pub(crate) fn segment_at(segments: &[Arc<Segment>], position: u64) -> Option<(&A
 /// The recipient whose record lies at `position`.
 pub(crate) fn recipient_at(segments: &[Arc<Segment>], position: u64) -> Option<RecipientRef> {
     let (segment, offset) = segment_at(segments, position)?;
+    if !is_recent(segments, segment) && !segment.can_read(offset..offset + HEAD_BYTES) {
+        return None;
+    }
     let raw = record_at(segment.header(), segment.bytes(), offset, Verify::Heads).ok()?;
     let fits = matches!(raw.kind, Kind::Recipient | Kind::MovedRecipient);
     if fits { view::recipient(segment, &raw) } else { None }
@@ -168,31 +174,46 @@ impl Reader {
         if let Some((segment, offset)) = segment_at(&segments, id.position())
             && id.position() < segment.void_from()
         {
-            return read(segment, offset, id, verify);
+            return read(&segments, segment, offset, (id, verify));
         }
         let position = self.shared.moved.position(id.raw()).ok_or(ReadError::Gone(id))?;
         // It may have been carried on since the snapshot was taken.
         let segments = self.shared.segments.load();
         let (segment, offset) = segment_at(&segments, position).ok_or(ReadError::Gone(id))?;
-        read(segment, offset, id, verify)
+        read(&segments, segment, offset, (id, verify))
     }
 }
 
 fn read(
+    segments: &[Arc<Segment>],
     segment: &Arc<Segment>,
     offset: usize,
-    id: RecordId,
-    verify: Verify,
+    (id, verify): (RecordId, Verify),
 ) -> Result<(Arc<Segment>, Raw), ReadError> {
     let bytes = segment.bytes();
     if offset >= bytes.len() {
         return Err(ReadError::Gone(id));
+    }
+    let is_old = !is_recent(segments, segment);
+    if is_old && !segment.can_read(offset..offset + HEAD_BYTES) {
+        return Err(ReadError::Unreadable(id));
+    }
+    if is_old && verify == Verify::All {
+        let heads = record_at(segment.header(), bytes, offset, Verify::Heads);
+        if heads.is_ok_and(|raw| !segment.can_read(raw.body)) {
+            return Err(ReadError::Unreadable(id));
+        }
     }
     match record_at(segment.header(), bytes, offset, verify) {
         Ok(raw) => Ok((Arc::clone(segment), raw)),
         Err(Flaw::Unknown { .. }) => Err(ReadError::OtherKind(id)),
         Err(_) => Err(ReadError::Damaged(id)),
     }
+}
+
+/// Whether a segment is one of the last two: what was written lately is in memory, and need not be asked for.
+fn is_recent(segments: &[Arc<Segment>], segment: &Segment) -> bool {
+    segments.iter().rev().take(2).any(|recent| recent.header().base == segment.header().base)
 }
 
 /// Keeps segments from being reclaimed until it is advanced or dropped.

@@ -16,7 +16,7 @@ use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
 use crate::layout::{Kind, MOVED_PREFIX_BYTES, MovedPrefix};
 use crate::log::{Log, Purpose};
-use crate::reader::segment_at;
+use crate::reader::{HEAD_BYTES, segment_at};
 use crate::record::ContentKind;
 use crate::scan::{Raw, Verify, record_at};
 use crate::segment::Segment;
@@ -37,6 +37,8 @@ pub(crate) struct Reclaiming {
     carried_to: u64,
     /// A segment was removed, and nobody knows whether durably.
     unsure: bool,
+    /// The disk did not give something that was to be carried in this step.
+    unreadable: bool,
     /// Segments that were dropped, still mapped.
     dropped: Vec<Arc<Segment>>,
 }
@@ -70,6 +72,8 @@ pub enum ReclaimWait {
     Live,
     /// What made it unneeded is not durable yet.
     Sync,
+    /// The disk does not give something of it at the moment.
+    Unreadable,
     /// The budget of this step is used up.
     Budget,
     /// This waiting recipient cannot be read, so it cannot be carried: give it a final outcome.
@@ -86,6 +90,7 @@ impl Log {
     pub fn reclaim_step(&mut self, budget_bytes: u64) -> Result<Reclaimed, SpoolError> {
         self.check_open()?;
         self.reclaiming.dropped.clear();
+        self.reclaiming.unreadable = false;
         let mut done = Reclaimed::default();
         if self.books.shelves.len() < 2 {
             return Ok(done.wait(ReclaimWait::NothingElse));
@@ -142,12 +147,19 @@ impl Log {
             if self.lies_in_oldest(id) {
                 self.carry_content(id, done)?;
             }
+            if self.reclaiming.unreadable {
+                return Ok(Some(ReclaimWait::Unreadable));
+            }
         }
         while let Some(entry) = self.next_waiting() {
             if done.is_over(budget_bytes) {
                 return Ok(Some(ReclaimWait::Budget));
             }
-            if !self.carry_recipient(&entry, done)? {
+            let is_carried = self.carry_recipient(&entry, done)?;
+            if self.reclaiming.unreadable {
+                return Ok(Some(ReclaimWait::Unreadable));
+            }
+            if !is_carried {
                 return Ok(Some(ReclaimWait::Damaged(self.id_at(entry.position))));
             }
         }
@@ -202,6 +214,9 @@ impl Log {
 
     fn carry_content(&mut self, id: u64, done: &mut Reclaimed) -> Result<(), SpoolError> {
         let Some((segment, raw, head)) = self.whole_content(id) else {
+            if self.reclaiming.unreadable {
+                return Ok(());
+            }
             // Its recipients wait in vain and will be told so when they are tried; recovery keeps a copy.
             self.books.unreadable.insert(id);
             return Ok(());
@@ -217,12 +232,19 @@ impl Log {
     fn carry_recipient(&mut self, entry: &Entry, done: &mut Reclaimed) -> Result<bool, SpoolError> {
         let segments = self.shared.segments.load_full();
         let Some((segment, offset)) = segment_at(&segments, entry.position) else { return Ok(false) };
+        if !segment.can_read(offset..offset + HEAD_BYTES) {
+            self.reclaiming.unreadable = true;
+            return Ok(false);
+        }
         let raw = record_at(segment.header(), segment.image().bytes(), offset, Verify::All);
         let Ok(raw) = raw else { return Ok(false) };
         let Some(recipient) = view::recipient(segment, &raw) else { return Ok(false) };
         let (id, content) = (recipient.id().raw(), recipient.content().raw());
         if self.lies_in_oldest(content) {
             self.carry_content(content, done)?;
+            if self.reclaiming.unreadable {
+                return Ok(false);
+            }
         }
         let prefix = MovedPrefix::new(id, entry.retry.next_s, entry.retry.attempts);
         let placed = self.copy(Kind::MovedRecipient, prefix, (segment, &raw))?;
@@ -255,9 +277,17 @@ impl Log {
     }
 
     /// The content `id` where it lies now, if it is whole.
-    fn whole_content(&self, id: u64) -> Option<(Arc<Segment>, Raw, view::ContentHead)> {
+    fn whole_content(&mut self, id: u64) -> Option<(Arc<Segment>, Raw, view::ContentHead)> {
         let segments = self.shared.segments.load();
         let (segment, offset) = segment_at(&segments, self.books.locate(id)?)?;
+        let has_head = segment.can_read(offset..offset + HEAD_BYTES);
+        let heads = has_head
+            .then(|| record_at(segment.header(), segment.image().bytes(), offset, Verify::Heads).ok())
+            .flatten();
+        if !has_head || heads.is_some_and(|heads| !segment.can_read(heads.body)) {
+            self.reclaiming.unreadable = true;
+            return None;
+        }
         let raw = record_at(segment.header(), segment.image().bytes(), offset, Verify::All).ok()?;
         if !matches!(raw.kind, Kind::Content | Kind::MovedContent) {
             return None;

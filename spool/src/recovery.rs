@@ -165,7 +165,7 @@ impl Recovery {
     /// Opens every segment; changes nothing.
     fn load(&mut self) -> Result<(), SpoolError> {
         for (sequence, path) in list(&self.place.directory)? {
-            self.next.0 = self.next.0.max(sequence + 1);
+            self.next.0 = self.next.0.max(sequence.saturating_add(1));
             match Segment::open(&path, self.shard)? {
                 Opened::Segment(segment) => self.segments.push(Arc::new(segment)),
                 Opened::Blank => self.unneeded.push(path),
@@ -288,7 +288,7 @@ impl Recovery {
         let booked = match raw.kind {
             Kind::Content | Kind::MovedContent => self.replay_content(segment, raw, position),
             Kind::Recipient => view::recipient(segment, raw).map(|recipient| {
-                self.told += 1;
+                self.told = self.told.saturating_add(1);
                 self.books.recipient(position, raw.span, recipient.content().raw());
             }),
             Kind::MovedRecipient => view::recipient(segment, raw).map(|recipient| {
@@ -423,13 +423,15 @@ impl Recovery {
 /// The segment with all that was ever written to it visible: mapped, or, where the disk cannot give some of it, copied
 /// with zeros in its place. Whoever looked at such a place of a map would be killed.
 fn readable(segment: Arc<Segment>) -> Result<Arc<Segment>, SpoolError> {
-    let bytes = segment.written_bytes()?;
-    if segment.image().populate(bytes) {
+    // A file may be longer than its segment: somebody has appended to it.
+    let capacity = usize::try_from(segment.header().capacity).unwrap_or(usize::MAX);
+    let bytes = segment.written_bytes()?.min(capacity);
+    if segment.image().populate(0..bytes) {
         segment.image().publish(bytes);
         return Ok(segment);
     }
     let (_, copy) = Segment::copy(segment.path())?;
     let Some(copy) = copy else { return Ok(segment) };
-    copy.make_void(segment.void_from());
+    copy.make_void(segment.void_from().min(segment.header().end()));
     Ok(Arc::new(copy))
 }

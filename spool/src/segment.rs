@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +22,14 @@ use crate::stored::{StoredCut, StoredTotals};
 
 /// Name of the directory for bytes that recovery could not believe, beside the segments.
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// Name of the file that keeps space for a start on a full disk.
+const RESERVE: &str = "reserve";
+/// Its size: room for the outcomes of some thousand recipients.
+const RESERVE_BYTES: u64 = 1 << 20;
 /// How much is written or read at once where a whole file is gone through.
 const CHUNK_BYTES: usize = 1 << 20;
+/// What a disk can or cannot give at once.
+const PAGE_BYTES: usize = 4096;
 
 /// A segment for reading.
 #[derive(Debug)]
@@ -128,6 +135,12 @@ impl Segment {
         self.void_from.load(Ordering::Acquire)
     }
 
+    /// Whether the bytes of `range` can be read: false when the disk does not give them, so that looking there through
+    /// the map would end the process.
+    pub(crate) fn can_read(&self, range: Range<usize>) -> bool {
+        self.image.populate(range)
+    }
+
     /// The visible bytes that count.
     pub(crate) fn bytes(&self) -> &[u8] {
         let bytes = self.image.bytes();
@@ -191,6 +204,16 @@ impl Place {
         }
     }
 
+    /// The same, if at least `min_free` bytes of the disk stay free.
+    pub(crate) fn create_with_room(&self, header: SegmentHeader, min_free: u64) -> Result<Made, SpoolError> {
+        let free = self.disk.free(&self.directory);
+        let free = free.map_err(|error| SpoolError::io("measure", &self.directory, error))?;
+        if min_free > 0 && free < min_free.saturating_add(header.capacity) {
+            return Err(SpoolError::NoRoom { free, segment: header.capacity, min_free });
+        }
+        self.create(header)
+    }
+
     /// The same; when the disk is full a smaller one, as long as it has room for `needed` bytes: outcomes of mail that
     /// leaves can then still be recorded, and reclaim can work.
     pub(crate) fn create_or_smaller(
@@ -209,6 +232,20 @@ impl Place {
                 return Err(error);
             }
         }
+    }
+
+    /// Keeps some space of its own on the disk, so that an engine can start when there is no other: best effort.
+    pub(crate) fn keep_reserve(&self, capacity: u64) {
+        let path = self.directory.join(RESERVE);
+        let Ok(file) = self.disk.create(&path) else { return };
+        if self.disk.reserve(&file, capacity.min(RESERVE_BYTES)).is_err() {
+            let _ = self.disk.remove(&path);
+        }
+    }
+
+    /// Gives that space back; false when there was none.
+    pub(crate) fn use_reserve(&self) -> bool {
+        self.disk.remove(&self.directory.join(RESERVE)).is_ok()
     }
 
     /// Whether something stands at the place of a segment.
@@ -317,6 +354,20 @@ fn data_end(file: &File, length: usize) -> usize {
     }
 }
 
+/// Reads `bytes` at `at` page by page, as far as a page cannot be read, which is left as it is. Yields how far it came.
+fn read_pages(file: &File, bytes: &mut [u8], at: usize) -> usize {
+    let mut done = 0;
+    while done < bytes.len() {
+        let page = PAGE_BYTES.min(bytes.len() - done);
+        let read = file.read_exact_at(&mut bytes[done..done + page], (at + done) as u64);
+        done += page;
+        if read.is_err() {
+            break;
+        }
+    }
+    done
+}
+
 /// Everything up to the last written byte.
 fn read_whole(file: &File) -> io::Result<AlignedVec<16>> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -330,8 +381,9 @@ fn read_whole(file: &File) -> io::Result<AlignedVec<16>> {
             Ok(0) => break,
             Ok(bytes) => at += bytes,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A sick stretch of the disk: leave zeros, which no checksum fits, and go on behind it.
-            Err(_) => at = until,
+            // A sick stretch of the disk: leave zeros, which no checksum fits, and go on behind its page.
+            Err(_) if until - at <= PAGE_BYTES => at = until,
+            Err(_) => at += read_pages(file, &mut whole.as_mut_slice()[at..until], at),
         }
     }
     Ok(whole)

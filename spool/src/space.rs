@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::disk::{Disk, LocalDisk};
 use crate::error::SpoolError;
 
 /// Free bytes for this user on the file system that holds `path`.
@@ -9,6 +10,5 @@ use crate::error::SpoolError;
 /// # Errors
 /// [`SpoolError::Io`] when the system does not tell.
 pub fn free_bytes(path: &Path) -> Result<u64, SpoolError> {
-    let found = rustix::fs::statvfs(path).map_err(|error| SpoolError::io("measure", path, error.into()))?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    LocalDisk.free(path).map_err(|error| SpoolError::io("measure", path, error))
 }

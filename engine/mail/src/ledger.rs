@@ -28,34 +28,39 @@ pub struct Ledger {
 impl Ledger {
     /// Books one outcome.
     pub fn record(&mut self, disposition: Disposition) {
-        match disposition {
-            Disposition::Delivered => self.delivered += 1,
-            Disposition::Bounced => self.bounced += 1,
-            Disposition::Expired => self.expired += 1,
-            Disposition::Cancelled => self.cancelled += 1,
-            Disposition::Suppressed => self.suppressed += 1,
-            Disposition::Unknown => self.unknown_retries += 1,
-            Disposition::Deferred => {}
+        if let Some(count) = self.count(disposition) {
+            *count = count.saturating_add(1);
         }
     }
 
     /// Takes one outcome back that never happened.
     pub fn take_back(&mut self, disposition: Disposition) {
+        if let Some(count) = self.count(disposition) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// What an outcome is counted in; a deferral is not.
+    const fn count(&mut self, disposition: Disposition) -> Option<&mut u64> {
         match disposition {
-            Disposition::Delivered => self.delivered -= 1,
-            Disposition::Bounced => self.bounced -= 1,
-            Disposition::Expired => self.expired -= 1,
-            Disposition::Cancelled => self.cancelled -= 1,
-            Disposition::Suppressed => self.suppressed -= 1,
-            Disposition::Unknown => self.unknown_retries -= 1,
-            Disposition::Deferred => {}
+            Disposition::Delivered => Some(&mut self.delivered),
+            Disposition::Bounced => Some(&mut self.bounced),
+            Disposition::Expired => Some(&mut self.expired),
+            Disposition::Cancelled => Some(&mut self.cancelled),
+            Disposition::Suppressed => Some(&mut self.suppressed),
+            Disposition::Unknown => Some(&mut self.unknown_retries),
+            Disposition::Deferred => None,
         }
     }
 
     /// Recipients with a final outcome.
     #[must_use]
     pub const fn finished(&self) -> u64 {
-        self.delivered + self.bounced + self.expired + self.cancelled + self.suppressed
+        self.delivered
+            .saturating_add(self.bounced)
+            .saturating_add(self.expired)
+            .saturating_add(self.cancelled)
+            .saturating_add(self.suppressed)
     }
 
     /// Recipients that still wait, by the books.

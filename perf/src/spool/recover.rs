@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use queue::{Queue, Ticket};
 use serde_json::json;
-use spool::{Durability, Log};
+use spool::Log;
 
 use crate::clock::{Clock, Spent};
 use crate::{files, scene};
@@ -64,7 +64,7 @@ struct Start {
 
 fn start(options: &Options) -> Result<Start> {
     let clock = Clock::start();
-    let opening = spool::Options { segment_bytes: options.segment_mib << 20, durability: Durability::Disk };
+    let opening = spool::Options { segment_bytes: options.segment_mib << 20, ..spool::Options::default() };
     let (log, recovered) = Log::open(&options.dir, 0, opening)?;
     let open = clock.spent();
     let clock = Clock::start();

@@ -13,7 +13,7 @@ const EXPIRY_S: u64 = 5 * 86_400;
 
 /// Opens the log of `shard` below `data`.
 pub(crate) fn open(data: &Path, shard: u8, segment_mib: u64, durability: Durability) -> Result<Log> {
-    let options = Options { segment_bytes: segment_mib << 20, durability };
+    let options = Options { segment_bytes: segment_mib << 20, durability, ..Options::default() };
     Ok(Log::open(data, shard, options)?.0)
 }
 

@@ -294,3 +294,40 @@ fn what_was_given_up_stays_so_after_every_start() {
         assert_eq!((found.ledger.accepted, waiting_ids(&log)), (0, vec![]), "start {start}");
     }
 }
+
+#[test]
+fn new_mail_leaves_min_free_of_the_disk_and_outcomes_may_take_it() {
+    let (mut place, disk) = (Place::volatile(Durability::Disk), Arc::new(RoughDisk::tearing()));
+    place.options.min_free_bytes = 1 << 20;
+    disk.set_free((1 << 20) + 15_000);
+    let mut log = place.open_on(&disk).0;
+    let mut ids = Vec::new();
+    let refused = loop {
+        match append(&mut log, &content(""), &[b'x'; 700]) {
+            Ok(id) => ids.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, SpoolError::NoRoom { .. }) && refused.is_disk_full(), "{refused}");
+    assert!(log.wants_next() && !log.needs_next());
+    assert!(log.next_segment().map(|order| log.next_made(order.make())).unwrap().is_err());
+    for id in ids.iter().cycle().take(100 * ids.len()) {
+        log.append_outcome(*id, &outcome(Disposition::Deferred, 1)).unwrap();
+    }
+    assert!(place.segments().len() > 2, "outcomes go on in segments of their own");
+    disk.set_free(2 << 20);
+    append(&mut log, &content(""), b"there is room again").unwrap();
+}
+
+#[test]
+fn a_start_finds_room_on_a_full_disk() {
+    let (place, disk, mut log) = house();
+    let ids = send(&mut log, b"kept", 1);
+    log.commit().unwrap();
+    drop(log);
+    disk.fail(Call::Reserve, 1, ENOSPC);
+    let mut log = place.open_on(&disk).0;
+    finish(&mut log, ids[0]);
+    log.commit().unwrap();
+    assert!(place.shard_directory().join("reserve").exists(), "what a start has used is put back");
+}

@@ -43,6 +43,8 @@ pub(crate) struct RoughDisk {
 struct State {
     /// Calls that fail from now on: how many of each, and with which error of the system.
     failing: BTreeMap<Call, (u32, i32)>,
+    /// What it says to be free, if not what is.
+    free: Option<u64>,
     /// By inode.
     files: BTreeMap<u64, Durable>,
     /// Names that a power cut leaves, by directory.
@@ -72,6 +74,11 @@ impl RoughDisk {
         if count > 0 {
             self.state().failing.insert(call, (count, error));
         }
+    }
+
+    /// Says that so much is free.
+    pub(crate) fn set_free(&self, bytes: u64) {
+        self.state().free = Some(bytes);
     }
 
     /// Nothing fails any more.
@@ -196,6 +203,10 @@ impl Disk for RoughDisk {
         self.check(Call::SyncDirectory)?;
         self.state().names.insert(directory.to_owned(), listing(directory));
         Ok(())
+    }
+
+    fn free(&self, directory: &Path) -> io::Result<u64> {
+        self.state().free.map_or_else(|| LocalDisk.free(directory), Ok)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -37,7 +37,7 @@ impl Place {
     }
 
     fn within(directory: TempDir, durability: Durability) -> Self {
-        Self { directory, options: Options { segment_bytes: SMALL, durability } }
+        Self { directory, options: Options { segment_bytes: SMALL, durability, min_free_bytes: 0 } }
     }
 
     pub(crate) fn path(&self) -> &Path {

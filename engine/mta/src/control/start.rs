@@ -152,6 +152,7 @@ pub(super) fn spool_options(config: &Config) -> Options {
             policy::config::Durability::Disk => spool::Durability::Disk,
             policy::config::Durability::Memory => spool::Durability::Memory,
         },
+        min_free_bytes: config.spool.min_free_bytes,
     }
 }
 

@@ -163,7 +163,9 @@ impl Job {
 }
 
 fn unreadable(error: ReadError) -> Reply {
-    Reply::enhanced(0, Enhanced(5, 3, 0), format!("the spool record cannot be read: {error}"))
+    // What the disk does not give at the moment it may give later.
+    let class = if matches!(error, ReadError::Unreadable(_)) { 4 } else { 5 };
+    Reply::enhanced(0, Enhanced(class, 3, 0), format!("the spool record cannot be read: {error}"))
 }
 
 fn unknown_campaign() -> Reply {

@@ -11,7 +11,7 @@ use queue::{FlowKey, Pull, Ticket};
 use super::connection::{Connection, Flight};
 use super::open::has_another_host;
 use super::pool::Pool;
-use crate::shard::{Conclusion, Shard};
+use crate::shard::{Conclusion, READ_PAUSE, Shard};
 
 /// How long a path rests when its receiver asks us to slow down.
 const SLOW_DOWN_REST: Duration = Duration::from_secs(30);
@@ -96,8 +96,15 @@ impl Connection {
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let class = judge(Phase::Mail, &reply, &provider.name).class;
-        let mut outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Bounced, 0);
+        let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
+        let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
+        let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
         class.clone_into(&mut outcome.verdict);
+        if may_go_later {
+            // Nobody was asked, so no attempt was made.
+            outcome.attempt = ticket.attempts;
+            outcome.next_attempt = Some(self.shard.now() + READ_PAUSE);
+        }
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
 

@@ -16,6 +16,8 @@ const BATCH: usize = 256;
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
 /// How long a recipient waits that cannot be read yet.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a recipient waits that the disk does not give.
+pub(crate) const READ_PAUSE: Duration = Duration::from_secs(60);
 /// How often is looked whether outcomes can be recorded again.
 pub(crate) const RECORDING_TICK: Duration = Duration::from_millis(500);
 
@@ -87,20 +89,12 @@ impl Shard {
         let reader = &self.shared.readers[usize::from(ticket.id.0.shard())];
         let recipient = match reader.recipient(ticket.id) {
             Ok(recipient) => recipient,
-            // A notice that is only in memory, because nothing can be written.
-            Err(ReadError::Gone(_)) if self.journal.fault().is_some() => {
-                return self.schedule(ticket, None, now + FAULT_PAUSE);
-            }
-            Err(error) => {
-                return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
-            }
+            Err(error) => return self.not_read(ticket, error).await,
         };
         let content = recipient.content();
         let head = match reader.content_head(content) {
             Ok(head) => head,
-            Err(error) => {
-                return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
-            }
+            Err(error) => return self.not_read(ticket, error).await,
         };
         let campaign = (head.kind() == ContentKind::Template).then_some(CampaignId(content.0));
         let flow = FlowKey { class: ticket.class, tenant: tenant_number(head.tenant()), campaign };
@@ -117,6 +111,20 @@ impl Shard {
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
             _ => self.route(ticket, flow, head.identity(), domain_of(recipient.address())).await,
         }
+    }
+
+    /// A recipient whose record or content cannot be read: it waits if that may change, and is given up otherwise.
+    async fn not_read(self: &Rc<Self>, ticket: Ticket, error: ReadError) {
+        let pause = match error {
+            // A notice that is only in memory, because nothing can be written.
+            ReadError::Gone(_) if self.journal.fault().is_some() => FAULT_PAUSE,
+            ReadError::Unreadable(_) if !ticket.is_expired(self.now()) => READ_PAUSE,
+            _ => {
+                return self.give_up(ticket, Disposition::Bounced, unreadable(&error.to_string())).await;
+            }
+        };
+        tracing::warn!(id = %ticket.id, %error, "a recipient waits until it can be read");
+        self.schedule(ticket, None, self.now() + pause);
     }
 
     pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, ticket: Ticket) {

@@ -22,6 +22,9 @@ const LAZY_SYNC: Duration = Duration::from_millis(50);
 /// How often the end of a shard looks whether the sync under way is done.
 const SYNC_TICK: Duration = Duration::from_millis(1);
 
+/// How long is waited before the next segment is tried again, when there is no room for it.
+const NEXT_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long is waited before another segment is tried, after one could not be made durable.
 const RESCUE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -37,7 +40,8 @@ pub(crate) struct Journal {
     failed: Notify,
     /// A segment is to be made before it is needed.
     ordered: Notify,
-    order: RefCell<Option<NextSegment>>,
+    /// Why the last one could not be made.
+    stuck: RefCell<Option<Refusal>>,
     syncing: Cell<bool>,
     shared: Arc<Shared>,
     counters: Arc<ShardCounters>,
@@ -57,7 +61,7 @@ impl Journal {
             written: Notify::new(),
             failed: Notify::new(),
             ordered: Notify::new(),
-            order: RefCell::default(),
+            stuck: RefCell::default(),
             syncing: Cell::new(false),
             shared,
             counters,
@@ -81,15 +85,25 @@ impl Journal {
         look(&mut self.log.borrow_mut())
     }
 
-    /// Why nothing can be accepted, while that is so.
+    /// Whether anything new can be accepted.
+    pub(crate) fn gate(&self) -> Result<(), Refusal> {
+        let log = self.log.borrow();
+        match &*self.stuck.borrow() {
+            _ if log.fault().is_some() => Err(failed()),
+            Some(stuck) if log.needs_next() => Err(stuck.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why nothing can be written, while that is so.
     pub(crate) fn fault(&self) -> Option<String> {
         self.log.borrow().fault().map(str::to_owned)
     }
 
     /// Waits until everything appended so far is durable.
     pub(crate) async fn durable(&self) -> Result<Durable, Refusal> {
-        if let Some(fault) = self.fault() {
-            return Err(Refusal::Spool(fault));
+        if self.fault().is_some() {
+            return Err(failed());
         }
         let (answer, waiting) = oneshot::channel();
         let position = self.log.borrow().appended();
@@ -119,8 +133,7 @@ impl Journal {
     }
 
     fn order_next(&self) {
-        if let Some(order) = self.log.borrow_mut().next_segment() {
-            *self.order.borrow_mut() = Some(order);
+        if self.log.borrow().wants_next() {
             self.ordered.notify_one();
         }
     }
@@ -129,13 +142,39 @@ impl Journal {
     pub(crate) async fn next_loop(&self) {
         loop {
             self.ordered.notified().await;
-            let Some(order) = self.order.borrow_mut().take() else { continue };
-            // The control runtime ends after the shards.
-            let Ok(made) = self.shared.control.spawn_blocking(|| order.make()).await else { return };
-            if let Err(error) = self.log.borrow_mut().next_made(made) {
-                tracing::warn!(%error, "the next segment of the spool could not be made");
+            while let Some(order) = self.wanted() {
+                // The control runtime ends after the shards.
+                let Ok(made) = self.shared.control.spawn_blocking(|| order.make()).await else { return };
+                let made = self.log.borrow_mut().next_made(made);
+                if !self.is_going_on(made) {
+                    tokio::time::sleep(NEXT_PAUSE).await;
+                }
             }
         }
+    }
+
+    fn wanted(&self) -> Option<NextSegment> {
+        self.log.borrow_mut().next_segment()
+    }
+
+    /// Notes whether the next segment could be made.
+    fn is_going_on(&self, made: Result<(), SpoolError>) -> bool {
+        let shard = self.log.borrow().shard();
+        let Err(error) = made else {
+            if self.stuck.take().is_some() {
+                self.shared.recordings.end_fault(shard);
+                tracing::info!(shard, "the spool has room again");
+            }
+            return true;
+        };
+        let why = error.to_string();
+        if self.stuck.replace(Some(Refusal::from(error))).is_none() {
+            tracing::warn!(shard, why, "the next segment of the spool cannot be made");
+        }
+        if self.log.borrow().needs_next() {
+            self.shared.recordings.begin_fault(shard, &why);
+        }
+        false
     }
 
     /// Makes what was written durable, one sync at a time, until the shard ends.
@@ -208,7 +247,7 @@ impl Journal {
         let Some(why) = self.fault() else { return };
         for waiter in self.waiters.borrow_mut().drain(..) {
             // A session that has gone does not need its answer.
-            let _ = waiter.answer.send(Err(Refusal::Spool(why.clone())));
+            let _ = waiter.answer.send(Err(failed()));
         }
         let shard = self.log.borrow().shard();
         if self.shared.recordings.begin_fault(shard, &why) {
@@ -239,4 +278,9 @@ impl Journal {
         let rescued = rescued.expect("the control runtime outlives the shards, and a rescue does not panic");
         self.log.borrow_mut().rescued(rescued)
     }
+}
+
+/// What clients are told when the disk has failed; the log and `/healthz` say more.
+fn failed() -> Refusal {
+    Refusal::Spool("its disk has failed".to_owned())
 }

@@ -32,7 +32,7 @@ use crate::io::tls::ClientTls;
 use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
-pub(crate) use due::{RECORDING_TICK, cancelled};
+pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled};
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
 pub(crate) use receipts::{Receipt, Written};
@@ -124,7 +124,7 @@ impl Shard {
     /// Whether this shard may take a submission now.
     pub(crate) fn gate(&self) -> Result<(), Refusal> {
         self.shared.gate()?;
-        self.journal.fault().map_or(Ok(()), |why| Err(Refusal::Spool(why)))
+        self.journal.gate()
     }
 
     pub(crate) fn campaign(&self, id: CampaignId) -> Option<Arc<Campaign>> {

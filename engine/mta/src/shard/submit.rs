@@ -23,8 +23,13 @@ pub(crate) struct Taken {
 impl From<SpoolError> for Refusal {
     fn from(error: SpoolError) -> Self {
         match error {
-            error if error.is_disk_full() => Self::NoRoom(error.to_string()),
+            SpoolError::NoRoom { .. } => Self::NoRoom(error.to_string()),
             SpoolError::TooLarge { .. } | SpoolError::Encode(_) => Self::invalid("", error.to_string()),
+            // Paths of this host are nobody's business outside.
+            error if error.is_disk_full() => Self::NoRoom("the disk of the spool is full".to_owned()),
+            SpoolError::Io { action, source, .. } => {
+                Self::Spool(format!("it cannot {action} a file: {source}"))
+            }
             error => Self::Spool(error.to_string()),
         }
     }
