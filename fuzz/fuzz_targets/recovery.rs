@@ -123,7 +123,12 @@ fn reclaim(log: &mut Log, budget_bytes: u64, is_sound: bool) {
         log.commit().expect("room");
         match done.waits_for {
             None | Some(ReclaimWait::Budget | ReclaimWait::Sync) => {}
-            Some(ReclaimWait::Damaged(_) | ReclaimWait::Live | ReclaimWait::NothingElse) => {
+            Some(
+                ReclaimWait::Damaged(_)
+                | ReclaimWait::Live
+                | ReclaimWait::NothingElse
+                | ReclaimWait::Unreadable,
+            ) => {
                 assert!(!is_sound || waiting(log) == before, "reclaim changes who waits");
                 return;
             }
