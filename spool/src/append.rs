@@ -10,7 +10,7 @@ use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
 use crate::layout::{Kind, MOVED_PREFIX_BYTES};
 use crate::log::{Log, Purpose};
-use crate::reader::{recipient_at, segment_at};
+use crate::reader::{HEAD_BYTES, age, recipient_at, segment_at};
 use crate::record::{CampaignState, Content, ContentKind, Recipient};
 use crate::scan::{Raw, Verify, record_at};
 use crate::stored::{ArchivedStoredRecipient, StoredCampaign, StoredContent, StoredOutcome, StoredRecipient};
@@ -179,6 +179,9 @@ impl Log {
         }
         let segments = self.shared.segments.load();
         let (segment, offset) = segment_at(&segments, position)?;
+        if !segment.can_read(offset..offset + HEAD_BYTES, age(&segments, segment)) {
+            return None;
+        }
         let raw = record_at(segment.header(), segment.image().bytes(), offset, Verify::Heads).ok()?;
         Some(raw.kind)
     }

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use rkyv::Portable;
@@ -35,6 +35,8 @@ pub(crate) struct Image {
     backing: Backing,
     /// How many bytes are visible: at most the length of the backing; only grows.
     published: AtomicUsize,
+    /// One bit for each page that was in memory once.
+    met: Box<[AtomicU64]>,
 }
 
 #[derive(Debug)]
@@ -49,13 +51,15 @@ impl Image {
     /// Maps the whole of `file` and shows nothing of it yet.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
         let map = MmapOptions::new().map_raw_read_only(file)?;
-        Ok(Self { backing: Backing::Mapped(map), published: AtomicUsize::new(0) })
+        let words = map.len().div_ceil(PAGE * u64::BITS as usize);
+        let met = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { backing: Backing::Mapped(map), published: AtomicUsize::new(0), met })
     }
 
     /// Shows a copy in memory, all of it.
     pub(crate) fn copied(bytes: AlignedVec<16>) -> Self {
         let published = AtomicUsize::new(bytes.len());
-        Self { backing: Backing::Copied(bytes), published }
+        Self { backing: Backing::Copied(bytes), published, met: Box::default() }
     }
 
     /// Whether it is a copy in memory.
@@ -72,6 +76,27 @@ impl Image {
             if begin >= end { Ok(()) } else { map.advise_range(Advice::PopulateRead, begin, end - begin) };
         // Any other error is that of a kernel before 5.14, which does not know the advice.
         !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
+    }
+
+    /// The same, but of pages that were in memory once it is taken for granted that they still are: so for what was
+    /// written lately, which then costs next to nothing to ask for.
+    pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
+        let pages = range.start / PAGE..range.end.min(self.len()).div_ceil(PAGE);
+        let place = |page: usize| (self.met.get(page / 64), 1_u64 << (page % 64));
+        let is_met = |page: usize| {
+            let (word, bit) = place(page);
+            word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+        };
+        if pages.clone().all(is_met) {
+            return true;
+        }
+        let can_read = self.populate(range);
+        if can_read {
+            for (word, bit) in pages.map(place) {
+                word.map(|word| word.fetch_or(bit, Ordering::Relaxed));
+            }
+        }
+        can_read
     }
 
     /// Bytes that could be shown at most.

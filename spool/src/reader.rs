@@ -12,7 +12,7 @@ use crate::durable::Position;
 use crate::error::ReadError;
 use crate::layout::Kind;
 use crate::scan::{Flaw, Raw, Verify, record_at};
-use crate::segment::Segment;
+use crate::segment::{Age, Segment};
 use crate::tail::{Cursor, Tail};
 use crate::view::{self, ContentHead, ContentRef, RecipientRef};
 
@@ -77,7 +77,7 @@ pub(crate) fn segment_at(segments: &[Arc<Segment>], position: u64) -> Option<(&A
 /// The recipient whose record lies at `position`.
 pub(crate) fn recipient_at(segments: &[Arc<Segment>], position: u64) -> Option<RecipientRef> {
     let (segment, offset) = segment_at(segments, position)?;
-    if !is_recent(segments, segment) && !segment.can_read(offset..offset + HEAD_BYTES) {
+    if !segment.can_read(offset..offset + HEAD_BYTES, age(segments, segment)) {
         return None;
     }
     let raw = record_at(segment.header(), segment.bytes(), offset, Verify::Heads).ok()?;
@@ -194,13 +194,13 @@ fn read(
     if offset >= bytes.len() {
         return Err(ReadError::Gone(id));
     }
-    let is_old = !is_recent(segments, segment);
-    if is_old && !segment.can_read(offset..offset + HEAD_BYTES) {
+    let age = age(segments, segment);
+    if !segment.can_read(offset..offset + HEAD_BYTES, age) {
         return Err(ReadError::Unreadable(id));
     }
-    if is_old && verify == Verify::All {
+    if verify == Verify::All {
         let heads = record_at(segment.header(), bytes, offset, Verify::Heads);
-        if heads.is_ok_and(|raw| !segment.can_read(raw.body)) {
+        if heads.is_ok_and(|raw| !segment.can_read(raw.body, age)) {
             return Err(ReadError::Unreadable(id));
         }
     }
@@ -211,9 +211,10 @@ fn read(
     }
 }
 
-/// Whether a segment is one of the last two: what was written lately is in memory, and need not be asked for.
-fn is_recent(segments: &[Arc<Segment>], segment: &Segment) -> bool {
-    segments.iter().rev().take(2).any(|recent| recent.header().base == segment.header().base)
+/// The last two segments are recent.
+pub(crate) fn age(segments: &[Arc<Segment>], segment: &Segment) -> Age {
+    let recent = segments.iter().rev().take(2).any(|recent| recent.header().base == segment.header().base);
+    if recent { Age::Recent } else { Age::Old }
 }
 
 /// Keeps segments from being reclaimed until it is advanced or dropped.

@@ -19,7 +19,7 @@ use crate::log::{Log, Purpose};
 use crate::reader::{HEAD_BYTES, segment_at};
 use crate::record::ContentKind;
 use crate::scan::{Raw, Verify, record_at};
-use crate::segment::Segment;
+use crate::segment::{Age, Segment};
 use crate::stored::StoredCampaign;
 use crate::view;
 
@@ -232,7 +232,7 @@ impl Log {
     fn carry_recipient(&mut self, entry: &Entry, done: &mut Reclaimed) -> Result<bool, SpoolError> {
         let segments = self.shared.segments.load_full();
         let Some((segment, offset)) = segment_at(&segments, entry.position) else { return Ok(false) };
-        if !segment.can_read(offset..offset + HEAD_BYTES) {
+        if !segment.can_read(offset..offset + HEAD_BYTES, Age::Old) {
             self.reclaiming.unreadable = true;
             return Ok(false);
         }
@@ -280,11 +280,11 @@ impl Log {
     fn whole_content(&mut self, id: u64) -> Option<(Arc<Segment>, Raw, view::ContentHead)> {
         let segments = self.shared.segments.load();
         let (segment, offset) = segment_at(&segments, self.books.locate(id)?)?;
-        let has_head = segment.can_read(offset..offset + HEAD_BYTES);
+        let has_head = segment.can_read(offset..offset + HEAD_BYTES, Age::Old);
         let heads = has_head
             .then(|| record_at(segment.header(), segment.image().bytes(), offset, Verify::Heads).ok())
             .flatten();
-        if !has_head || heads.is_some_and(|heads| !segment.can_read(heads.body)) {
+        if !has_head || heads.is_some_and(|heads| !segment.can_read(heads.body, Age::Old)) {
             self.reclaiming.unreadable = true;
             return None;
         }

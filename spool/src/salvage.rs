@@ -8,7 +8,7 @@ use mail::{Disposition, RecordId, UnixMs};
 use crate::layout::{Kind, MOVED_PREFIX_BYTES, RECORDS_START, span};
 use crate::record::{CampaignState, ContentKind};
 use crate::scan::{Found, Raw, Scanner, Verify};
-use crate::segment::Segment;
+use crate::segment::{Age, Segment};
 use crate::view;
 
 /// A record that was read again.
@@ -46,6 +46,10 @@ pub(crate) fn salvage(segment: &Arc<Segment>, from: u64, into: &mut Vec<Salvaged
     let header = segment.header();
     let begin = usize::try_from(from.saturating_sub(header.base)).unwrap_or(usize::MAX);
     let bytes = segment.image().bytes();
+    if !segment.can_read(begin..bytes.len(), Age::Recent) {
+        // What cannot be read cannot be kept: those deliveries are repeated after the next start.
+        return;
+    }
     let found = Scanner::new(header, bytes, begin.max(RECORDS_START), Verify::All);
     let whole = found.filter_map(|found| match found {
         Found::Record(raw) => read(segment, &raw),

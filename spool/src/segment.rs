@@ -42,6 +42,15 @@ pub(crate) struct Segment {
     void_from: AtomicU64,
 }
 
+/// How long ago a segment was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Its pages are in memory, once they have been there.
+    Recent,
+    /// The kernel may have let go of its pages.
+    Old,
+}
+
 /// Where segments are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -137,8 +146,11 @@ impl Segment {
 
     /// Whether the bytes of `range` can be read: false when the disk does not give them, so that looking there through
     /// the map would end the process.
-    pub(crate) fn can_read(&self, range: Range<usize>) -> bool {
-        self.image.populate(range)
+    pub(crate) fn can_read(&self, range: Range<usize>, age: Age) -> bool {
+        match age {
+            Age::Old => self.image.populate(range),
+            Age::Recent => self.image.populate_once(range),
+        }
     }
 
     /// The visible bytes that count.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mail::RecordId;
 
 use crate::layout::RECORDS_START;
-use crate::reader::{Reader, segment_at};
+use crate::reader::{HEAD_BYTES, Reader, age, segment_at};
 use crate::scan::{Found, Scanner, Verify, resume};
 use crate::segment::Segment;
 use crate::view::{self, RecordRef};
@@ -106,6 +106,13 @@ impl Iterator for Tail {
                 continue;
             };
             let limit = segment.published().min(end);
+            let offset = segment.offset(self.position).unwrap_or_default();
+            if self.position < limit
+                && !segment.can_read(offset..offset + HEAD_BYTES, age(&segments, segment))
+            {
+                // The disk does not give it now, and may later: nothing is skipped.
+                return None;
+            }
             if self.position < limit
                 && let Some(found) = self.step(&Arc::clone(segment), limit)
             {

@@ -17,7 +17,7 @@ const EXPIRY_TICK: Duration = Duration::from_millis(100);
 /// How long a recipient waits that cannot be read yet.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a recipient waits that the disk does not give.
-pub(crate) const READ_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const READ_PAUSE: Duration = Duration::from_secs(5);
 /// How often is looked whether outcomes can be recorded again.
 pub(crate) const RECORDING_TICK: Duration = Duration::from_millis(500);
 
