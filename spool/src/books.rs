@@ -293,6 +293,18 @@ impl Books {
         self.shelves.retain(|shelf| shelf.base != header.base);
     }
 
+    /// Nothing that waits in `void` was ever accepted.
+    pub(crate) fn withdraw_all(&mut self, void: std::ops::Range<u64>) {
+        let all = (0..self.shelves.len()).flat_map(|shelf| self.waiting_from(shelf, void.start));
+        let waiting: Vec<u64> = all.map(|entry| entry.position).filter(|at| void.contains(at)).collect();
+        for position in waiting {
+            self.ledger.accepted = self.ledger.accepted.saturating_sub(1);
+            if let Some(entry) = self.entry_at(position) {
+                self.unshelve(&entry, None, 0);
+            }
+        }
+    }
+
     /// The waiting recipient `id` was never accepted.
     pub(crate) fn withdraw(&mut self, id: u64, content: u64) {
         self.ledger.accepted = self.ledger.accepted.saturating_sub(1);

@@ -14,7 +14,7 @@ use crate::durable::Position;
 use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
 use crate::layout::{Kind, MOVED_PREFIX_BYTES, MovedPrefix, RECORDS_START, SegmentHeader};
-use crate::log::Log;
+use crate::log::{BUFFER_BYTES_MAX, Log, OVERHEAD_BYTES};
 use crate::reader::Segments;
 use crate::salvage::{Salvaged, salvage};
 use crate::segment::{Made, Place};
@@ -57,7 +57,7 @@ impl Rescue {
     #[must_use]
     pub fn run(self) -> Rescued {
         let Self { place, header, bytes } = self;
-        let result = place.create(header).and_then(|made| {
+        let result = begin(&place, header).and_then(|made| {
             let written = place.disk.write(&made.file, &bytes, RECORDS_START as u64);
             let synced =
                 written.and_then(|()| if place.on_disk { place.disk.sync(&made.file) } else { Ok(()) });
@@ -73,6 +73,16 @@ impl Rescue {
     }
 }
 
+/// Makes a segment in which everything fits that may be kept in memory; on a full disk a smaller one, and in the space
+/// that is reserved for it.
+fn begin(place: &Place, header: SegmentHeader) -> Result<Made, SpoolError> {
+    let needed = (OVERHEAD_BYTES + 2 * BUFFER_BYTES_MAX as u64).min(header.capacity);
+    match place.create_or_smaller(header, needed) {
+        Err(error) if error.is_disk_full() && place.use_reserve() => place.create_or_smaller(header, needed),
+        made => made,
+    }
+}
+
 impl Log {
     /// Why nothing new is taken; `None` while the log is sound.
     #[must_use]
@@ -84,7 +94,8 @@ impl Log {
     /// waits for them must be refused); outcomes, campaign states, notices and what reclaim carried are kept.
     pub(crate) fn fail(&mut self, why: String) {
         let from = self.synced_position().0;
-        self.syncing.abandon(from..self.encoder.end());
+        let void = from..self.encoder.end();
+        self.syncing.abandon(void.clone());
         self.discard_next();
         let segments = self.shared.segments.load_full();
         let mut kept = Vec::new();
@@ -94,6 +105,8 @@ impl Log {
         }
         salvage(&self.encoder.as_segment(self.shared.shard), from, &mut kept);
         let header = self.settle_kept(from, &kept);
+        // None, unless the disk does not even give back what was just written.
+        self.books.withdraw_all(void);
         self.fault = Some(Fault { why, header, from, tried: false });
     }
 

@@ -25,6 +25,8 @@ use crate::view;
 
 /// Bytes of a cut record.
 const CUT_BYTES: usize = span(size_of::<ArchivedStoredCut>() as u64, 0) as usize;
+/// What is said of bytes that the disk does not give.
+const SICK: &str = "the disk cannot read what stands here";
 /// What is said of a record that is passed over.
 const POISONED: &str = "two starts of the engine ended while they read it";
 
@@ -108,11 +110,13 @@ impl Log {
         let place = Place { disk, directory, on_disk: options.on_disk() };
         [data_dir, &spool].into_iter().try_for_each(|parent| place.sync_names(parent))?;
         let mut recovery = Recovery::new(place, shard);
-        recovery.load()?;
-        recovery.scan()?;
-        recovery.settle()?;
-        let Recovery { mut found, books, segments, next, unneeded, place, watch, .. } = recovery;
-        let log = Self::begin(Start { place: place.clone(), held, options, shard, segments, books, next })?;
+        if let Err(error) = recovery.run() {
+            recovery.watch.at(0);
+            return Err(error);
+        }
+        let Recovery { mut found, books, segments, next, unneeded, place, mut watch, .. } = recovery;
+        let start = Start { place: place.clone(), held, options, shard, segments, books, next };
+        let log = Self::begin(start).inspect_err(|_| watch.at(0))?;
         for path in unneeded {
             place.disk.remove(&path).map_err(|error| SpoolError::io("remove", &path, error))?;
         }
@@ -162,6 +166,12 @@ impl Recovery {
         }
     }
 
+    fn run(&mut self) -> Result<(), SpoolError> {
+        self.load()?;
+        self.scan()?;
+        self.settle()
+    }
+
     /// Opens every segment; changes nothing.
     fn load(&mut self) -> Result<(), SpoolError> {
         for (sequence, path) in list(&self.place.directory)? {
@@ -199,6 +209,9 @@ impl Recovery {
     /// Where a segment begins with a cut, records before it do not count from there on.
     fn apply_cuts(&mut self) {
         for (index, segment) in self.segments.iter().enumerate() {
+            if !segment.image().populate(RECORDS_START..RECORDS_START + CUT_BYTES) {
+                continue;
+            }
             segment.image().publish(RECORDS_START + CUT_BYTES);
             let first = record_at(segment.header(), segment.bytes(), RECORDS_START, Verify::All);
             let Some(cut) = first.ok().filter(|first| first.kind == Kind::Cut) else { continue };
@@ -212,12 +225,19 @@ impl Recovery {
         let floor = self.segments.first().map_or(0, |segment| segment.header().base);
         let all = std::mem::take(&mut self.segments);
         for segment in all {
-            let segment = readable(segment)?;
+            let Some(segment) = readable(&segment)? else {
+                self.unplaced(&segment);
+                continue;
+            };
             self.segments.push(Arc::clone(&segment));
             self.books.begin(segment.header());
             let damage_before = self.found.damage.len();
             let bytes_before = self.found.bytes;
             let ending = self.scan_segment(&segment, floor)?;
+            if segment.image().is_copy() {
+                self.keep_sick(&segment, ending);
+                continue;
+            }
             let empty = self.found.bytes == bytes_before && self.found.damage.len() == damage_before;
             if matches!(ending, Ending::Sealed(_)) || segment.void_from() < segment.header().end() {
                 continue;
@@ -236,13 +256,27 @@ impl Recovery {
         Ok(())
     }
 
-    /// The segment with nothing behind `offset` visible. What lies there will be overwritten, so a map in which it was
-    /// visible must go; a copy in memory stays as it is, since its file cannot be read everywhere.
-    fn shown(&self, segment: Arc<Segment>, offset: usize) -> Result<Option<Arc<Segment>>, SpoolError> {
-        if segment.image().is_copy() {
-            segment.make_void(segment.header().base + offset as u64);
-            return Ok(Some(segment));
+    /// A segment that the disk does not give whole stays as it is, also on the disk: the error may pass.
+    fn keep_sick(&mut self, segment: &Arc<Segment>, ending: Ending) {
+        if let Ending::Open(offset) = ending {
+            let range = offset..segment.image().len();
+            self.damaged(DamageKind::Record, segment, range, SICK.to_owned());
         }
+        segment.make_void(segment.header().base + ending.offset() as u64);
+    }
+
+    /// A segment of which the disk does not even give the header any more.
+    fn unplaced(&mut self, segment: &Segment) {
+        let header = segment.header();
+        let id = RecordId::new(self.shard, header.base);
+        let what = format!("{}: {SICK}", segment.path().display());
+        let damage = Damage { kind: DamageKind::Segment, id, bytes: header.capacity, what, kept_in: None };
+        self.found.damage.push(damage);
+    }
+
+    /// The segment with nothing behind `offset` visible: what lies there will be overwritten, so a map in which it was
+    /// visible must go.
+    fn shown(&self, segment: Arc<Segment>, offset: usize) -> Result<Option<Arc<Segment>>, SpoolError> {
         let path = segment.path().to_owned();
         drop(segment);
         let Opened::Segment(segment) = Segment::open(&path, self.shard)? else { return Ok(None) };
@@ -421,17 +455,17 @@ impl Recovery {
 }
 
 /// The segment with all that was ever written to it visible: mapped, or, where the disk cannot give some of it, copied
-/// with zeros in its place. Whoever looked at such a place of a map would be killed.
-fn readable(segment: Arc<Segment>) -> Result<Arc<Segment>, SpoolError> {
+/// with zeros in its place. Whoever looked at such a place of a map would be killed. `None` when its header is gone.
+fn readable(segment: &Arc<Segment>) -> Result<Option<Arc<Segment>>, SpoolError> {
     // A file may be longer than its segment: somebody has appended to it.
     let capacity = usize::try_from(segment.header().capacity).unwrap_or(usize::MAX);
     let bytes = segment.written_bytes()?.min(capacity);
     if segment.image().populate(0..bytes) {
         segment.image().publish(bytes);
-        return Ok(segment);
+        return Ok(Some(Arc::clone(segment)));
     }
     let (_, copy) = Segment::copy(segment.path())?;
-    let Some(copy) = copy else { return Ok(segment) };
+    let Some(copy) = copy else { return Ok(None) };
     copy.make_void(segment.void_from().min(segment.header().end()));
-    Ok(Arc::new(copy))
+    Ok(Some(Arc::new(copy)))
 }

@@ -114,6 +114,6 @@ def judge_refusals(stage, prefix, load, began, ended, during, mended):
     stage.fact(f"{prefix}refusals are for now: 451 or 452, 503 or 507", not odd, refusals=refusals, odd=odd[:5])
     accepted = sum(began < at < ended for at in load.acknowledged.values())
     # What cannot be read cannot be delivered.
-    if not name.startswith("reads"):
+    if not prefix.startswith("reads"):
         stage.fact(f"{prefix}queued mail is delivered meanwhile", during > 0, delivered=during, acknowledged_meanwhile=accepted)
     stage.fact(f"{prefix}accepting goes on by itself", mended is not None, seconds=mended)

@@ -73,7 +73,9 @@ enum Text {
 impl Job {
     /// Reads what the spool holds for `ticket`.
     pub(super) fn read(shard: &Shard, ticket: Ticket) -> Result<Self, Reply> {
-        let reader = &shard.shared.readers[usize::from(ticket.id.0.shard())];
+        let home = ticket.id.0.shard();
+        let reader = &shard.shared.readers[usize::from(home)];
+        let unreadable = |error| unreadable(error, shard.shared.recordings.is_failing(home));
         let recipient = reader.recipient(ticket.id).map_err(unreadable)?;
         let head = reader.content_head(recipient.content()).map_err(unreadable)?;
         let text = match head.kind() {
@@ -162,9 +164,11 @@ impl Job {
     }
 }
 
-fn unreadable(error: ReadError) -> Reply {
-    // What the disk does not give at the moment it may give later.
-    let class = if matches!(error, ReadError::Unreadable(_)) { 4 } else { 5 };
+fn unreadable(error: ReadError, is_failing: bool) -> Reply {
+    // What the disk does not give at the moment, or what cannot be written yet, can be read later.
+    let may_go_later =
+        matches!(error, ReadError::Unreadable(_)) || (is_failing && matches!(error, ReadError::Gone(_)));
+    let class = if may_go_later { 4 } else { 5 };
     Reply::enhanced(0, Enhanced(class, 3, 0), format!("the spool record cannot be read: {error}"))
 }
 

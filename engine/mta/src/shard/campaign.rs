@@ -26,7 +26,12 @@ impl Shard {
         check_move(campaign.phase(), phase)?;
         let state = CampaignState { campaign: campaign.id, phase, at: self.now() };
         self.journal.append(|log| log.append_campaign_state(&state))?;
-        self.journal.durable().await?;
+        if let Err(refusal) = self.journal.durable().await {
+            // The log keeps the state through a failure, so it will hold: it must not be refused.
+            if !self.journal.is_rescued().await {
+                return Err(refusal);
+            }
+        }
         campaign.set_phase(phase);
         for shard in 0..self.shared.shards.len() {
             let id = campaign.id;

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spool::{Durable, Log, NextSegment, Position, SpoolError};
 use tokio::sync::{Notify, oneshot};
@@ -18,6 +18,9 @@ use crate::shared::Shared;
 /// How long an outcome that nobody waits for may stay unsynced: many share one sync, and a power cut in
 /// between can only repeat a delivery.
 const LAZY_SYNC: Duration = Duration::from_millis(50);
+
+/// How long somebody waits who cannot go on before the log is sound.
+const RESCUE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the end of a shard looks whether the sync under way is done.
 const SYNC_TICK: Duration = Duration::from_millis(1);
@@ -38,6 +41,8 @@ pub(crate) struct Journal {
     written: Notify,
     /// The log has failed.
     failed: Notify,
+    /// It is being led to another segment.
+    rescuing: Cell<bool>,
     /// A segment is to be made before it is needed.
     ordered: Notify,
     /// Why the last one could not be made.
@@ -60,6 +65,7 @@ impl Journal {
             appended: Notify::new(),
             written: Notify::new(),
             failed: Notify::new(),
+            rescuing: Cell::new(false),
             ordered: Notify::new(),
             stuck: RefCell::default(),
             syncing: Cell::new(false),
@@ -130,6 +136,9 @@ impl Journal {
             self.order_next();
         }
         self.look_for_fault();
+        if self.stuck.borrow().is_some() {
+            self.show_room();
+        }
     }
 
     fn order_next(&self) {
@@ -160,21 +169,30 @@ impl Journal {
     /// Notes whether the next segment could be made.
     fn is_going_on(&self, made: Result<(), SpoolError>) -> bool {
         let shard = self.log.borrow().shard();
-        let Err(error) = made else {
-            if self.stuck.take().is_some() {
-                self.shared.recordings.end_fault(shard);
-                tracing::info!(shard, "the spool has room again");
+        let is_made = match made {
+            Ok(()) => {
+                if self.stuck.take().is_some() {
+                    tracing::info!(shard, "the spool has room again");
+                }
+                true
             }
-            return true;
+            Err(error) => {
+                let why = error.to_string();
+                if self.stuck.replace(Some(Refusal::from(error))).is_none() {
+                    tracing::warn!(shard, why, "the next segment of the spool cannot be made");
+                }
+                false
+            }
         };
-        let why = error.to_string();
-        if self.stuck.replace(Some(Refusal::from(error))).is_none() {
-            tracing::warn!(shard, why, "the next segment of the spool cannot be made");
-        }
-        if self.log.borrow().needs_next() {
-            self.shared.recordings.begin_fault(shard, &why);
-        }
-        false
+        self.show_room();
+        is_made
+    }
+
+    /// Tells the others whether this shard has room for anything new.
+    fn show_room(&self) {
+        let log = self.log.borrow();
+        let stuck = self.stuck.borrow().as_ref().filter(|_| log.needs_next()).map(ToString::to_string);
+        self.shared.recordings.set_no_room(log.shard(), stuck.as_deref());
     }
 
     /// Makes what was written durable, one sync at a time, until the shard ends.
@@ -217,6 +235,15 @@ impl Journal {
         self.answer_waiters();
     }
 
+    /// Waits until the log is sound, for a while; false when it is not.
+    pub(crate) async fn is_rescued(&self) -> bool {
+        let began = Instant::now();
+        while self.fault().is_some() && began.elapsed() < RESCUE_PATIENCE {
+            tokio::time::sleep(SYNC_TICK).await;
+        }
+        self.fault().is_none()
+    }
+
     /// Makes everything durable that was appended: the last of a shard.
     pub(crate) async fn finish(&self) {
         self.write();
@@ -224,10 +251,11 @@ impl Journal {
             tokio::time::sleep(SYNC_TICK).await;
         }
         self.sync().await;
-        // Outcomes that are only in memory: one more try, since nobody is left to wait for another.
-        if let Err(error) = self.log.borrow_mut().go_on() {
-            tracing::error!(%error, "outcomes could not be written: those deliveries may be repeated");
+        if !self.is_rescued().await {
+            tracing::error!("outcomes could not be written: those deliveries may be repeated");
         }
+        self.write();
+        self.sync().await;
     }
 
     fn answer_waiters(&self) {
@@ -250,7 +278,8 @@ impl Journal {
             let _ = waiter.answer.send(Err(failed()));
         }
         let shard = self.log.borrow().shard();
-        if self.shared.recordings.begin_fault(shard, &why) {
+        if !self.rescuing.replace(true) {
+            self.shared.recordings.set_fault(shard, Some(&why));
             tracing::error!(shard, why, "the spool accepts nothing until another segment can be written");
             self.failed.notify_one();
         }
@@ -263,12 +292,14 @@ impl Journal {
             let shard = self.log.borrow().shard();
             while let Err(error) = self.try_rescue().await {
                 tracing::error!(shard, %error, "the spool still accepts nothing");
-                self.shared.recordings.set_fault(shard, &error.to_string());
+                self.shared.recordings.set_fault(shard, Some(&error.to_string()));
                 tokio::time::sleep(RESCUE_PAUSE).await;
             }
-            self.shared.recordings.end_fault(shard);
+            self.rescuing.set(false);
+            self.shared.recordings.set_fault(shard, None);
             tracing::warn!(shard, "the spool goes on in another segment");
-            self.written.notify_one();
+            // What was appended meanwhile.
+            self.write();
         }
     }
 

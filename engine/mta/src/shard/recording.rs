@@ -23,14 +23,19 @@ pub(crate) struct Recordings(Vec<State>);
 #[derive(Debug)]
 struct State {
     recording: AtomicU8,
-    /// Why the log accepts nothing, while that is so.
+    /// Why the log can write nothing, while that is so.
     fault: ArcSwapOption<String>,
+    /// Why it has no room for anything new, while that is so.
+    no_room: ArcSwapOption<String>,
 }
 
 impl Recordings {
     pub(crate) fn new(shards: usize) -> Self {
-        let state =
-            || State { recording: AtomicU8::new(Recording::Works as u8), fault: ArcSwapOption::empty() };
+        let state = || State {
+            recording: AtomicU8::new(Recording::Works as u8),
+            fault: ArcSwapOption::empty(),
+            no_room: ArcSwapOption::empty(),
+        };
         Self((0..shards).map(|_| state()).collect())
     }
 
@@ -53,32 +58,29 @@ impl Recordings {
         self.0.iter().all(|state| state.recording.load(Ordering::Acquire) == Recording::Works as u8)
     }
 
-    /// A shard's log accepts nothing; false when that was known.
-    pub(crate) fn begin_fault(&self, shard: u8, why: &str) -> bool {
-        let is_new = self.fault_of(usize::from(shard)).is_none();
-        if is_new {
-            self.set_fault(shard, why);
-        }
-        is_new
-    }
-
-    /// The same, for another reason by now.
-    pub(crate) fn set_fault(&self, shard: u8, why: &str) {
+    /// Why a shard's log can write nothing; `None` when it can.
+    pub(crate) fn set_fault(&self, shard: u8, why: Option<&str>) {
         if let Some(state) = self.0.get(usize::from(shard)) {
-            state.fault.store(Some(Arc::new(why.to_owned())));
+            state.fault.store(why.map(|why| Arc::new(why.to_owned())));
         }
     }
 
-    /// A shard's log accepts again.
-    pub(crate) fn end_fault(&self, shard: u8) {
+    /// Why a shard's log has no room for anything new; `None` when it has.
+    pub(crate) fn set_no_room(&self, shard: u8, why: Option<&str>) {
         if let Some(state) = self.0.get(usize::from(shard)) {
-            state.fault.store(None);
+            state.no_room.store(why.map(|why| Arc::new(why.to_owned())));
         }
+    }
+
+    /// Whether a shard's log can write nothing.
+    pub(crate) fn is_failing(&self, shard: u8) -> bool {
+        self.0.get(usize::from(shard)).is_some_and(|state| state.fault.load().is_some())
     }
 
     /// Why a shard's log accepts nothing, while that is so.
     pub(crate) fn fault_of(&self, shard: usize) -> Option<Arc<String>> {
-        self.0.get(shard)?.fault.load_full()
+        let state = self.0.get(shard)?;
+        state.fault.load_full().or_else(|| state.no_room.load_full())
     }
 
     /// The first shard whose log accepts nothing, and why.
