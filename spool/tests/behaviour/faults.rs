@@ -119,7 +119,7 @@ fn while_no_segment_can_be_made_outcomes_are_kept_in_memory() {
         assert!(log.flush().is_err());
         for &id in &ids[..3] {
             finish(&mut log, id);
-            disk.fail(call, 1, if call == Call::Reserve { ENOSPC } else { EIO });
+            disk.fail(call, 1, EIO);
             // What could not be made may not be removable either.
             disk.fail(Call::Remove, u32::from(id == ids[1]), EIO);
             let failed = log.go_on().unwrap_err();
