@@ -293,6 +293,16 @@ impl Books {
         self.shelves.retain(|shelf| shelf.base != header.base);
     }
 
+    /// Whether readers are sent to `position` for the record `id`.
+    pub(crate) fn is_shown_at(&self, id: u64, position: u64) -> bool {
+        self.moved.position(id) == Some(position)
+    }
+
+    /// Sends readers to `position` for the record `id`, for which nobody waits any more.
+    pub(crate) fn show_at(&mut self, id: u64, position: u64) {
+        self.moved.insert(id, position);
+    }
+
     /// Nothing that waits in `void` was ever accepted.
     pub(crate) fn withdraw_all(&mut self, void: std::ops::Range<u64>) {
         let all = (0..self.shelves.len()).flat_map(|shelf| self.waiting_from(shelf, void.start));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mail::RecordId;
 use rustc_hash::FxHashSet;
 
-use crate::books::{Books, Campaign, Retry};
+use crate::books::{Books, Campaign};
 use crate::durable::Position;
 use crate::encode::{Encoder, Placed};
 use crate::error::SpoolError;
@@ -190,28 +190,12 @@ impl Log {
     /// Appends one record once more, in the new place.
     fn keep(&mut self, record: &Salvaged) {
         let id = record.id.raw();
-        let is_current = match record.kind {
-            Kind::Content | Kind::MovedContent => self.books.locate(id) == Some(record.position),
-            Kind::Recipient | Kind::MovedRecipient => {
-                self.books.find(id).is_some_and(|entry| entry.position == record.position)
-            }
-            _ => true,
-        };
-        if !is_current {
-            return;
-        }
         match record.kind {
-            Kind::Content | Kind::MovedContent => {
+            Kind::Content | Kind::MovedContent if self.books.locate(id) == Some(record.position) => {
                 let placed = self.copy_moved(Kind::MovedContent, MovedPrefix::new(id, 0, 0), record);
                 self.books.content(id, placed.position, placed.span, record.template_at);
             }
-            Kind::Recipient | Kind::MovedRecipient => {
-                let retry = self.books.find(id).map_or(Retry::default(), |entry| entry.retry);
-                let prefix = MovedPrefix::new(id, retry.next_s, retry.attempts);
-                let placed = self.copy_moved(Kind::MovedRecipient, prefix, record);
-                let to = (placed.position, placed.span);
-                self.books.recipient_moved(id, to, record.content, retry);
-            }
+            Kind::Recipient | Kind::MovedRecipient => self.keep_recipient(record),
             Kind::Outcome => {
                 let placed = self.encoder.copy(record.kind, &[], &record.head, &[]);
                 self.books.record(placed.position, placed.span);
@@ -224,7 +208,21 @@ impl Log {
                     self.books.campaign(state.campaign.raw(), campaign, placed.position + placed.span);
                 }
             }
-            Kind::Totals | Kind::End | Kind::Cut => {}
+            _ => {}
+        }
+    }
+
+    fn keep_recipient(&mut self, record: &Salvaged) {
+        let id = record.id.raw();
+        let waits = self.books.find(id).filter(|entry| entry.position == record.position);
+        if let Some(entry) = waits {
+            let prefix = MovedPrefix::new(id, entry.retry.next_s, entry.retry.attempts);
+            let placed = self.copy_moved(Kind::MovedRecipient, prefix, record);
+            self.books.recipient_moved(id, (placed.position, placed.span), record.content, entry.retry);
+        } else if self.books.is_shown_at(id, record.position) {
+            // It is finished, but whoever reads its outcome looks it up.
+            let placed = self.copy_moved(Kind::MovedRecipient, MovedPrefix::new(id, 0, 0), record);
+            self.books.show_at(id, placed.position);
         }
     }
 

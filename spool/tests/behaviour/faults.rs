@@ -331,3 +331,35 @@ fn a_start_finds_room_on_a_full_disk() {
     log.commit().unwrap();
     assert!(place.shard_directory().join("reserve").exists(), "what a start has used is put back");
 }
+
+#[test]
+fn whoever_reads_an_outcome_after_a_failure_finds_its_recipient() {
+    let (place, disk, mut log) = house();
+    let old = send(&mut log, &[b'o'; 500], 1)[0];
+    // Carried once, durably; its first segment goes.
+    for carried in 0..2 {
+        while place.segments().len() < 8 {
+            let done = send(&mut log, &[b'x'; 3000], 1);
+            finish(&mut log, done[0]);
+        }
+        log.commit().unwrap();
+        while log.reclaim_step(u64::MAX).unwrap().carried == 0 {}
+        if carried == 0 {
+            log.commit().unwrap();
+            while log.reclaim_step(u64::MAX).unwrap().dropped_segments > 0 {
+                log.commit().unwrap();
+            }
+        }
+    }
+    // Carried once more, and finished, when the write fails.
+    finish(&mut log, old);
+    disk.fail(Call::Write, 1, EIO);
+    assert!(log.flush().is_err());
+    log.go_on().unwrap();
+    assert!(told(&log.reader()).contains(&old));
+    assert_eq!(log.reader().recipient(old).unwrap().address(), "r0@example.test");
+    let ledger = log.ledger();
+    drop(log);
+    let (log, found) = place.open_on(&disk);
+    assert_eq!((found.ledger, waiting_ids(&log)), (ledger, vec![]));
+}
