@@ -1,5 +1,5 @@
-//! What the spool asks of a file system, so that tests can put a disk under it that fails or loses power. Only these
-//! calls change anything on disk, apart from the copies in the quarantine.
+//! What the spool asks of a file system, so that tests can put a disk under it that fails or loses power. All mail is
+//! written through these calls; only what a start leaves besides is not: its note, the quarantine, and holes behind ends.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,5 @@
-//! One segment file: created preallocated, opened, sealed, removed. It refuses to write what is in it; the log does.
+//! One segment file and the place where segments are made: created preallocated, opened, sealed, removed. It refuses to
+//! write what is in it; the log does.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
