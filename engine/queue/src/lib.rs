@@ -202,6 +202,22 @@ impl Queue {
         pull::pull(ready, store, campaigns, expired, (path, now))
     }
 
+    /// Hands out up to `max` more tickets of the line that the last pull was served from, as long as `fits` says of the
+    /// next one that it may go in the same transaction. Takes a token for each; they count as turns of their account.
+    pub fn pull_with(
+        &mut self,
+        path: PathId,
+        key: FlowKey,
+        max: usize,
+        mut fits: impl FnMut(&Ticket) -> bool,
+        out: &mut Vec<Ticket>,
+    ) {
+        let Some(path) = self.ready.paths.find(path) else { return };
+        let Self { ready, store, campaigns, now, .. } = self;
+        let next = || pull::pull_with(ready, store, campaigns, (path, key, *now), &mut fits);
+        out.extend(std::iter::from_fn(next).take(max));
+    }
+
     /// Takes up to `max` tickets off a path, in the order of service, whatever its limits and suspension: to route
     /// them again. Those of paused campaigns stay.
     pub fn reroute(&mut self, path: PathId, max: usize, out: &mut Vec<(Ticket, FlowKey)>) {
