@@ -10,3 +10,4 @@ mod sink;
 mod spool_faults;
 mod start;
 mod submission;
+mod transactions;

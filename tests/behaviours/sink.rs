@@ -26,11 +26,13 @@ pub(crate) struct Manner {
     pub(crate) offers: &'static str,
     /// What it says to MAIL before it closes the connection.
     pub(crate) hangs_up: Option<&'static str>,
+    /// How many recipients it takes in one transaction.
+    pub(crate) recipients_max: usize,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None }
+        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None, recipients_max: 1000 }
     }
 }
 
@@ -38,6 +40,7 @@ impl Default for Manner {
 struct Seen {
     taken: Vec<Taken>,
     connections: usize,
+    transactions: usize,
     put_off: HashMap<String, usize>,
     asked: Vec<String>,
 }
@@ -88,6 +91,11 @@ impl Sink {
 
     pub(crate) fn connections(&self) -> usize {
         self.seen.lock().expect("no panic").connections
+    }
+
+    /// Messages that were taken, each for one recipient or more.
+    pub(crate) fn transactions(&self) -> usize {
+        self.seen.lock().expect("no panic").transactions
     }
 
     /// Waits until `count` messages were taken.
@@ -176,6 +184,9 @@ impl Session {
                 return self.say("450 4.2.0 greylisted, come back");
             }
         }
+        if self.to.len() >= self.manner.recipients_max {
+            return self.say("452 4.5.3 too many recipients");
+        }
         self.to.push(to.to_owned());
         self.say("250 2.1.5 ok")
     }
@@ -199,7 +210,10 @@ impl Session {
             at: Instant::now(),
         };
         let taken: Vec<Taken> = std::mem::take(&mut self.to).into_iter().map(taken).collect();
-        self.seen.lock().expect("no panic").taken.extend(taken);
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.transactions += 1;
+        seen.taken.extend(taken);
+        drop(seen);
         self.say("250 2.0.0 taken")
     }
 }

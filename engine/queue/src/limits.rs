@@ -260,7 +260,13 @@ mod tests {
 
     fn group(connections: u32, rate: Option<Rate>) -> Group {
         let key = GroupKey { source: 0, provider: 0, site: None };
-        let limits = Limits { connections, rate, messages_per_connection: 100, pipeline_depth: 1 };
+        let limits = Limits {
+            connections,
+            rate,
+            messages_per_connection: 100,
+            recipients_per_message: 1,
+            pipeline_depth: 1,
+        };
         Group::new(key, limits, 0.2)
     }
 

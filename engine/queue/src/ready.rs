@@ -169,10 +169,9 @@ impl Ready {
     ) -> Option<Ticket> {
         let row = &self.flows.rows[flow];
         let (path, class, tenant) = (row.path, row.key.class, row.tenant);
-        let may_go = row.may_be_served() && row.peek(store).is_some_and(|ticket| fits(&ticket));
         let critical = &self.paths.rows[path].turns.critical;
         let is_first = class != Class::Critical || critical.first().is_some_and(|(_, first)| *first == flow);
-        if !may_go || !is_first {
+        if !is_first || !row.may_be_served() || !fits(&row.peek(store)?) {
             return None;
         }
         let ticket = self.flows.rows[flow].pop(store)?;

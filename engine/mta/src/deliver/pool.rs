@@ -58,6 +58,8 @@ pub(crate) struct Pool {
     clear_until: Cell<UnixMs>,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
+    /// More recipients than this the site has not taken in one transaction.
+    recipients_max: Cell<u16>,
     pub(super) avoided: Avoided,
 }
 
@@ -83,6 +85,7 @@ impl Pools {
             rests_until: Cell::new(UnixMs(0)),
             clear_until: Cell::new(UnixMs(0)),
             needs_tls: Cell::new(false),
+            recipients_max: Cell::new(u16::MAX),
             avoided: Avoided::default(),
         };
         by_path.insert(path, Rc::new(pool));
@@ -145,6 +148,17 @@ impl Pool {
 
     pub(super) fn tls_is_broken(&self, now: UnixMs) {
         self.clear_until.set(now + CLEAR_TTL);
+    }
+
+    /// How many recipients the site has been seen to take in one transaction, at most.
+    pub(super) fn recipients_max(&self) -> u16 {
+        self.recipients_max.get()
+    }
+
+    /// The site has taken `recipients` in one transaction and refused the next.
+    pub(super) fn takes_at_most(&self, recipients: usize) {
+        let most = u16::try_from(recipients).unwrap_or(u16::MAX).max(1);
+        self.recipients_max.set(self.recipients_max.get().min(most));
     }
 
     /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site

@@ -185,6 +185,13 @@ pub(crate) const PROVIDER: Section = Section {
             reason: "100 for receivers that nothing is known about: reuse saves them handshakes, and most allow it.",
         },
         Key {
+            name: "recipients_per_message",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            default: Standard::Nothing,
+            about: "Recipients of one domain that share a transaction when the message is the same for them.",
+            reason: "50 for receivers that nothing is known about: half of what every server has to take (RFC 5321 section 4.5.3.1.8), since some count more as a sign of spam.",
+        },
+        Key {
             name: "pipeline_depth",
             kind: Kind::Integer { min: 1, max: 64 },
             default: Standard::Nothing,
