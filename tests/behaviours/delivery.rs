@@ -44,6 +44,31 @@ fn a_deferred_recipient_is_tried_again_by_the_schedule() {
 }
 
 #[test]
+fn a_fault_of_our_own_holds_the_sender_and_burns_nobody() {
+    let house = House::start("[class.transactional]\nretry = [\"1s\"]\n");
+    let (handle, mut client) = (house.handle(), house.client());
+    let text = "From: ann@broken.test\r\n\r\nHi\r\n";
+    client.send("nospf@broken.test", &["first@there.test"], text);
+    let held = || handle.holds().into_iter().map(|hold| hold.identity).collect::<Vec<_>>();
+    let began = std::time::Instant::now();
+    while held().is_empty() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(held(), ["broken.test"]);
+    for n in 0..20 {
+        client.send("nospf@broken.test", &[&format!("r{n}@there.test")], text);
+    }
+    client.send("ann@sender.test", &["bob@there.test"], &message("x"));
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(house.sink.asked().len() <= 2, "the receiver is not asked again: {:?}", house.sink.asked());
+    let ledger = handle.ledger();
+    assert_eq!((ledger.delivered, ledger.bounced, ledger.queued()), (1, 0, 21));
+    house.wait(handle.resume(mta::PathFilter::default()));
+    assert!(held().is_empty());
+}
+
+#[test]
 fn what_cannot_be_delivered_expires_with_a_notice() {
     let house = House::start("[class.transactional]\nretry = [\"1h\"]\nexpiry = \"2s\"\n");
     house.client().send("ann@sender.test", &["later-bob@there.test"], &message("x"));

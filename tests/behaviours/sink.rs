@@ -1,5 +1,5 @@
 //! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `drop-…` is put
-//! off and the connection cut before the message is answered, everybody else is taken. It speaks plain SMTP from a thread
+//! off and the connection cut before the message is answered, everybody else is taken, unless the sender is `nospf@…`. It speaks plain SMTP from a thread
 //! per connection and remembers everything.
 
 use std::collections::HashMap;
@@ -155,7 +155,8 @@ impl Session {
                     }
                     self.from = path_of(&line);
                     self.to.clear();
-                    self.say("250 2.1.0 ok")?;
+                    let accepted = !self.from.starts_with("nospf@");
+                    self.say(if accepted { "250 2.1.0 ok" } else { "550 5.7.23 SPF validation failed" })?;
                 }
                 "RCPT" => self.recipient(&path_of(&line))?,
                 "BDAT" => self.chunk(&upper)?,

@@ -204,6 +204,11 @@ impl Connection {
             Ok(job) => job,
             Err(reply) => return self.never_sent(ticket, reply).await,
         };
+        if self.shard.held_until(job.identity(), &self.pool.destination()).is_some() {
+            // Its token of the rate is free again.
+            self.shard.queue.borrow_mut().unused(self.pool.path);
+            return self.shard.schedule_home(ticket).await;
+        }
         job.gather(&self.shard, self.pool.path, flow, self.recipients_max());
         if let Err(reply) = job.render(&self.shard, &mut self.scratch) {
             for ticket in job.into_tickets() {

@@ -121,6 +121,11 @@ impl Job {
         self.tickets.extend(tickets);
     }
 
+    /// The domain that the message is sent for.
+    pub(super) fn identity(&self) -> &str {
+        self.head().identity()
+    }
+
     /// All recipients but the first leave the job.
     pub(super) fn leave_first(&mut self) -> Vec<Ticket> {
         self.recipients.truncate(1);

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::flight::Flight;
 use super::open::has_another_host;
 use super::pool::Pool;
+use crate::holds::{Hold, Receiver};
 use crate::shard::{Conclusion, READ_PAUSE, Shard};
 
 /// How long a path rests when its receiver asks us to slow down.
@@ -39,6 +40,11 @@ impl Connection {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = judge(phase, &reply, &provider.name);
         self.act(verdict, &reply);
+        if let Action::Hold(rest) = verdict.action
+            && verdict.scope == Scope::Identity
+        {
+            self.hold_identity(ticket, rest, &reply);
+        }
         if self.goes_back(verdict, &reply, index) {
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
@@ -80,6 +86,21 @@ impl Connection {
             verdict.action,
             Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls
         );
+    }
+
+    /// The receiver refuses the sender by a fault of our own: the sender's other mail for it waits as this one does.
+    fn hold_identity(&self, ticket: Ticket, rest: Duration, reply: &Reply) {
+        let reader = &self.shard.shared.readers[usize::from(ticket.id.0.shard())];
+        let content =
+            reader.recipient(ticket.id).and_then(|recipient| reader.content_head(recipient.content()));
+        let Ok(content) = content else { return };
+        let (destination, now) = (self.pool.destination(), self.shard.now());
+        let hold = Hold { until: now + rest, reply: reply.clone() };
+        let holds = &self.shard.shared.condition.holds;
+        if holds.add(content.identity(), Receiver::of(&destination), &hold, now) {
+            let (identity, site) = (content.identity(), destination.site_name());
+            tracing::warn!(identity, site, seconds = rest.as_secs(), reply = %reply, "mail of a sender is held");
+        }
     }
 
     /// Whether this server has answered for a recipient before `reply`.
