@@ -28,6 +28,8 @@ pub(super) struct Connected {
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
+    /// No reply is awaited for longer.
+    reply_timeout: Duration,
 }
 
 /// Why no connection could be opened.
@@ -147,9 +149,10 @@ async fn connect(
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
-    let watch = shard.deadlines.watch(&stream, began + client.timeout());
+    let reply_timeout = shard.shared.config.deliver.reply_timeout;
+    let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
     let host = host.name.clone();
-    let mut connected = Connected { stream, client, watch, host, address, connect_ms: 0 };
+    let mut connected = Connected { stream, client, watch, host, address, connect_ms: 0, reply_timeout };
     let verified = pool.destination().tls == TlsPolicy::Required;
     let tls_config = if verified { &shard.client_tls.verified } else { &shard.client_tls.opportunistic };
     connected.greet(tls_config).await?;
@@ -194,7 +197,7 @@ impl Connected {
     }
 
     async fn start_tls(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         let host = self.host.as_str();
         let shaken = self.stream.start_tls_client(Arc::clone(tls), host).await;
         shaken.map_err(|error| {
@@ -204,11 +207,16 @@ impl Connected {
         Ok(())
     }
 
+    /// How long what is awaited now may take.
+    fn patience(&self) -> Duration {
+        self.client.timeout().min(self.reply_timeout)
+    }
+
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
         buffer.clear();
         let sent = self.send().await;
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         match (self.stream.read(buffer).await, sent) {
             // A server that has heard enough says why before it closes.
             (Ok(1..), _) => self.client.receive(buffer),
@@ -226,7 +234,7 @@ impl Connected {
             return Ok(());
         }
         let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
-        self.watch.extend(self.client.timeout() + at_least);
+        self.watch.extend(self.patience() + at_least);
         self.stream.write_all(self.client.transmit()).await
     }
 

@@ -242,6 +242,13 @@ pub(super) const DELIVER: Section = Section {
             reason: "Four repetitions of a lost SYN; a host that has not answered by then is down, and the next MX is waiting.",
         },
         Key {
+            name: "reply_timeout",
+            kind: SHORT,
+            default: Standard::Is("\"10m\""),
+            about: "How long any reply may take at most. Those for which RFC 5321 has less are awaited no longer than that.",
+            reason: "The longest of RFC 5321 section 4.5.3.2: a receiver may check a message for as long before it answers for it.",
+        },
+        Key {
             name: "idle_timeout",
             kind: SHORT,
             default: Standard::Is("\"10s\""),

@@ -180,6 +180,7 @@ impl Resolver<'_, '_> {
             port: block.get("port")?,
             tls: block.choice("tls", &TLS)?,
             connect_timeout: block.get("connect_timeout")?,
+            reply_timeout: block.get("reply_timeout")?,
             idle_timeout: block.get("idle_timeout")?,
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
