@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::house::{House, PATIENCE, message};
+use crate::sink::{Manner, Sink};
 
 #[test]
 fn a_refused_recipient_bounces_and_its_sender_is_told() {
@@ -41,6 +42,17 @@ fn a_deferred_recipient_is_tried_again_by_the_schedule() {
     assert!(taken[0].at - begun > Duration::from_millis(800));
     house.wait_ledger("delivered", |ledger| ledger.delivered == 1);
     assert_eq!(house.handle().counters().deferrals, 1);
+}
+
+#[test]
+fn a_receiver_without_8bitmime_gets_ascii() {
+    let manner = Manner { last_offer: "HELP", ..Manner::default() };
+    let house = House::with_sink(Sink::with(manner), "");
+    let text = "From: ann@sender.test\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nperch\u{e9}\r\n";
+    house.client().send("ann@sender.test", &["bob@there.test"], text);
+    let taken = house.sink.wait_for(1, PATIENCE);
+    let head = "Content-Transfer-Encoding: quoted-printable\r\n\r\nperch=C3=A9\r\n";
+    assert!(taken[0].body.ends_with(head), "{}", taken[0].body);
 }
 
 #[test]

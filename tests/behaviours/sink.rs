@@ -28,11 +28,19 @@ pub(crate) struct Manner {
     pub(crate) hangs_up: Option<&'static str>,
     /// How many recipients it takes in one transaction.
     pub(crate) recipients_max: usize,
+    /// The last line of its reply to EHLO.
+    pub(crate) last_offer: &'static str,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None, recipients_max: 1000 }
+        Self {
+            greeting: "220 sink.test ESMTP",
+            offers: "SIZE",
+            hangs_up: None,
+            recipients_max: 1000,
+            last_offer: "8BITMIME",
+        }
     }
 }
 
@@ -144,9 +152,9 @@ impl Session {
             let upper = line.trim_end().to_ascii_uppercase();
             match upper.split([' ', ':']).next().unwrap_or_default() {
                 "EHLO" => {
-                    let offers = self.manner.offers;
+                    let (offers, last) = (self.manner.offers, self.manner.last_offer);
                     self.say(&format!(
-                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 8BITMIME"
+                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 {last}"
                     ))?;
                 }
                 "MAIL" => {

@@ -11,7 +11,7 @@ use smtp::client::ClientEvent;
 use tokio::sync::Notify;
 
 use super::flight::Flight;
-use super::job::{Job, SPARE_BYTES_MAX, Scratch};
+use super::job::{Job, SPARE_BYTES_MAX, Scratch, SevenBit};
 use super::open::{Connected, OpenFault, open};
 use super::pool::Pool;
 use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
@@ -210,7 +210,11 @@ impl Connection {
             return self.shard.schedule_home(ticket).await;
         }
         job.gather(&self.shard, self.pool.path, flow, self.recipients_max());
-        if let Err(reply) = job.render(&self.shard, &mut self.scratch) {
+        let seven_bit = match self.connected.client.capabilities().eight_bit_mime {
+            true => SevenBit::NotNeeded,
+            false => SevenBit::Needed,
+        };
+        if let Err(reply) = job.render(&self.shard, &mut self.scratch, seven_bit) {
             for ticket in job.into_tickets() {
                 self.never_sent(ticket, reply.clone()).await;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
 use mail::{CampaignId, Enhanced, Reply};
 use queue::{FlowKey, PathId, Ticket};
@@ -56,6 +57,20 @@ impl Scratch {
         self.bytes.clear();
         self.bytes.shrink_to(SPARE_BYTES_MAX);
         self.start = 0;
+    }
+}
+
+/// Whether a server takes bytes above 127.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SevenBit {
+    /// It offers 8BITMIME.
+    NotNeeded,
+    Needed,
+}
+
+impl SevenBit {
+    fn convert(self, message: &[u8]) -> Option<Vec<u8>> {
+        (self == Self::Needed).then(|| to_seven_bit(message)).flatten()
     }
 }
 
@@ -143,20 +158,34 @@ impl Job {
         }
     }
 
-    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty.
-    pub(super) fn render(&self, shard: &Shard, scratch: &mut Scratch) -> Result<(), Reply> {
+    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty. For a server
+    /// that does not take bytes above 127 it is put into ASCII (RFC 6152 section 3), before it is signed.
+    pub(super) fn render(
+        &self,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        seven_bit: SevenBit,
+    ) -> Result<(), Reply> {
         scratch.clear();
         let signing = &shard.shared.signing;
         match &self.text {
             Text::Message(content) => {
-                signing.sign(content.identity(), content.body(), None, shard.now(), &mut scratch.headers);
-                if !scratch.headers.is_empty() {
-                    scratch.bytes.extend_from_slice(content.body());
+                let converted = seven_bit.convert(content.body());
+                let body = converted.as_deref().unwrap_or(content.body());
+                signing.sign(content.identity(), body, None, shard.now(), &mut scratch.headers);
+                if !scratch.headers.is_empty() || converted.is_some() {
+                    scratch.bytes.extend_from_slice(body);
                 }
             }
             Text::Template(head, campaign) => {
                 self.render_template(shard, head, campaign, &mut scratch.bytes)?;
-                let (message, body_hash) = (&scratch.bytes[HEADROOM..], campaign.template.static_body_hash());
+                let mut body_hash = campaign.template.static_body_hash();
+                if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
+                    scratch.bytes.truncate(HEADROOM);
+                    scratch.bytes.extend_from_slice(&converted);
+                    body_hash = None;
+                }
+                let message = &scratch.bytes[HEADROOM..];
                 signing.sign(head.identity(), message, body_hash, shard.now(), &mut scratch.headers);
             }
         }
