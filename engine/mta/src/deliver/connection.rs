@@ -263,6 +263,10 @@ impl Connection {
                 ClientEvent::Recipient { transaction, index, phase, reply } => {
                     self.answered((transaction, index), phase, reply).await;
                 }
+                // One recipient is never one too many: the server does not know BDAT.
+                ClientEvent::Untried { transaction, reply, .. } => {
+                    self.answered(transaction, Phase::Body, reply).await;
+                }
                 ClientEvent::Done { transaction } => {
                     self.shard.counters.transactions_out.add(1);
                     self.flights.retain(|flight| flight.transaction != transaction);

@@ -238,6 +238,7 @@ impl Job {
             smtputf8: head.smtputf8(),
             dsn_return: head.dsn_return(),
             envelope_id: head.envelope_id(),
+            require_tls: head.tls_wish() == mail::TlsWish::Required,
         })
     }
 }

@@ -181,6 +181,10 @@ impl Connected {
                 match event {
                     ClientEvent::Ready => return Ok(()),
                     ClientEvent::StartTls => self.start_tls(tls).await?,
+                    // A login that fails is a fault of our configuration: no recipient is to suffer for it.
+                    ClientEvent::Refused { phase: Phase::Auth, reply } => {
+                        return Err(OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")));
+                    }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
                         return Err(OpenFault::Failed(Fault::TlsMissing, reply.text));
@@ -189,7 +193,9 @@ impl Connected {
                     ClientEvent::Fault(fault) => {
                         return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()));
                     }
-                    ClientEvent::Recipient { .. } | ClientEvent::Done { .. } => {}
+                    ClientEvent::Recipient { .. }
+                    | ClientEvent::Untried { .. }
+                    | ClientEvent::Done { .. } => {}
                 }
             }
             self.exchange(&mut buffer).await.map_err(|(fault, why)| OpenFault::Failed(fault, why))?;
