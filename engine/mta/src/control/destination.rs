@@ -115,7 +115,7 @@ impl Destinations {
     /// # Errors
     /// One sentence that names the file, or says why the resolver cannot be set up.
     pub(crate) fn new(config: Arc<Config>) -> Result<Self, String> {
-        let resolver = Resolver::new(&config.dns.servers).map_err(|error| error.to_string())?;
+        let resolver = Resolver::new(&config.dns).map_err(|error| error.to_string())?;
         let roots = tls::roots(config.deliver.ca_file.as_deref()).map_err(|fault| fault.to_string())?;
         let certificates = config.routes.iter().filter_map(|route| route.certificate.as_ref());
         let identities = certificates
