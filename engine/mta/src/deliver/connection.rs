@@ -7,7 +7,7 @@ use std::time::Duration;
 use mail::{Phase, Reply};
 use policy::verdict::{Action, Fault, Scope, judge};
 use queue::{FlowKey, Pull, Ticket};
-use smtp::client::ClientEvent;
+use smtp::client::{ClientEvent, ClientFault};
 use tokio::sync::Notify;
 
 use super::flight::Flight;
@@ -263,10 +263,7 @@ impl Connection {
                 ClientEvent::Recipient { transaction, index, phase, reply } => {
                     self.answered((transaction, index), phase, reply).await;
                 }
-                // One recipient is never one too many: the server does not know BDAT.
-                ClientEvent::Untried { transaction, reply, .. } => {
-                    self.answered(transaction, Phase::Body, reply).await;
-                }
+                ClientEvent::Untried { transaction, index, .. } => self.untried((transaction, index)).await,
                 ClientEvent::Done { transaction } => {
                     self.shard.counters.transactions_out.add(1);
                     self.flights.retain(|flight| flight.transaction != transaction);
@@ -275,7 +272,14 @@ impl Connection {
                     self.hung_up = true;
                     return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
                 }
-                ClientEvent::Fault(fault) => return Err((Fault::Protocol, fault.to_string())),
+                ClientEvent::Fault(fault) => {
+                    if let ClientFault::NoChunking(_) = fault {
+                        self.pool.without_chunking.add(self.connected.address, self.shard.now());
+                        // The next connection does better: it is no failure of the site.
+                        self.heard += 1;
+                    }
+                    return Err((Fault::Protocol, fault.to_string()));
+                }
                 ClientEvent::Ready | ClientEvent::StartTls => {}
             }
         }

@@ -7,5 +7,6 @@ mod job;
 mod open;
 mod outcome;
 mod pool;
+mod protection;
 
 pub(crate) use pool::Pools;

@@ -53,6 +53,16 @@ impl Connection {
         self.conclude(transaction, ticket, outcome).await;
     }
 
+    /// The server has not judged a recipient: it waits on, as if it had not been pulled.
+    pub(super) async fn untried(&mut self, (transaction, index): (u64, usize)) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let flow = flight.flow;
+        let Some(ticket) = flight.take(index) else { return };
+        self.shard.put_back(&self.pool, flow, ticket).await;
+    }
+
     /// Sends an outcome home. All recipients of a transaction have the same home, so the last receipt tells of all.
     async fn conclude(&mut self, transaction: u64, ticket: Ticket, outcome: Outcome) {
         let Some(receipt) = self.shard.conclude(Conclusion { ticket, outcome }).await else { return };
@@ -150,6 +160,9 @@ impl Connection {
         }
         // A server that hangs up has answered for the transaction under way.
         let lost = self.connected.client.closed();
+        if let Some(first) = lost.first().filter(|_| self.heard == 0) {
+            self.suspect_pipelining(fault, first.phase);
+        }
         let under_way = lost.first().map(|first| first.transaction).filter(|_| !self.hung_up);
         for lost in lost {
             let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == lost.transaction)
@@ -170,6 +183,19 @@ impl Connection {
             let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
             self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
             self.shard.conclude(Conclusion { ticket, outcome }).await;
+        }
+    }
+
+    /// A server that falls silent or confused in the middle of its first envelope may not have read all of what came in
+    /// one piece, whatever it offers: the next connection waits for each reply.
+    fn suspect_pipelining(&self, fault: Fault, phase: Phase) {
+        let is_in_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+        let is_suspect = match fault {
+            Fault::ReplyTimeout | Fault::Protocol => is_in_envelope,
+            _ => is_in_envelope && phase != Phase::Mail,
+        };
+        if is_suspect && self.connected.client.capabilities().pipelining {
+            self.pool.without_pipelining.add(self.connected.address, self.shard.now());
         }
     }
 

@@ -27,8 +27,6 @@ const REST: [Duration; 6] = [
     Duration::from_secs(300),
     Duration::from_secs(600),
 ];
-/// How long a server whose TLS is broken is spoken to in clear, where the policy allows it.
-const CLEAR_TTL: Duration = Duration::from_secs(3600);
 
 /// The pools of a shard's paths.
 #[derive(Default)]
@@ -54,13 +52,17 @@ pub(crate) struct Pool {
     failures: Cell<usize>,
     /// The path rests until then.
     rests_until: Cell<UnixMs>,
-    /// No TLS until then, because it is broken there.
-    clear_until: Cell<UnixMs>,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
     /// More recipients than this the site has not taken in one transaction.
     recipients_max: Cell<u16>,
     pub(super) avoided: Avoided,
+    /// Hosts that are spoken to in clear, because their TLS is broken.
+    pub(super) broken_tls: Avoided,
+    /// Hosts that offer CHUNKING and do not know BDAT.
+    pub(super) without_chunking: Avoided,
+    /// Hosts that offer PIPELINING and lose replies when it is used.
+    pub(super) without_pipelining: Avoided,
 }
 
 impl Pools {
@@ -83,10 +85,12 @@ impl Pools {
             armed: Cell::new(None),
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
-            clear_until: Cell::new(UnixMs(0)),
             needs_tls: Cell::new(false),
             recipients_max: Cell::new(u16::MAX),
-            avoided: Avoided::default(),
+            avoided: Avoided::hosts(),
+            broken_tls: Avoided::abilities(),
+            without_chunking: Avoided::abilities(),
+            without_pipelining: Avoided::abilities(),
         };
         by_path.insert(path, Rc::new(pool));
     }
@@ -133,21 +137,13 @@ impl Pool {
         place.map(|place| idle.swap_remove(place)).is_some()
     }
 
-    pub(super) fn speaks_clear(&self, now: UnixMs) -> bool {
-        now < self.clear_until.get()
-    }
-
     pub(super) fn needs_tls(&self) -> bool {
         self.needs_tls.get()
     }
 
     pub(super) fn require_tls(&self) {
         self.needs_tls.set(true);
-        self.clear_until.set(UnixMs(0));
-    }
-
-    pub(super) fn tls_is_broken(&self, now: UnixMs) {
-        self.clear_until.set(now + CLEAR_TTL);
+        self.broken_tls.clear();
     }
 
     /// How many recipients the site has been seen to take in one transaction, at most.

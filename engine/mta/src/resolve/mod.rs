@@ -8,13 +8,18 @@ mod dialable;
 mod domain;
 mod fault;
 mod hosts;
+mod lanes;
 mod query;
 mod resolver;
+mod servers;
+mod tlsa;
 
 pub use dialable::dialable;
+pub use domain::as_asked;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};
 pub use resolver::Resolver;
+pub use tlsa::Tlsa;
 
 #[cfg(test)]
 mod tests;
