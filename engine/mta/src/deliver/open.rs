@@ -165,6 +165,7 @@ async fn connect(
     };
     connected.greet(&handshake).await?;
     connected.protection = wanted.got(&connected.stream);
+    connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
     connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)

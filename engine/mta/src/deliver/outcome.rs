@@ -60,6 +60,9 @@ impl Connection {
         };
         let flow = flight.flow;
         let Some(ticket) = flight.take(index) else { return };
+        if let Some(most) = self.connected.client.capabilities().recipients_max {
+            self.pool.takes_at_most(most as usize);
+        }
         self.shard.put_back(&self.pool, flow, ticket).await;
     }
 
