@@ -299,7 +299,8 @@ impl Connection {
             return false;
         }
         self.scratch.shrink();
-        self.connected.client.transmit().shrink_to(SPARE_BYTES_MAX);
+        self.connected.client.shrink(SPARE_BYTES_MAX);
+        self.replies.shrink_to(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();
