@@ -2,6 +2,7 @@
 
 mod avoided;
 mod connection;
+mod flight;
 mod job;
 mod open;
 mod outcome;

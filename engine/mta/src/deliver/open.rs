@@ -29,6 +29,8 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
     pub(super) protection: Protection,
+    /// No reply is awaited for longer.
+    reply_timeout: Duration,
 }
 
 /// Why no connection could be opened.
@@ -143,10 +145,19 @@ async fn connect(
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
-    let watch = shard.deadlines.watch(&stream, began + client.timeout());
+    let reply_timeout = shard.shared.config.deliver.reply_timeout;
+    let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
     let (host_name, protection) = (host.name.clone(), Protection::default());
-    let mut connected =
-        Connected { stream, client, watch, host: host_name, address, connect_ms: 0, protection };
+    let mut connected = Connected {
+        stream,
+        client,
+        watch,
+        host: host_name,
+        address,
+        connect_ms: 0,
+        protection,
+        reply_timeout,
+    };
     let handshake = Handshake {
         config: shard.client_tls.config(&wanted.trust, destination.identity),
         name: host.certificate_name(),
@@ -211,7 +222,7 @@ impl Connected {
     }
 
     async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), tls.name).await;
         shaken.map_err(|error| {
             OpenFault::Failed(tls_fault(&error), format!("{}: TLS handshake: {error}", self.address))
@@ -220,11 +231,16 @@ impl Connected {
         Ok(())
     }
 
+    /// How long what is awaited now may take.
+    fn patience(&self) -> Duration {
+        self.client.timeout().min(self.reply_timeout)
+    }
+
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
         buffer.clear();
         let sent = self.send().await;
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         match (self.stream.read(buffer).await, sent) {
             // A server that has heard enough says why before it closes.
             (Ok(1..), _) => self.client.receive(buffer),
@@ -242,7 +258,7 @@ impl Connected {
             return Ok(());
         }
         let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
-        self.watch.extend(self.client.timeout() + at_least);
+        self.watch.extend(self.patience() + at_least);
         self.stream.write_all(self.client.transmit()).await
     }
 

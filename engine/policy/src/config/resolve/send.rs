@@ -203,6 +203,7 @@ impl Resolver<'_, '_> {
             ca_file: self.path(block, "ca_file"),
             dane: block.get("dane")?,
             connect_timeout: block.get("connect_timeout")?,
+            reply_timeout: block.get("reply_timeout")?,
             idle_timeout: block.get("idle_timeout")?,
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
