@@ -2,6 +2,7 @@
 
 mod avoided;
 mod connection;
+mod current;
 mod flight;
 mod job;
 mod open;

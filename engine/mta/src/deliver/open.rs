@@ -10,6 +10,7 @@ use policy::config::Source;
 use policy::verdict::{Action, Fault, judge};
 use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
 
+use super::current;
 use super::pool::Pool;
 use super::protection::{Protection, Wanted};
 use crate::control::destination::{Destination, Host};
@@ -41,9 +42,17 @@ pub(super) enum OpenFault {
     Failed(Fault, String),
 }
 
+/// Whom a connection is made to.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    destination: &'a Destination,
+    host: &'a Host,
+    address: SocketAddr,
+}
+
 /// Tries the hosts in order until one takes transactions; those that lately did not come last.
 pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected, OpenFault> {
-    let destination = pool.destination();
+    let destination = current::destination(shard, pool).await?;
     let source = shard.shared.sources.get(pool.key.source);
     let provider = &shard.shared.config.providers[destination.provider];
     let mut fault = OpenFault::Failed(
@@ -51,7 +60,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         format!("source {} has no address of the family of any host of the site", source.name),
     );
     for (host, address) in in_order(pool, &destination, source, shard.now()) {
-        let failed = match attempt(shard, pool, host, address).await {
+        let failed = match attempt(shard, pool, Peer { destination: &destination, host, address }).await {
             Ok(connected) => {
                 pool.avoided.remove(address);
                 return Ok(connected);
@@ -103,23 +112,23 @@ fn fits(source: &Source, address: IpAddr) -> bool {
 }
 
 /// One address; once more in clear when its TLS turns out to be broken and the policy allows it.
-async fn attempt(
-    shard: &Rc<Shard>,
-    pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
-) -> Result<Connected, OpenFault> {
-    let destination = pool.destination();
+async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<Connected, OpenFault> {
+    let Peer { destination, host, address } = peer;
+    // Once more, at the last moment: whatever brought the address here, DNS must not make the engine dial it.
+    if destination.domain.is_some() && !shard.shared.destinations.may_dial(address.ip()) {
+        let why = format!("{address} is no address that DNS may name");
+        return Err(OpenFault::Failed(Fault::ForbiddenAddress, why));
+    }
     let is_broken = pool.broken_tls.holds(address, shard.now());
-    let wanted = Wanted::of(pool, &destination, host, is_broken);
-    let first = connect(shard, pool, host, address, &wanted).await;
+    let wanted = Wanted::of(pool, destination, host, is_broken);
+    let first = connect(shard, pool, peer, &wanted).await;
     match first {
         Err(OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why))
             if wanted.tls == TlsWanted::Opportunistic =>
         {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
             pool.broken_tls.add(address, shard.now());
-            connect(shard, pool, host, address, &Wanted::in_clear()).await
+            connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
     }
@@ -128,17 +137,16 @@ async fn attempt(
 async fn connect(
     shard: &Rc<Shard>,
     pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
+    peer: Peer<'_>,
     wanted: &Wanted,
 ) -> Result<Connected, OpenFault> {
+    let Peer { destination, host, address } = peer;
     let began = Instant::now();
     let source = shard.shared.sources.get(pool.key.source);
     let target = Target { address, bind_ip: source.ip, device: source.device.clone(), freebind: false };
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
-    let destination = pool.destination();
     let config = ClientConfig {
         chunking: !pool.without_chunking.holds(address, shard.now()),
         pipelining: !pool.without_pipelining.holds(address, shard.now()),
