@@ -7,6 +7,7 @@ mod control;
 mod counters;
 mod deliver;
 pub mod io;
+mod logins;
 mod notice;
 mod refusal;
 pub mod resolve;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mail::{Enhanced, Reply, UnixMs};
 use policy::TlsPolicy;
-use policy::config::{Config, Route};
+use policy::config::{Access, Config, Route};
 use policy::provider::ProviderIndex;
 use policy::verdict::Fault;
 
@@ -25,6 +25,8 @@ pub(crate) struct Destination {
     pub(crate) hosts: Vec<Host>,
     pub(crate) provider: ProviderIndex,
     pub(crate) tls: TlsPolicy,
+    /// How the hosts are spoken to: by the word of a route.
+    pub(crate) access: Access,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -168,11 +170,12 @@ fn finished(
         None => config.providers.identify(domain, &names, &ips),
     };
     let tls = config.tls(route, provider);
-    Destination { site: site_of(&hosts, tls), hosts, provider, tls, expires }
+    let access = route.map(|route| route.access.clone()).unwrap_or_default();
+    Destination { site: site_of(&hosts, tls, &access), hosts, provider, tls, access, expires }
 }
 
-/// Equal for equal hosts, ports and TLS policy, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy) -> u64 {
+/// Equal for equal hosts, ports, TLS policy, protocol and login, in whatever order DNS gave the addresses.
+fn site_of(hosts: &[Host], tls: TlsPolicy, access: &Access) -> u64 {
     let mut names: Vec<(&str, u16)> = hosts
         .iter()
         .map(|host| (host.name.as_str(), host.addresses.first().map_or(0, SocketAddr::port)))
@@ -180,6 +183,9 @@ fn site_of(hosts: &[Host], tls: TlsPolicy) -> u64 {
     names.sort_unstable();
     let mut hasher = DefaultHasher::new();
     (names, tls).hash(&mut hasher);
+    if access != &Access::default() {
+        access.hash(&mut hasher);
+    }
     hasher.finish()
 }
 

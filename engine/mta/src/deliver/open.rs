@@ -9,7 +9,7 @@ use mail::{Phase, Reply, UnixMs};
 use policy::TlsPolicy;
 use policy::config::Source;
 use policy::verdict::{Action, Fault, judge};
-use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
+use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
 use super::pool::Pool;
 use crate::control::destination::{Destination, Host};
@@ -141,8 +141,15 @@ async fn connect(
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
+    let destination = pool.destination();
+    let access = &destination.access;
     let config = ClientConfig {
-        pipeline_depth: shard.shared.config.providers[pool.destination().provider].limits.pipeline_depth,
+        protocol: match access.protocol {
+            policy::config::Protocol::Smtp => Protocol::Smtp,
+            policy::config::Protocol::Lmtp => Protocol::Lmtp,
+        },
+        login: access.login.as_deref().map(|login| login_at(login, address)),
+        pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
         tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
@@ -155,6 +162,16 @@ async fn connect(
     connected.greet(tls_config).await?;
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
+}
+
+/// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
+fn login_at(login: &policy::config::Login, address: SocketAddr) -> Login {
+    Login {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        in_clear: login.in_clear || address.ip().is_loopback(),
+        nonce: io::tls::nonce(),
+    }
 }
 
 fn connect_fault(error: &std::io::Error) -> Fault {

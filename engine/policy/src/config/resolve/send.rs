@@ -97,7 +97,8 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.error(&block.place_of("domain"), complaint);
             }
-            routes.push(Route { domain, hosts, tls: block.choice("tls", &TLS) });
+            let tls = block.choice("tls", &TLS);
+            routes.push(Route { domain, hosts, tls, access: self.access(block, tls) });
         }
         routes
     }
