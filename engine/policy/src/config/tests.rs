@@ -412,7 +412,7 @@ const SENDING: &[Case] = &[
     ),
     (
         "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\nusername = \"u\"\npassword = \"p\\n\"",
-        "14 route.password: write the password as the host's operator gave it, without line ends",
+        "14 route.password: write it like \"password\"",
     ),
     (
         "[[route]]\ndomain = \"*\"\nhosts = [\"x\"]",

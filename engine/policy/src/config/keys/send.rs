@@ -103,7 +103,7 @@ pub(super) const ROUTE: Section = Section {
         },
         Key {
             name: "password",
-            kind: Kind::Text,
+            kind: Kind::Password,
             default: Standard::Nothing,
             about: "The account's password. It is in no log and no report.",
             reason: "Without it `password_file` is read.",

@@ -39,21 +39,10 @@ impl Resolver<'_, '_> {
         let username: Option<String> = block.get("username");
         let password: Option<String> = block.get("password");
         let password_file = self.path(block, "password_file");
-        for (key, text) in [("username", &username), ("password", &password)] {
-            let Some(text) = text else { continue };
-            if text.is_empty() || text.chars().any(char::is_control) {
-                let complaint = Complaint::new(
-                    format!("the {key} cannot be said in AUTH"),
-                    "it is empty or holds control characters",
-                    format!("write the {key} as the host's operator gave it, without line ends"),
-                );
-                self.problems.error(&block.place_of(key), complaint);
-            }
-        }
-        match (&username, password.is_some(), password_file.is_some()) {
-            (None, false, false) => return None,
-            (Some(_), true, false) | (Some(_), false, true) => {}
-            (Some(_), true, true) => {
+        match (block.has("username"), block.has("password"), block.has("password_file")) {
+            (false, false, false) => return None,
+            (true, true, false) | (true, false, true) => {}
+            (true, true, true) => {
                 let complaint = Complaint::new(
                     "the password stands in two places",
                     "there are both `password` and `password_file`",
@@ -61,7 +50,7 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.error(&block.place_of("password"), complaint);
             }
-            (Some(_), false, false) => {
+            (true, false, false) => {
                 let complaint = Complaint::new(
                     "the login has no password",
                     "there is neither `password` nor `password_file`",
@@ -69,8 +58,8 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.error(&block.place_of("username"), complaint);
             }
-            (None, ..) => {
-                let key = if password.is_some() { "password" } else { "password_file" };
+            (false, ..) => {
+                let key = if block.has("password") { "password" } else { "password_file" };
                 let complaint = Complaint::new(
                     "the password belongs to nobody",
                     "there is no `username`",
