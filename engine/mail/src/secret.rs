@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A password or token. Neither `Debug` nor `Display` tells it, so that it reaches no log, error or report.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

@@ -8,6 +8,7 @@ mod counters;
 mod deliver;
 mod holds;
 pub mod io;
+mod logins;
 mod notice;
 mod refusal;
 pub mod resolve;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
 use policy::verdict::{Action, Fault, judge};
-use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
+use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
 use super::current;
 use super::pool::Pool;
@@ -147,7 +147,13 @@ async fn connect(
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
+    let access = &destination.access;
     let config = ClientConfig {
+        protocol: match access.protocol {
+            policy::config::Protocol::Smtp => Protocol::Smtp,
+            policy::config::Protocol::Lmtp => Protocol::Lmtp,
+        },
+        login: access.login.as_deref().map(|login| login_at(login, address)),
         chunking: !pool.without_chunking.holds(address, shard.now()),
         pipelining: !pool.without_pipelining.holds(address, shard.now()),
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
@@ -183,6 +189,16 @@ async fn connect(
 struct Handshake<'a> {
     config: Arc<rustls::ClientConfig>,
     name: &'a str,
+}
+
+/// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
+fn login_at(login: &policy::config::Login, address: SocketAddr) -> Login {
+    Login {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        in_clear: login.in_clear || address.ip().is_loopback(),
+        nonce: io::tls::nonce(),
+    }
 }
 
 fn connect_fault(error: &std::io::Error) -> Fault {

@@ -134,6 +134,11 @@ impl Block {
         self.stated.contains_key(key)
     }
 
+    /// Whether the key was written, rightly or not.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.item(key).is_some()
+    }
+
     /// The place of the key's value, or of the section when it was not written.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         self.stated.get(key).map_or_else(|| self.place.below(key), |item| item.place.clone())

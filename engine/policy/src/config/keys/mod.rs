@@ -101,6 +101,8 @@ pub(crate) enum Kind {
     MxPattern,
     SenderPattern,
     Secret,
+    /// Told to nobody, not even in a problem.
+    Password,
     Device,
     /// `true` or `false`.
     Flag,
@@ -137,6 +139,7 @@ impl Kind {
             Self::MxPattern => "host name, or `.domain` for all hosts below it".to_owned(),
             Self::SenderPattern => "address, or `@domain`".to_owned(),
             Self::Secret => "\"sha256:\" and 64 hexadecimal digits, or \"$argon2id$…\"".to_owned(),
+            Self::Password => "text".to_owned(),
             Self::Device => "network device such as \"eth1\"".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Share => "name, or { source = name, weight = number }".to_owned(),

@@ -1,5 +1,6 @@
 //! From what was written to what it means: types filled in, names looked up, sections checked against each other.
 
+mod access;
 mod providers;
 mod receive;
 mod send;
