@@ -17,9 +17,10 @@ use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
 use crate::shard::{Birth, Recordings, ToShard, Written};
-use crate::shared::{Condition, Shared};
+use crate::shared::{Condition, Counting, Shared};
 use crate::signing::Signing;
 use crate::sources::Sources;
+use crate::tls_report::{self, TlsReports};
 
 /// Messages that a shard's ring holds: some milliseconds of full load.
 const RING_CAPACITY: usize = 16_384;
@@ -91,7 +92,10 @@ impl Engine {
             shards: rings,
             readers: logs.iter().map(|(log, _)| log.reader()).collect(),
             books: logs.iter().map(|_| Arc::default()).collect(),
-            counters: logs.iter().map(|_| Arc::default()).collect(),
+            counting: Counting {
+                shards: logs.iter().map(|_| Arc::default()).collect(),
+                tls_reports: TlsReports::open(&config.node.data_dir),
+            },
             campaigns,
             signing,
             destinations,
@@ -110,6 +114,7 @@ impl Engine {
         }
         let spool = engine.shared.config.node.data_dir.clone();
         engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
+        engine.control.spawn(tls_report::keep(Arc::clone(&engine.shared)));
         Ok(engine)
     }
 
@@ -188,6 +193,9 @@ impl Engine {
             self.tell(index, |shard| shard.bells.end.notify_one());
         }
         self.threads.into_iter().for_each(ShardThread::join);
+        if let Err(error) = self.shared.counting.tls_reports.save() {
+            tracing::warn!(%error, "the counts for TLS reports cannot be written");
+        }
         self.control.shutdown_timeout(Duration::from_secs(1));
     }
 

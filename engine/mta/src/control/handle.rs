@@ -21,6 +21,7 @@ use crate::io;
 use crate::shard::{Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
+use crate::tls_report::TlsReports;
 use crate::views::{PathFilter, PathView, WaitingView, Why};
 
 /// The most recipients that [`Handle::add_recipients`] takes at once.
@@ -153,6 +154,12 @@ impl Handle {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// How sessions with receivers were protected, by day and domain.
+    #[must_use]
+    pub fn tls_reports(&self) -> TlsReports {
+        self.shared.counting.tls_reports.clone()
     }
 
     /// The logs, for reading; the index is the shard.
