@@ -28,6 +28,14 @@ impl Destination {
     }
 }
 
+/// The domain in lower case, in A-labels, without the final dot; `None` for an address literal and for what cannot be one.
+pub(crate) fn a_labels(text: &str) -> Option<String> {
+    match Destination::parse(text)? {
+        Destination::Domain(name) => Some(name),
+        Destination::Literal(_) => None,
+    }
+}
+
 fn parse_literal(inner: &str) -> Option<IpAddr> {
     match inner.get(..5) {
         Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inner[5..].parse::<Ipv6Addr>().ok().map(IpAddr::V6),

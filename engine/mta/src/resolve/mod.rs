@@ -10,8 +10,10 @@ mod fault;
 mod hosts;
 mod query;
 mod resolver;
+mod texts;
 
 pub use dialable::dialable;
+pub(crate) use domain::a_labels;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};
 pub use resolver::Resolver;

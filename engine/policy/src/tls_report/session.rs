@@ -32,7 +32,7 @@ pub enum ResultType {
     StsPolicyFetchError,
     /// What was fetched is no policy.
     StsPolicyInvalid,
-    /// The certificate does not validate against the public authorities, as MTA-STS demands.
+    /// The policy of MTA-STS cannot be believed: the certificate of the host that it is fetched from is not valid.
     StsWebpkiInvalid,
 }
 
