@@ -11,6 +11,7 @@ use policy::config::{Config, Route};
 use policy::provider::ProviderIndex;
 use policy::verdict::Fault;
 
+use crate::io::tls::{self, ClientTls, DaneSet, Identity};
 use crate::resolve::{self, FaultKind, MailHosts, ResolveFault, Resolver};
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.
@@ -25,6 +26,8 @@ pub(crate) struct Destination {
     pub(crate) hosts: Vec<Host>,
     pub(crate) provider: ProviderIndex,
     pub(crate) tls: TlsPolicy,
+    /// The place of what its hosts are shown when they ask who we are, among the routes' certificates.
+    pub(crate) identity: Option<usize>,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -34,6 +37,37 @@ pub(crate) struct Destination {
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) guard: Guard,
+    /// Whom its certificate must name, if not itself.
+    certificate_name: Option<String>,
+}
+
+/// What the domain has published about how this host must be spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing: the configuration decides.
+    ByPolicy,
+    /// Signed TLSA records, none of which can be used: TLS, whatever the certificate (RFC 7672 section 2.2).
+    Encrypted,
+    /// Signed TLSA records that name the certificate.
+    Dane(Arc<DaneSet>),
+    /// An MTA-STS policy in force that names this host (RFC 8461).
+    MtaSts,
+}
+
+impl Host {
+    fn new(name: String, addresses: Vec<SocketAddr>) -> Self {
+        Self { name, addresses, guard: Guard::ByPolicy, certificate_name: None }
+    }
+
+    /// Whom its certificate must name; it is told to the server too (SNI).
+    pub(crate) fn certificate_name(&self) -> &str {
+        match &self.guard {
+            // Where the records were found (RFC 7672 section 8.1).
+            Guard::Dane(set) => set.names.first().unwrap_or(&self.name),
+            _ => self.certificate_name.as_ref().unwrap_or(&self.name),
+        }
+    }
 }
 
 /// The mail of a domain cannot be sent anywhere.
@@ -70,12 +104,30 @@ impl Destination {
 pub(crate) struct Destinations {
     config: Arc<Config>,
     resolver: Resolver,
+    roots: Arc<rustls::RootCertStore>,
+    /// What hosts are shown that ask who we are, in the order of the routes that have a certificate.
+    identities: Vec<Identity>,
 }
 
 impl Destinations {
-    pub(crate) fn new(config: Arc<Config>) -> std::io::Result<Self> {
-        let resolver = Resolver::new(&config.dns.servers)?;
-        Ok(Self { config, resolver })
+    /// Reads the certificates that the configuration names.
+    ///
+    /// # Errors
+    /// One sentence that names the file, or says why the resolver cannot be set up.
+    pub(crate) fn new(config: Arc<Config>) -> Result<Self, String> {
+        let resolver = Resolver::new(&config.dns.servers).map_err(|error| error.to_string())?;
+        let roots = tls::roots(config.deliver.ca_file.as_deref()).map_err(|fault| fault.to_string())?;
+        let certificates = config.routes.iter().filter_map(|route| route.certificate.as_ref());
+        let identities = certificates
+            .map(|files| tls::identity(&files.cert_file, &files.key_file))
+            .collect::<Result<_, _>>()
+            .map_err(|fault| fault.to_string())?;
+        Ok(Self { config, resolver, roots, identities })
+    }
+
+    /// The TLS configurations for one shard.
+    pub(crate) fn client_tls(&self) -> ClientTls {
+        ClientTls::new(&self.roots, &self.identities)
     }
 
     /// Where the mail of `domain` goes, by route or by DNS.
@@ -98,7 +150,7 @@ impl Destinations {
                 Ok(found) => {
                     ttl = ttl.min(found.expires_in);
                     let ips = found.hosts.into_iter().flat_map(|host| host.addresses).collect();
-                    hosts.push(Host { name: stated.host.clone(), addresses: with_port(ips, stated.port) });
+                    hosts.push(routed(route, &stated.host, with_port(ips, stated.port)));
                 }
                 Err(error) => fault = Some(error),
             }
@@ -133,7 +185,7 @@ impl Destinations {
             .into_iter()
             .map(|host| {
                 let ips = host.addresses.iter().copied().filter(allowed).collect();
-                Host { name: host.name.clone(), addresses: with_port(ips, deliver.port) }
+                Host::new(host.name.clone(), with_port(ips, deliver.port))
             })
             .collect()
     }
@@ -144,10 +196,22 @@ pub(crate) fn by_addresses(config: &Config, domain: &str, now: UnixMs) -> Option
     let route = config.route(domain)?;
     let literal = |stated: &policy::config::HostPort| {
         let ip: IpAddr = stated.host.parse().ok()?;
-        Some(Host { name: stated.host.clone(), addresses: vec![SocketAddr::new(ip, stated.port)] })
+        Some(routed(route, &stated.host, vec![SocketAddr::new(ip, stated.port)]))
     };
     let hosts = route.hosts.iter().map(literal).collect::<Option<Vec<_>>>()?;
     Some(finished(config, domain, Some(route), hosts, now + LITERAL_TTL))
+}
+
+/// A host of a route.
+fn routed(route: &Route, name: &str, addresses: Vec<SocketAddr>) -> Host {
+    Host { certificate_name: route.tls_name.clone(), ..Host::new(name.to_owned(), addresses) }
+}
+
+/// The place of the route's certificate among those of all routes.
+fn identity_of(config: &Config, route: &Route) -> Option<usize> {
+    route.certificate.as_ref()?;
+    let with_one = config.routes.iter().filter(|route| route.certificate.is_some());
+    with_one.enumerate().find(|(_, other)| std::ptr::eq(*other, route)).map(|(place, _)| place)
 }
 
 fn with_port(ips: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
@@ -168,18 +232,24 @@ fn finished(
         None => config.providers.identify(domain, &names, &ips),
     };
     let tls = config.tls(route, provider);
-    Destination { site: site_of(&hosts, tls), hosts, provider, tls, expires }
+    let identity = route.and_then(|route| identity_of(config, route));
+    Destination { site: site_of(&hosts, tls, identity), hosts, provider, tls, identity, expires }
 }
 
-/// Equal for equal hosts, ports and TLS policy, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy) -> u64 {
-    let mut names: Vec<(&str, u16)> = hosts
-        .iter()
-        .map(|host| (host.name.as_str(), host.addresses.first().map_or(0, SocketAddr::port)))
-        .collect();
-    names.sort_unstable();
+/// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.
+fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>) -> u64 {
+    let of_host = |host: &Host| {
+        let mut hasher = DefaultHasher::new();
+        let port = host.addresses.first().map_or(0, SocketAddr::port);
+        // Not the records of DANE themselves: when they change, the next connection goes by the new ones.
+        let guard = std::mem::discriminant(&host.guard);
+        (&host.name, port, guard, host.certificate_name()).hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut each: Vec<u64> = hosts.iter().map(of_host).collect();
+    each.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (names, tls).hash(&mut hasher);
+    (each, tls, identity).hash(&mut hasher);
     hasher.finish()
 }
 

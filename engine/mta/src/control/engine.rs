@@ -83,7 +83,7 @@ impl Engine {
         let (rings, receivers): (Vec<_>, Vec<_>) = logs.iter().map(|_| io::mailbox(RING_CAPACITY)).unzip();
         let destinations = {
             let _inside = control.enter();
-            Destinations::new(Arc::clone(&config)).map_err(StartError::because)?
+            Destinations::new(Arc::clone(&config)).map_err(StartError)?
         };
         let shared = Arc::new(Shared {
             sources: Sources::new(&config, host_name.clone()),

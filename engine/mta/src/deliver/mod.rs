@@ -6,5 +6,6 @@ mod job;
 mod open;
 mod outcome;
 mod pool;
+mod protection;
 
 pub(crate) use pool::Pools;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
-use policy::TlsPolicy;
 use policy::config::Source;
 use policy::verdict::{Action, Fault, judge};
 use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
 
 use super::pool::Pool;
+use super::protection::{Protection, Wanted};
 use crate::control::destination::{Destination, Host};
 use crate::io::{self, SourceFault, Stream, Target, Watch};
 use crate::shard::Shard;
@@ -28,6 +28,7 @@ pub(super) struct Connected {
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
+    pub(super) protection: Protection,
 }
 
 /// Why no connection could be opened.
@@ -106,25 +107,19 @@ async fn attempt(
     host: &Host,
     address: SocketAddr,
 ) -> Result<Connected, OpenFault> {
-    let wanted = tls_wanted(shard, pool);
-    let first = connect(shard, pool, host, address, wanted).await;
+    let destination = pool.destination();
+    let is_broken = pool.broken_tls.holds(address, shard.now());
+    let wanted = Wanted::of(pool, &destination, host, is_broken);
+    let first = connect(shard, pool, host, address, &wanted).await;
     match first {
-        Err(OpenFault::Failed(Fault::TlsHandshake, why)) if wanted == TlsWanted::Opportunistic => {
+        Err(OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why))
+            if wanted.tls == TlsWanted::Opportunistic =>
+        {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
-            pool.tls_is_broken(shard.now());
-            connect(shard, pool, host, address, TlsWanted::Off).await
+            pool.broken_tls.add(address, shard.now());
+            connect(shard, pool, host, address, &Wanted::in_clear()).await
         }
         other => other,
-    }
-}
-
-fn tls_wanted(shard: &Shard, pool: &Pool) -> TlsWanted {
-    match pool.destination().tls {
-        TlsPolicy::Off => TlsWanted::Off,
-        TlsPolicy::Required => TlsWanted::Required,
-        TlsPolicy::Opportunistic if pool.needs_tls() => TlsWanted::Required,
-        TlsPolicy::Opportunistic if pool.speaks_clear(shard.now()) => TlsWanted::Off,
-        TlsPolicy::Opportunistic => TlsWanted::Opportunistic,
     }
 }
 
@@ -133,7 +128,7 @@ async fn connect(
     pool: &Rc<Pool>,
     host: &Host,
     address: SocketAddr,
-    tls: TlsWanted,
+    wanted: &Wanted,
 ) -> Result<Connected, OpenFault> {
     let began = Instant::now();
     let source = shard.shared.sources.get(pool.key.source);
@@ -141,20 +136,32 @@ async fn connect(
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
+    let destination = pool.destination();
     let config = ClientConfig {
-        pipeline_depth: shard.shared.config.providers[pool.destination().provider].limits.pipeline_depth,
-        tls,
+        pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
+        tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
     let watch = shard.deadlines.watch(&stream, began + client.timeout());
-    let host = host.name.clone();
-    let mut connected = Connected { stream, client, watch, host, address, connect_ms: 0 };
-    let verified = pool.destination().tls == TlsPolicy::Required;
-    let tls_config = if verified { &shard.client_tls.verified } else { &shard.client_tls.opportunistic };
-    connected.greet(tls_config).await?;
+    let (host_name, protection) = (host.name.clone(), Protection::default());
+    let mut connected =
+        Connected { stream, client, watch, host: host_name, address, connect_ms: 0, protection };
+    let handshake = Handshake {
+        config: shard.client_tls.config(&wanted.trust, destination.identity),
+        name: host.certificate_name(),
+    };
+    connected.greet(&handshake).await?;
+    connected.protection = wanted.got(&connected.stream);
+    connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
+}
+
+/// Whom TLS is to believe, and for whom.
+struct Handshake<'a> {
+    config: Arc<rustls::ClientConfig>,
+    name: &'a str,
 }
 
 fn connect_fault(error: &std::io::Error) -> Fault {
@@ -169,9 +176,19 @@ fn connect_fault(error: &std::io::Error) -> Fault {
     }
 }
 
+/// Whether the certificate is at fault, or TLS itself.
+fn tls_fault(error: &std::io::Error) -> Fault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Fault::TlsCertificate
+        }
+        _ => Fault::TlsHandshake,
+    }
+}
+
 impl Connected {
     /// Speaks until the server takes transactions.
-    async fn greet(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
+    async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
         let mut buffer = Vec::new();
         loop {
             while let Some(event) = self.client.poll() {
@@ -193,12 +210,11 @@ impl Connected {
         }
     }
 
-    async fn start_tls(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
+    async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
         self.watch.extend(self.client.timeout());
-        let host = self.host.as_str();
-        let shaken = self.stream.start_tls_client(Arc::clone(tls), host).await;
+        let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), tls.name).await;
         shaken.map_err(|error| {
-            OpenFault::Failed(Fault::TlsHandshake, format!("{}: TLS handshake: {error}", self.address))
+            OpenFault::Failed(tls_fault(&error), format!("{}: TLS handshake: {error}", self.address))
         })?;
         self.client.tls_established();
         Ok(())

@@ -27,8 +27,6 @@ const REST: [Duration; 6] = [
     Duration::from_secs(300),
     Duration::from_secs(600),
 ];
-/// How long a server whose TLS is broken is spoken to in clear, where the policy allows it.
-const CLEAR_TTL: Duration = Duration::from_secs(3600);
 
 /// The pools of a shard's paths.
 #[derive(Default)]
@@ -54,11 +52,11 @@ pub(crate) struct Pool {
     failures: Cell<usize>,
     /// The path rests until then.
     rests_until: Cell<UnixMs>,
-    /// No TLS until then, because it is broken there.
-    clear_until: Cell<UnixMs>,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
     pub(super) avoided: Avoided,
+    /// Hosts that are spoken to in clear, because their TLS is broken.
+    pub(super) broken_tls: Avoided,
 }
 
 impl Pools {
@@ -81,9 +79,9 @@ impl Pools {
             armed: Cell::new(None),
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
-            clear_until: Cell::new(UnixMs(0)),
             needs_tls: Cell::new(false),
-            avoided: Avoided::default(),
+            avoided: Avoided::hosts(),
+            broken_tls: Avoided::tls(),
         };
         by_path.insert(path, Rc::new(pool));
     }
@@ -130,21 +128,13 @@ impl Pool {
         place.map(|place| idle.swap_remove(place)).is_some()
     }
 
-    pub(super) fn speaks_clear(&self, now: UnixMs) -> bool {
-        now < self.clear_until.get()
-    }
-
     pub(super) fn needs_tls(&self) -> bool {
         self.needs_tls.get()
     }
 
     pub(super) fn require_tls(&self) {
         self.needs_tls.set(true);
-        self.clear_until.set(UnixMs(0));
-    }
-
-    pub(super) fn tls_is_broken(&self, now: UnixMs) {
-        self.clear_until.set(now + CLEAR_TTL);
+        self.broken_tls.clear();
     }
 
     /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site

@@ -14,7 +14,6 @@ use super::{Bells, Journal, Shard, ToShard};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
-use crate::io::tls::ClientTls;
 use crate::io::{self, Deadlines, Receiver};
 use crate::shard::LedgerBook;
 use crate::shard::route::Routes;
@@ -90,7 +89,7 @@ impl Shard {
             bells: Bells::default(),
             campaigns: Default::default(),
             unwritten: Default::default(),
-            client_tls: ClientTls::new(),
+            client_tls: shared.destinations.client_tls(),
             sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
             last_unique: Cell::new(0),
             shared,

@@ -12,7 +12,7 @@ mod units;
 mod value;
 
 pub use model::{
-    Account, Auth, Certificate, ClassPolicy, Config, Deliver, DkimAlgorithm, DkimKey, Dns, Domain,
+    Account, Auth, Certificate, ClassPolicy, Config, Deliver, DkimAlgorithm, DkimKey, Dns, Dnssec, Domain,
     DomainPattern, Durability, HostPort, Http, Listener, ListenerTls, Node, Pool, Route, SecretHash, Share,
     Source, Spool,
 };

@@ -137,6 +137,31 @@ pub struct Http {
 pub struct Dns {
     /// Resolvers; empty: those of the system.
     pub servers: Vec<SocketAddr>,
+    /// Whose word on DNSSEC is taken.
+    pub dnssec: Dnssec,
+    /// DNSKEY records that validation begins with; `None`: those of the root.
+    pub trust_anchor_file: Option<PathBuf>,
+}
+
+/// Whose word on the signatures of DNS answers is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dnssec {
+    /// The AD bit of the resolvers where all of them are on this host; nobody's otherwise.
+    #[default]
+    Auto,
+    /// Nobody's: no answer counts as signed.
+    Off,
+    /// The AD bit of the resolvers (RFC 6840 section 5.7), wherever they are.
+    TrustAd,
+    /// The engine checks the signatures itself.
+    Validate,
+}
+
+impl Dnssec {
+    /// The names of the configuration file, in the order of [`Dnssec::ALL`].
+    pub const NAMES: [&'static str; 4] = ["auto", "off", "trust-ad", "validate"];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Off, Self::TrustAd, Self::Validate];
 }
 
 /// `[[account]]`: somebody who may send.
@@ -240,6 +265,10 @@ pub struct Route {
     pub hosts: Vec<HostPort>,
     /// How connections are protected; `None`: as the provider or `[deliver]` say.
     pub tls: Option<TlsPolicy>,
+    /// Whom the certificates of the hosts must name; `None`: each host its own name.
+    pub tls_name: Option<String>,
+    /// What the hosts are shown when they ask who we are.
+    pub certificate: Option<Certificate>,
 }
 
 /// Which domains a route is for.
@@ -284,6 +313,10 @@ pub struct Deliver {
     pub port: u16,
     /// How connections are protected where neither route nor provider say.
     pub tls: TlsPolicy,
+    /// PEM file of authorities that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whether TLSA records are asked for and heeded (RFC 7672).
+    pub dane: bool,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept.

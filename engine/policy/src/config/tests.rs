@@ -105,6 +105,8 @@ address = "127.0.0.1:8080"
 
 [dns]
 servers = ["127.0.0.1:5353", "::1"]
+dnssec = "validate"
+trust_anchor_file = "anchors.key"
 
 [[account]]
 name = "shop"
@@ -144,6 +146,9 @@ reserve = ["a"]
 domain = "*.corp.test"
 hosts = ["relay.corp.test", "[::1]:2525"]
 tls = "required"
+tls_name = "Gate.corp.test"
+tls_certificate = "client.pem"
+tls_key = "client.key"
 [[route]]
 domain = "vip.corp.test"
 hosts = ["10.0.0.1"]
@@ -170,7 +175,9 @@ rate = "unlimited"
 
 [deliver]
 port = 2525
-tls = "required"
+tls = "verified"
+ca_file = "authorities.pem"
+dane = false
 connect_timeout = "5s"
 idle_timeout = "1m30s"
 allow_private = ["127.0.0.0/8"]
@@ -205,6 +212,13 @@ fn every_key_of_the_contract_is_taken() {
     assert_eq!(config.class(Class::Critical).retry.len(), 2);
     assert_eq!((config.class(Class::Critical).pool, config.class(Class::Bulk).pool), (0, 1));
     assert_eq!(config.deliver.idle_timeout, Duration::from_secs(90));
+    assert_eq!(config.deliver.ca_file.as_deref(), Some(Path::new("/etc/staffetta/authorities.pem")));
+    assert!(!config.deliver.dane);
+    assert_eq!((config.dns.dnssec, config.dns.trust_anchor_file.is_some()), (Dnssec::Validate, true));
+    let route = config.route("x.corp.test").expect("a route");
+    assert_eq!(route.tls_name.as_deref(), Some("gate.corp.test"));
+    let certificate = route.certificate.as_ref().expect("a certificate");
+    assert_eq!(certificate.key_file, Path::new("/etc/staffetta/client.key"));
 }
 
 #[test]
@@ -224,7 +238,7 @@ fn route_provider_and_deliver_say_in_this_order_how_to_protect() {
     let google = config.providers.by_name("google").expect("built in");
     assert_eq!(config.tls(config.route("a.corp.test"), own), TlsPolicy::Required);
     assert_eq!(config.tls(None, own), TlsPolicy::Off);
-    assert_eq!(config.tls(None, google), TlsPolicy::Required);
+    assert_eq!(config.tls(None, google), TlsPolicy::Verified);
     assert_eq!(config.retry(Class::Bulk, google), [Duration::from_secs(600)]);
     assert_eq!(config.retry(Class::Critical, google).len(), 2);
     assert_eq!(config.retry(Class::Bulk, own).len(), 5);
@@ -245,7 +259,8 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         ("[deliver]\nport = 70000", "11 deliver.port: write a number from 1 to 65535".to_owned()),
         (
             "[deliver]\ntls = \"require\"",
-            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required".to_owned(),
+            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required, verified"
+                .to_owned(),
         ),
         (
             "[deliver]\nallow_private = \"10.0.0.0/8\"",
@@ -261,6 +276,15 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         (
             "[http]\naddress = \"127.0.0.1\"",
             "11 http.address: write it like \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),
+        ),
+        ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true".to_owned()),
+        (
+            "[dns]\ntrust_anchor_file = \"keys\"",
+            "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key".to_owned(),
+        ),
+        (
+            "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
+            "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`".to_owned(),
         ),
         ("[dns]\nservers = [\"dns.test\"]", "11 dns.servers: write it like \"127.0.0.1:5353\"".to_owned()),
         (
@@ -298,7 +322,7 @@ fn each_unknown_name_is_answered_with_the_nearest_one() {
         ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
         (
             "[deliver]\ncolour = 1",
-            "11 deliver.colour: use one of: port, tls, connect_timeout, idle_timeout, allow_private, stop_grace",
+            "11 deliver.colour: use one of: port, tls, ca_file, dane, connect_timeout, idle_timeout, allow_private, stop_grace",
         ),
         ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
         ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),

@@ -49,7 +49,7 @@ impl Partial {
             rate: block.get("rate"),
             messages_per_connection: block.get("messages_per_connection"),
             pipeline_depth: block.get("pipeline_depth"),
-            tls: block.choice("tls", &[TlsPolicy::Off, TlsPolicy::Opportunistic, TlsPolicy::Required]),
+            tls: block.choice("tls", &TlsPolicy::ALL),
             retry: (!retry.is_empty()).then_some(retry),
         }
     }

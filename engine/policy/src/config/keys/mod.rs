@@ -102,6 +102,8 @@ pub(crate) enum Kind {
     SenderPattern,
     Secret,
     Device,
+    /// `true` or `false`.
+    Flag,
     /// A name, or `{ source = "a", weight = 2 }`.
     Share,
     List(&'static Kind),
@@ -136,6 +138,7 @@ impl Kind {
             Self::SenderPattern => "address, or `@domain`".to_owned(),
             Self::Secret => "\"sha256:\" and 64 hexadecimal digits, or \"$argon2id$…\"".to_owned(),
             Self::Device => "network device such as \"eth1\"".to_owned(),
+            Self::Flag => "true or false".to_owned(),
             Self::Share => "name, or { source = name, weight = number }".to_owned(),
             Self::List(kind) => format!("list of: {}", kind.words()),
             Self::Sections(section) => format!("sections `[[…{}]]`", section.name),
