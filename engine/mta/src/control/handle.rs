@@ -17,7 +17,9 @@ use tokio::sync::oneshot;
 use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::counters::Counters;
+use crate::https::Https;
 use crate::io;
+use crate::resolve::Resolver;
 use crate::shard::{Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
@@ -160,6 +162,18 @@ impl Handle {
     #[must_use]
     pub fn tls_reports(&self) -> TlsReports {
         self.shared.counting.tls_reports.clone()
+    }
+
+    /// Who asks DNS for what is no destination of mail.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        self.shared.destinations.resolver().clone()
+    }
+
+    /// Who asks hosts over HTTPS.
+    #[must_use]
+    pub fn https(&self) -> Https {
+        self.shared.destinations.https().clone()
     }
 
     /// The logs, for reading; the index is the shard.

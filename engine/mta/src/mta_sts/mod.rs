@@ -13,6 +13,7 @@ mod tests;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -189,14 +190,14 @@ impl MtaSts {
         }
     }
 
-    /// Refreshes and writes, for as long as it is polled. `now` reads the engine's clock.
-    pub(crate) async fn keep(self, now: impl Fn() -> UnixMs) {
+    /// Refreshes and writes, until the engine stops.
+    pub(crate) async fn keep(self, engine: Arc<crate::shared::Shared>) {
         let mut tended = Instant::now();
-        loop {
+        while !engine.condition.stopping.load(Ordering::Acquire) {
             tokio::time::sleep(SAVE_AFTER / 5).await;
             self.save_if_due().await;
             if tended.elapsed() >= TEND_EVERY {
-                self.tend(now());
+                self.tend(engine.clock.now());
                 tended = Instant::now();
             }
         }

@@ -2,8 +2,6 @@
 
 pub(crate) mod world;
 
-use std::sync::atomic::Ordering;
-
 use policy::tls_report::{Day, ResultType};
 
 use self::world::{Page, World};
