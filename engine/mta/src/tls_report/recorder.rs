@@ -161,7 +161,11 @@ impl TlsReports {
 }
 
 impl Days {
-    fn count(&mut self, session: Session) {
+    fn count(&mut self, mut session: Session) {
+        if !session.policy.domain.is_ascii() {
+            let Ok(domain) = idna::domain_to_ascii(&session.policy.domain) else { return };
+            Arc::make_mut(&mut session.policy).domain = domain;
+        }
         self.by_day.entry(Day::of(session.at)).or_default().add(session);
         self.is_changed = true;
         while self.by_day.len() > DAYS_MAX {
@@ -244,6 +248,8 @@ mod tests {
             reports.record(session(Day(day), "a.test", None));
         }
         assert_eq!(reports.days(), [Day(6), Day(7), Day(8)]);
+        reports.record(session(Day(8), "b\u{fc}cher.test", None));
+        assert_eq!(reports.domains(Day(8)), ["a.test", "xn--bcher-kva.test"]);
     }
 
     #[test]
