@@ -84,7 +84,8 @@ fn a_path_that_rests_gives_its_connection_up() {
 
 #[test]
 fn a_server_that_hangs_up_on_everybody_is_left_alone_for_a_while() {
-    let few = "[provider.there]\ndomains = [\"there.test\"]\nconnections = 5\npipeline_depth = 2\n";
+    let few = "[provider.there]\ndomains = [\"there.test\"]\nconnections = 5\npipeline_depth = 2\n\
+               recipients_per_message = 1\n";
     for hangs_up in ["421 4.3.0 not now", "250 ok"] {
         let manner = Manner { hangs_up: Some(hangs_up), ..Manner::default() };
         let house =

@@ -12,6 +12,7 @@ use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
+use crate::holds::Holds;
 use crate::io::Sender;
 use crate::shard::{LedgerBook, Recordings, ToShard, Written};
 use crate::signing::Signing;
@@ -56,6 +57,8 @@ pub(crate) struct Condition {
     pub(crate) stopping: AtomicBool,
     /// Nothing is sent before the operator says so: the spool was restored from a copy.
     pub(crate) holding: AtomicBool,
+    /// Senders whose mail waits because a receiver refuses it by a fault of our own.
+    pub(crate) holds: Holds,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
 }

@@ -11,6 +11,8 @@ pub struct Limits {
     pub rate: Option<Rate>,
     /// Messages after which a connection is closed and a new one made; at least 1.
     pub messages_per_connection: u32,
+    /// Recipients of one message that go in one transaction; at least 1.
+    pub recipients_per_message: u16,
     /// Transactions on the wire of one connection at the same time; 1 waits for each reply before the next.
     pub pipeline_depth: u16,
 }

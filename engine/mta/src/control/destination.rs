@@ -1,10 +1,13 @@
 //! Where the mail of a domain goes: its hosts in order, its provider, and how connections to it are protected.
 
+mod ourselves;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mail::{Enhanced, Reply, UnixMs};
 use policy::TlsPolicy;
 use policy::config::{Config, Route};
@@ -14,8 +17,10 @@ use policy::verdict::Fault;
 use crate::https::Https;
 use crate::io::tls::{self, ClientTls, DaneSet, Identity};
 use crate::mta_sts::MtaSts;
-use crate::resolve::{self, FaultKind, MailHosts, ResolveFault, Resolver};
+use crate::resolve::{self, FaultKind, ResolveFault, Resolver, Tlsa};
 use crate::tls_report::TlsReports;
+
+use ourselves::Ourselves;
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.
 const LITERAL_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +36,8 @@ pub(crate) struct Destination {
     pub(crate) tls: TlsPolicy,
     /// The place of what its hosts are shown when they ask who we are, among the routes' certificates.
     pub(crate) identity: Option<usize>,
+    /// The domain for which DNS has named the hosts; `None` when a route has.
+    pub(crate) domain: Option<Box<str>>,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -89,6 +96,17 @@ impl Unroutable {
         let reply = Reply::enhanced(0, Enhanced(4, 4, 3), "the look-up of the domain failed in the engine");
         Self { fault: Fault::DnsFailure, temporary: true, reply }
     }
+
+    /// DNS does not say for now what it would have to say.
+    fn unknown(what: &str) -> Self {
+        Self { fault: Fault::DnsFailure, temporary: true, reply: Reply::enhanced(0, Enhanced(4, 4, 3), what) }
+    }
+
+    /// DNS sends the mail to where it must not go; `detail` is the last number of the code 5.4.x.
+    fn forbidden(detail: u16, what: String) -> Self {
+        let reply = Reply::enhanced(0, Enhanced(5, 4, detail), what);
+        Self { fault: Fault::ForbiddenAddress, temporary: false, reply }
+    }
 }
 
 impl Destination {
@@ -110,6 +128,7 @@ pub(crate) struct Destinations {
     roots: Arc<rustls::RootCertStore>,
     /// What hosts are shown that ask who we are, in the order of the routes that have a certificate.
     identities: Vec<Identity>,
+    ourselves: Ourselves,
     https: Https,
     /// Unless the configuration does without.
     mta_sts: Option<MtaSts>,
@@ -121,17 +140,18 @@ impl Destinations {
     /// # Errors
     /// One sentence that names the file, or says why the resolver cannot be set up.
     pub(crate) fn new(config: Arc<Config>, reports: &TlsReports) -> Result<Self, String> {
-        let resolver = Resolver::new(&config.dns.servers).map_err(|error| error.to_string())?;
+        let resolver = Resolver::new(&config.dns).map_err(|error| error.to_string())?;
         let roots = tls::roots(config.deliver.ca_file.as_deref()).map_err(|fault| fault.to_string())?;
         let certificates = config.routes.iter().filter_map(|route| route.certificate.as_ref());
         let identities = certificates
             .map(|files| tls::identity(&files.cert_file, &files.key_file))
             .collect::<Result<_, _>>()
             .map_err(|fault| fault.to_string())?;
+        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
         let https = Https::new(resolver.clone(), Arc::clone(&roots), &config.deliver.allow_private);
         let open = || MtaSts::open(&config.node.data_dir, resolver.clone(), https.clone(), reports.clone());
         let mta_sts = config.deliver.mta_sts.then(open);
-        Ok(Self { config, resolver, roots, identities, https, mta_sts })
+        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts })
     }
 
     /// Who asks DNS.
@@ -156,6 +176,7 @@ impl Destinations {
 
     /// Where the mail of `domain` goes, by route or by DNS.
     pub(crate) async fn find(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
+        let domain = &*resolve::as_asked(domain);
         match self.config.route(domain) {
             Some(route) => self.by_route(domain, route, now).await,
             None => self.by_dns(domain, now).await,
@@ -181,49 +202,99 @@ impl Destinations {
         }
         match fault {
             Some(error) if hosts.is_empty() => Err(Unroutable { temporary: true, ..unroutable(&error) }),
-            _ => Ok(finished(&self.config, domain, Some(route), hosts, now + ttl)),
+            _ => Ok(finished(&self.config, domain, route, hosts, now + ttl)),
         }
     }
 
     async fn by_dns(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
         let found = self.resolver.mail_hosts(domain).await.map_err(|error| unroutable(&error))?;
-        let expires = now + found.expires_in;
-        let hosts = self.dialable(&found, now);
-        if hosts.iter().all(|host| host.addresses.is_empty()) {
-            let text = format!("the DNS names only addresses for {domain} that are private or not usable");
-            return Err(Unroutable {
-                fault: Fault::ForbiddenAddress,
-                temporary: false,
-                reply: Reply::enhanced(0, Enhanced(5, 4, 4), text),
+        let hosts = self.ourselves.without(found.in_order(now.0));
+        if hosts.is_empty() {
+            return Err(Unroutable::forbidden(
+                6,
+                format!("mail for {domain} would come back: DNS sends it here"),
+            ));
+        }
+        let dialled: Vec<Host> = hosts.iter().map(|host| self.dialled(host)).collect();
+        if dialled.iter().all(|host| host.addresses.is_empty()) {
+            return Err(match &found.incomplete {
+                Some(what) => Unroutable::unknown(what),
+                None => Unroutable::forbidden(
+                    4,
+                    format!("the DNS names only addresses for {domain} that are private or not usable"),
+                ),
             });
         }
-        Ok(finished(&self.config, domain, None, hosts, expires))
+        let provider = provider_of(&self.config, domain, None, &dialled);
+        let tls = self.config.tls(None, provider);
+        let mut guarded = Guarded { hosts: dialled, expires_in: found.expires_in, lost: None };
+        if tls != TlsPolicy::Off && self.config.deliver.dane && found.signed {
+            self.heed_dane(&hosts, &mut guarded).await;
+        }
+        let Guarded { hosts, expires_in, lost } = guarded;
+        if let (Some(why), true) = (lost, hosts.iter().all(|host| host.addresses.is_empty())) {
+            return Err(Unroutable::unknown(&why));
+        }
+        let site = site_of(&hosts, tls, None);
+        let (domain, expires) = (Some(domain.into()), now + expires_in);
+        Ok(Destination { site, hosts, provider, tls, identity: None, domain, expires })
     }
 
-    /// Drops the addresses that DNS must not make the engine dial.
-    fn dialable(&self, found: &MailHosts, now: UnixMs) -> Vec<Host> {
-        let deliver = &self.config.deliver;
-        let allowed = |ip: &IpAddr| resolve::dialable(*ip, &deliver.allow_private);
-        found
-            .in_order(now.0)
-            .into_iter()
-            .map(|host| {
-                let ips = host.addresses.iter().copied().filter(allowed).collect();
-                Host::new(host.name.clone(), with_port(ips, deliver.port))
-            })
-            .collect()
+    /// A host with those of its addresses that DNS may make the engine dial.
+    fn dialled(&self, host: &resolve::Host) -> Host {
+        let ips = host.addresses.iter().copied().filter(|&ip| self.may_dial(ip)).collect();
+        Host::new(host.name.clone(), with_port(ips, self.config.deliver.port))
     }
+
+    /// Whether the engine may connect to an address that DNS has named.
+    pub(crate) fn may_dial(&self, ip: IpAddr) -> bool {
+        let allowed = &self.config.deliver.allow_private;
+        let is_allowed = || allowed.iter().any(|network| network.contains(ip));
+        resolve::dialable(ip, allowed) && (!self.ourselves.has(ip) || is_allowed())
+    }
+
+    /// Guards the hosts that have signed TLSA records, and leaves out those of which it cannot be learnt. `asked` are
+    /// the hosts as DNS gave them, in the same order.
+    async fn heed_dane(&self, asked: &[&resolve::Host], guarded: &mut Guarded) {
+        let port = self.config.deliver.port;
+        let answers = join_all(asked.iter().map(|host| self.resolver.tlsa(host, port))).await;
+        let mut answers = answers.into_iter();
+        guarded.hosts.retain_mut(|host| {
+            let (tlsa, holds) = answers.next().unwrap_or((Tlsa::None, Duration::MAX));
+            guarded.expires_in = guarded.expires_in.min(holds);
+            host.guard = match tlsa {
+                Tlsa::None => return true,
+                Tlsa::Unusable => Guard::Encrypted,
+                Tlsa::Usable(set) => Guard::Dane(set),
+                Tlsa::Failed(what) => {
+                    guarded.lost =
+                        Some(format!("whether {} proves itself by DANE is not known: {what}", host.name));
+                    return false;
+                }
+            };
+            true
+        });
+    }
+}
+
+/// Hosts with what their domain has published about them.
+struct Guarded {
+    hosts: Vec<Host>,
+    expires_in: Duration,
+    /// Why a host had to be left out for now.
+    lost: Option<String>,
 }
 
 /// The destination of a domain whose route names addresses only: no DNS is needed.
 pub(crate) fn by_addresses(config: &Config, domain: &str, now: UnixMs) -> Option<Destination> {
+    let domain = &*resolve::as_asked(domain);
     let route = config.route(domain)?;
     let literal = |stated: &policy::config::HostPort| {
         let ip: IpAddr = stated.host.parse().ok()?;
         Some(routed(route, &stated.host, vec![SocketAddr::new(ip, stated.port)]))
     };
     let hosts = route.hosts.iter().map(literal).collect::<Option<Vec<_>>>()?;
-    Some(finished(config, domain, Some(route), hosts, now + LITERAL_TTL))
+    Some(finished(config, domain, route, hosts, now + LITERAL_TTL))
 }
 
 /// A host of a route.
@@ -242,22 +313,21 @@ fn with_port(ips: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
     ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
-fn finished(
-    config: &Config,
-    domain: &str,
-    route: Option<&Route>,
-    hosts: Vec<Host>,
-    expires: UnixMs,
-) -> Destination {
+fn finished(config: &Config, domain: &str, route: &Route, hosts: Vec<Host>, expires: UnixMs) -> Destination {
+    let provider = provider_of(config, domain, Some(route), &hosts);
+    let tls = config.tls(Some(route), provider);
+    let identity = identity_of(config, route);
+    let site = site_of(&hosts, tls, identity);
+    Destination { site, hosts, provider, tls, identity, domain: None, expires }
+}
+
+fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Host]) -> ProviderIndex {
     let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
     let ips: Vec<IpAddr> = hosts.iter().flat_map(|host| host.addresses.iter().map(SocketAddr::ip)).collect();
-    let provider = match route {
+    match route {
         Some(_) => config.providers.identify_routed(domain, &names, &ips),
         None => config.providers.identify(domain, &names, &ips),
-    };
-    let tls = config.tls(route, provider);
-    let identity = route.and_then(|route| identity_of(config, route));
-    Destination { site: site_of(&hosts, tls, identity), hosts, provider, tls, identity, expires }
+    }
 }
 
 /// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.

@@ -2,6 +2,8 @@
 
 mod avoided;
 mod connection;
+mod current;
+mod flight;
 mod job;
 mod open;
 mod outcome;

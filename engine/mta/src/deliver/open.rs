@@ -10,6 +10,7 @@ use policy::config::Source;
 use policy::verdict::{Action, Fault, judge};
 use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
 
+use super::current;
 use super::pool::Pool;
 use super::protection::{Protection, Wanted};
 use crate::control::destination::{Destination, Host};
@@ -29,6 +30,8 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
     pub(super) protection: Protection,
+    /// No reply is awaited for longer.
+    reply_timeout: Duration,
 }
 
 /// Why no connection could be opened.
@@ -39,9 +42,17 @@ pub(super) enum OpenFault {
     Failed(Fault, String),
 }
 
+/// Whom a connection is made to.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    destination: &'a Destination,
+    host: &'a Host,
+    address: SocketAddr,
+}
+
 /// Tries the hosts in order until one takes transactions; those that lately did not come last.
 pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected, OpenFault> {
-    let destination = pool.destination();
+    let destination = current::destination(shard, pool).await?;
     let source = shard.shared.sources.get(pool.key.source);
     let provider = &shard.shared.config.providers[destination.provider];
     let mut fault = OpenFault::Failed(
@@ -49,7 +60,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         format!("source {} has no address of the family of any host of the site", source.name),
     );
     for (host, address) in in_order(pool, &destination, source, shard.now()) {
-        let failed = match attempt(shard, pool, host, address).await {
+        let failed = match attempt(shard, pool, Peer { destination: &destination, host, address }).await {
             Ok(connected) => {
                 pool.avoided.remove(address);
                 return Ok(connected);
@@ -101,23 +112,23 @@ fn fits(source: &Source, address: IpAddr) -> bool {
 }
 
 /// One address; once more in clear when its TLS turns out to be broken and the policy allows it.
-async fn attempt(
-    shard: &Rc<Shard>,
-    pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
-) -> Result<Connected, OpenFault> {
-    let destination = pool.destination();
+async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<Connected, OpenFault> {
+    let Peer { destination, host, address } = peer;
+    // Once more, at the last moment: whatever brought the address here, DNS must not make the engine dial it.
+    if destination.domain.is_some() && !shard.shared.destinations.may_dial(address.ip()) {
+        let why = format!("{address} is no address that DNS may name");
+        return Err(OpenFault::Failed(Fault::ForbiddenAddress, why));
+    }
     let is_broken = pool.broken_tls.holds(address, shard.now());
-    let wanted = Wanted::of(pool, &destination, host, is_broken);
-    let first = connect(shard, pool, host, address, &wanted).await;
+    let wanted = Wanted::of(pool, destination, host, is_broken);
+    let first = connect(shard, pool, peer, &wanted).await;
     match first {
         Err(OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why))
             if wanted.tls == TlsWanted::Opportunistic =>
         {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
             pool.broken_tls.add(address, shard.now());
-            connect(shard, pool, host, address, &Wanted::in_clear()).await
+            connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
     }
@@ -126,27 +137,35 @@ async fn attempt(
 async fn connect(
     shard: &Rc<Shard>,
     pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
+    peer: Peer<'_>,
     wanted: &Wanted,
 ) -> Result<Connected, OpenFault> {
+    let Peer { destination, host, address } = peer;
     let began = Instant::now();
     let source = shard.shared.sources.get(pool.key.source);
     let target = Target { address, bind_ip: source.ip, device: source.device.clone(), freebind: false };
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
-    let destination = pool.destination();
     let config = ClientConfig {
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
         tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
-    let watch = shard.deadlines.watch(&stream, began + client.timeout());
+    let reply_timeout = shard.shared.config.deliver.reply_timeout;
+    let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
     let (host_name, protection) = (host.name.clone(), Protection::default());
-    let mut connected =
-        Connected { stream, client, watch, host: host_name, address, connect_ms: 0, protection };
+    let mut connected = Connected {
+        stream,
+        client,
+        watch,
+        host: host_name,
+        address,
+        connect_ms: 0,
+        protection,
+        reply_timeout,
+    };
     let handshake = Handshake {
         config: shard.client_tls.config(&wanted.trust, destination.identity),
         name: host.certificate_name(),
@@ -211,7 +230,7 @@ impl Connected {
     }
 
     async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), tls.name).await;
         shaken.map_err(|error| {
             OpenFault::Failed(tls_fault(&error), format!("{}: TLS handshake: {error}", self.address))
@@ -220,11 +239,16 @@ impl Connected {
         Ok(())
     }
 
+    /// How long what is awaited now may take.
+    fn patience(&self) -> Duration {
+        self.client.timeout().min(self.reply_timeout)
+    }
+
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
         buffer.clear();
         let sent = self.send().await;
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         match (self.stream.read(buffer).await, sent) {
             // A server that has heard enough says why before it closes.
             (Ok(1..), _) => self.client.receive(buffer),
@@ -242,7 +266,7 @@ impl Connected {
             return Ok(());
         }
         let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
-        self.watch.extend(self.client.timeout() + at_least);
+        self.watch.extend(self.patience() + at_least);
         self.stream.write_all(self.client.transmit()).await
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Pool {
     rests_until: Cell<UnixMs>,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
+    /// More recipients than this the site has not taken in one transaction.
+    recipients_max: Cell<u16>,
     pub(super) avoided: Avoided,
     /// Hosts that are spoken to in clear, because their TLS is broken.
     pub(super) broken_tls: Avoided,
@@ -80,6 +82,7 @@ impl Pools {
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
             needs_tls: Cell::new(false),
+            recipients_max: Cell::new(u16::MAX),
             avoided: Avoided::hosts(),
             broken_tls: Avoided::tls(),
         };
@@ -135,6 +138,17 @@ impl Pool {
     pub(super) fn require_tls(&self) {
         self.needs_tls.set(true);
         self.broken_tls.clear();
+    }
+
+    /// How many recipients the site has been seen to take in one transaction, at most.
+    pub(super) fn recipients_max(&self) -> u16 {
+        self.recipients_max.get()
+    }
+
+    /// The site has taken `recipients` in one transaction and refused the next.
+    pub(super) fn takes_at_most(&self, recipients: usize) {
+        let most = u16::try_from(recipients).unwrap_or(u16::MAX).max(1);
+        self.recipients_max.set(self.recipients_max.get().min(most));
     }
 
     /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site

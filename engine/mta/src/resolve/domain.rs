@@ -1,5 +1,6 @@
 //! What stands behind the `@`, as DNS wants it: A-labels, or an address literal.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where mail for a domain goes.
@@ -33,6 +34,19 @@ pub(crate) fn a_labels(text: &str) -> Option<String> {
     match Destination::parse(text)? {
         Destination::Domain(name) => Some(name),
         Destination::Literal(_) => None,
+    }
+}
+
+/// A domain as DNS is asked for it: in lower case, in A-labels, without a final dot. What is no domain is left as it is.
+#[must_use]
+pub fn as_asked(domain: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if domain.bytes().all(is_plain) && !domain.ends_with('.') {
+        return Cow::Borrowed(domain);
+    }
+    match Destination::parse(domain) {
+        Some(Destination::Domain(name)) => Cow::Owned(name),
+        _ => Cow::Borrowed(domain),
     }
 }
 

@@ -18,7 +18,7 @@ impl Resolver {
     /// What came instead of an answer: then nobody knows whether there are any.
     pub async fn texts(&self, name: &str) -> Result<Vec<String>, (FaultKind, String)> {
         match self.questions().ask(name, RecordType::TXT).await {
-            Outcome::Records(records, _) => Ok(records.iter().filter_map(text).take(RECORDS_MAX).collect()),
+            Outcome::Records(found) => Ok(found.records.iter().filter_map(text).take(RECORDS_MAX).collect()),
             Outcome::NoRecords(_) | Outcome::NoName(_) => Ok(Vec::new()),
             Outcome::Nothing => Err((FaultKind::ServerFailure, "an empty answer".to_owned())),
             Outcome::Failed(kind, what) => Err((kind, what)),

@@ -187,6 +187,6 @@ pub(crate) fn cancelled() -> Reply {
 }
 
 /// What stands behind the last `@`.
-pub(super) fn domain_of(address: &str) -> &str {
+pub(crate) fn domain_of(address: &str) -> &str {
     address.rsplit('@').next().unwrap_or_default()
 }

@@ -14,10 +14,13 @@ use rustc_hash::FxHashMap;
 
 use super::{Conclusion, Ready, Shard, ToShard, book};
 use crate::control::destination::{Destination, Unroutable, by_addresses};
+use crate::holds::{Hold, Receiver};
 use crate::io;
 
 /// How long a failed look-up answers for its domain.
 const FAULT_TTL: Duration = Duration::from_secs(30);
+/// How often held mail looks whether its hold has been ended by hand.
+const HELD_PAUSE: Duration = Duration::from_secs(60);
 /// How many domains are remembered; when there are more, all are forgotten and asked again.
 const KNOWN_MAX: usize = 200_000;
 
@@ -93,6 +96,9 @@ impl Shard {
         identity: &str,
         destination: Arc<Destination>,
     ) {
+        if let Some(until) = self.held_until(identity, &destination) {
+            return self.schedule(ticket, flow.campaign, until.min(self.now() + HELD_PAUSE));
+        }
         let provider = &self.shared.config.providers[destination.provider];
         let source = self.shared.sources.choose(identity, ticket.class, &provider.name);
         let target = self.shared.shard_of(source, &destination);
@@ -102,6 +108,22 @@ impl Shard {
         } else {
             self.counters.handovers.add(1);
             self.send_to(target, ToShard::Ready(ready)).await;
+        }
+    }
+
+    /// Until when mail of `identity` waits because the receiver refuses it by a fault of our own, if it does.
+    pub(crate) fn held_until(&self, identity: &str, destination: &Destination) -> Option<UnixMs> {
+        let hold = self.shared.condition.holds.find(identity, Receiver::of(destination), self.now());
+        hold.map(|hold| hold.until)
+    }
+
+    /// What holds mail of `identity` for `domain`, as far as this shard knows the domain.
+    pub(crate) fn hold_on(&self, identity: &str, domain: &str) -> Option<Hold> {
+        match self.routes.lookup(domain, self.now())? {
+            Known::Found(destination) => {
+                self.shared.condition.holds.find(identity, Receiver::of(&destination), self.now())
+            }
+            Known::Not(..) => None,
         }
     }
 

@@ -323,6 +323,8 @@ pub struct Deliver {
     pub mta_sts: bool,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+    /// How long any reply may take at most.
+    pub reply_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Addresses that DNS may name though they are private.

@@ -342,7 +342,7 @@ fn each_unknown_name_is_answered_with_the_nearest_one() {
         ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
         (
             "[deliver]\ncolour = 1",
-            "11 deliver.colour: use one of: port, tls, ca_file, dane, mta_sts, connect_timeout, idle_timeout, allow_private, stop_grace",
+            "11 deliver.colour: use one of: port, tls, ca_file, dane, mta_sts, connect_timeout, reply_timeout, idle_timeout, allow_private, stop_grace",
         ),
         ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
         ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),

@@ -59,6 +59,9 @@ pub enum Action {
     SlowDown,
     /// Try the site's next host now; when there is none, defer.
     NextMx,
+    /// Too many recipients for one transaction: this one goes in another. When it was the first of its transaction,
+    /// defer.
+    NextTransaction,
     /// Close this connection and take the recipient up again on another; the attempt does not count. When it was the
     /// connection's first message, defer, or it would go round for ever.
     Reconnect,
@@ -77,7 +80,7 @@ impl Action {
     /// Whether the try that led here is one of the recipient's attempts.
     #[must_use]
     pub const fn counts_attempt(self) -> bool {
-        !matches!(self, Self::Reconnect | Self::Suspend(_) | Self::Hold(_))
+        !matches!(self, Self::NextTransaction | Self::Reconnect | Self::Suspend(_) | Self::Hold(_))
     }
 }
 

@@ -210,6 +210,7 @@ fn action(text: &str) -> Option<Action> {
         ("defer", None) => Some(Action::Defer),
         ("slow-down", None) => Some(Action::SlowDown),
         ("next-mx", None) => Some(Action::NextMx),
+        ("next-transaction", None) => Some(Action::NextTransaction),
         ("reconnect", None) => Some(Action::Reconnect),
         ("require-tls", None) => Some(Action::RequireTls),
         ("suspend", Some(time)) => Some(Action::Suspend(time)),

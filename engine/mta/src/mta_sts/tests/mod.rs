@@ -54,7 +54,7 @@ impl Scene {
 }
 
 fn opened(world: &World, dir: &Path, reports: &TlsReports) -> MtaSts {
-    let resolver = Resolver::new(&[world.dns]).expect("it is set up");
+    let resolver = world.resolver();
     let loopback = ["127.0.0.0/8".parse().expect("a network")];
     let https =
         Https::new(resolver.clone(), Arc::clone(&world.roots), &loopback).with_port(world.https.port());
@@ -160,7 +160,7 @@ fn an_authority_that_is_not_ours_is_not_believed() {
 fn an_address_that_dns_must_not_name_is_not_dialled() {
     on_tokio(async {
         let scene = Scene::new().await;
-        let resolver = Resolver::new(&[scene.world.dns]).expect("it is set up");
+        let resolver = scene.world.resolver();
         let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), &[])
             .with_port(scene.world.https.port());
         let bounds = crate::https::Bounds { body_bytes_max: 9, time_max: HOUR };

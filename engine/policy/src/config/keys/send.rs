@@ -206,6 +206,13 @@ pub(crate) const PROVIDER: Section = Section {
             reason: "100 for receivers that nothing is known about: reuse saves them handshakes, and most allow it.",
         },
         Key {
+            name: "recipients_per_message",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            default: Standard::Nothing,
+            about: "Recipients of one domain that share a transaction when the message is the same for them.",
+            reason: "50 for receivers that nothing is known about: half of what every server has to take (RFC 5321 section 4.5.3.1.8), since some count more as a sign of spam.",
+        },
+        Key {
             name: "pipeline_depth",
             kind: Kind::Integer { min: 1, max: 64 },
             default: Standard::Nothing,
@@ -275,6 +282,13 @@ pub(super) const DELIVER: Section = Section {
             default: Standard::Is("\"30s\""),
             about: "How long a connection may take to be made.",
             reason: "Four repetitions of a lost SYN; a host that has not answered by then is down, and the next MX is waiting.",
+        },
+        Key {
+            name: "reply_timeout",
+            kind: SHORT,
+            default: Standard::Is("\"10m\""),
+            about: "How long any reply may take at most. Those for which RFC 5321 has less are awaited no longer than that.",
+            reason: "The longest of RFC 5321 section 4.5.3.2: a receiver may check a message for as long before it answers for it.",
         },
         Key {
             name: "idle_timeout",

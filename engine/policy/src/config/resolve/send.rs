@@ -204,6 +204,7 @@ impl Resolver<'_, '_> {
             dane: block.get("dane")?,
             mta_sts: block.get("mta_sts")?,
             connect_timeout: block.get("connect_timeout")?,
+            reply_timeout: block.get("reply_timeout")?,
             idle_timeout: block.get("idle_timeout")?,
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
