@@ -29,6 +29,14 @@ impl Destination {
     }
 }
 
+/// The domain in lower case, in A-labels, without the final dot; `None` for an address literal and for what cannot be one.
+pub(crate) fn a_labels(text: &str) -> Option<String> {
+    match Destination::parse(text)? {
+        Destination::Domain(name) => Some(name),
+        Destination::Literal(_) => None,
+    }
+}
+
 /// A domain as DNS is asked for it: in lower case, in A-labels, without a final dot. What is no domain is left as it is.
 #[must_use]
 pub fn as_asked(domain: &str) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 mod access;
 mod providers;
 mod receive;
+mod report;
 mod send;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
     let dns = resolver.dns();
+    let tls_report = resolver.tls_report(&domains);
     resolver.check_ways_in();
     Some(Config {
         node: node?,
@@ -46,6 +48,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
         classes: classes?,
         providers,
         deliver: deliver?,
+        tls_report,
     })
 }
 
