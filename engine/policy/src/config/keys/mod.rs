@@ -1,9 +1,11 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
 mod receive;
+mod replies;
 mod send;
 
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use replies::REPLY_RULE;
 use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
 
 pub(crate) use send::PROVIDER;
@@ -157,6 +159,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROUTE,
     &CLASS,
     &PROVIDER,
+    &REPLY_RULE,
     &DELIVER,
 ];
 

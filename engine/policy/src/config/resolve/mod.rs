@@ -2,6 +2,7 @@
 
 mod providers;
 mod receive;
+mod replies;
 mod send;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let routes = resolver.routes(deliver.as_ref().map(|deliver| deliver.port));
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
+    let replies = resolver.reply_rules(&providers);
     let dns = Dns { servers: resolver.dns_servers() };
     resolver.check_ways_in();
     Some(Config {
@@ -44,6 +46,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
         routes,
         classes: classes?,
         providers,
+        replies,
         deliver: deliver?,
     })
 }
