@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mail::{Phase, Reply};
-use policy::verdict::{Action, Fault, Scope, judge};
+use policy::verdict::{Action, Fault, Scope};
 use queue::{FlowKey, Pull, Ticket};
 use smtp::client::{ClientEvent, ClientFault};
 use tokio::sync::Notify;
@@ -101,7 +101,7 @@ impl Drop for Seat {
 /// The server does not want to speak with us.
 async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
     let provider = &shard.shared.config.providers[pool.destination().provider];
-    let verdict = judge(phase, reply, &provider.name);
+    let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
     match verdict.action {
         Action::Suspend(rest) if verdict.scope == Scope::Source => {
             shard.suspend_source(pool, rest, &reply.to_string());

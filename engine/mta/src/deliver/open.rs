@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
-use policy::verdict::{Action, Fault, judge};
+use policy::verdict::{Action, Fault};
 use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
 use super::current;
@@ -69,7 +69,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         };
         if let OpenFault::Refused(phase, reply) = &failed
             && !matches!(
-                judge(*phase, reply, &provider.name).action,
+                shard.shared.config.replies.judge(*phase, reply, &provider.name).action,
                 Action::NextMx | Action::Defer | Action::Reconnect
             )
         {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
 use policy::retry::next_attempt;
-use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
+use policy::verdict::{Action, Fault, Scope, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
 use super::connection::Connection;
@@ -38,7 +38,7 @@ impl Connection {
             return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let verdict = judge(phase, &reply, &provider.name);
+        let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
         self.act(verdict, &reply);
         if let Action::Hold(rest) = verdict.action
             && verdict.scope == Scope::Identity
@@ -141,7 +141,7 @@ impl Connection {
     /// The message was not given to the server at all.
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let class = judge(Phase::Mail, &reply, &provider.name).class;
+        let class = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name).class;
         let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
         let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
         let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
@@ -320,7 +320,8 @@ pub(super) async fn bounce_site(
         let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
         outcome.attempt = ticket.attempts.saturating_add(1);
         outcome.phase = phase;
-        judge(phase, reply, &provider.name).class.clone_into(&mut outcome.verdict);
+        let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+        verdict.class.clone_into(&mut outcome.verdict);
         outcome.provider.clone_from(&provider.name);
         outcome.mx = destination.site_name();
         shard.conclude(Conclusion { ticket, outcome }).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mail::{Address, Class, Secret};
 
 use crate::provider::{ProviderIndex, Providers};
+use crate::verdict::Rules;
 use crate::{Network, Rate, TlsPolicy};
 
 /// A checked configuration.
@@ -37,6 +38,8 @@ pub struct Config {
     pub classes: [ClassPolicy; 4],
     /// `[provider.NAME]` over the built-in table.
     pub providers: Providers,
+    /// `[[reply_rule]]` before the built-in rules.
+    pub replies: Rules,
     /// `[deliver]`
     pub deliver: Deliver,
     /// `[tls_report]`

@@ -1,10 +1,12 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
 mod receive;
+mod replies;
 mod report;
 mod send;
 
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use replies::REPLY_RULE;
 use report::TLS_REPORT;
 use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
 
@@ -165,6 +167,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROUTE,
     &CLASS,
     &PROVIDER,
+    &REPLY_RULE,
     &DELIVER,
     &TLS_REPORT,
 ];
