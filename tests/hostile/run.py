@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "interop")]
 
 from harness import runner  # noqa: E402  (the path is set above)
 
-NAMES = ["behaviours", "neighbours", "memory", "stopping"]
+NAMES = ["behaviours", "neighbours", "memory", "stopping", "netns"]
 
 
 def main():
