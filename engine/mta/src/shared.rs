@@ -17,6 +17,7 @@ use crate::io::Sender;
 use crate::shard::{LedgerBook, Recordings, ToShard, Written};
 use crate::signing::Signing;
 use crate::sources::Sources;
+use crate::tls_report::TlsReports;
 
 /// Shared by all shards and the control runtime.
 pub(crate) struct Shared {
@@ -28,7 +29,7 @@ pub(crate) struct Shared {
     /// The log of each shard, for reading.
     pub(crate) readers: Vec<spool::Reader>,
     pub(crate) books: Vec<Arc<LedgerBook>>,
-    pub(crate) counters: Vec<Arc<ShardCounters>>,
+    pub(crate) counting: Counting,
     pub(crate) campaigns: Campaigns,
     pub(crate) sources: Sources,
     pub(crate) signing: Signing,
@@ -38,6 +39,14 @@ pub(crate) struct Shared {
     pub(crate) recordings: Recordings,
     pub(crate) written: Written,
     pub(crate) condition: Condition,
+}
+
+/// What is counted of the engine's work.
+pub(crate) struct Counting {
+    /// By each shard.
+    pub(crate) shards: Vec<Arc<ShardCounters>>,
+    /// How sessions with receivers were protected.
+    pub(crate) tls_reports: TlsReports,
 }
 
 /// What holds for the whole engine at a moment.
@@ -80,7 +89,7 @@ impl Shared {
 
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        self.counters.iter().for_each(|shard| sum.add(shard));
+        self.counting.shards.iter().for_each(|shard| sum.add(shard));
         sum
     }
 

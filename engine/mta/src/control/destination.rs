@@ -14,8 +14,11 @@ use policy::config::{Config, Route};
 use policy::provider::ProviderIndex;
 use policy::verdict::Fault;
 
+use crate::https::Https;
 use crate::io::tls::{self, ClientTls, DaneSet, Identity};
+use crate::mta_sts::MtaSts;
 use crate::resolve::{self, FaultKind, ResolveFault, Resolver, Tlsa};
+use crate::tls_report::TlsReports;
 
 use ourselves::Ourselves;
 
@@ -126,6 +129,9 @@ pub(crate) struct Destinations {
     /// What hosts are shown that ask who we are, in the order of the routes that have a certificate.
     identities: Vec<Identity>,
     ourselves: Ourselves,
+    https: Https,
+    /// Unless the configuration does without.
+    mta_sts: Option<MtaSts>,
 }
 
 impl Destinations {
@@ -133,7 +139,7 @@ impl Destinations {
     ///
     /// # Errors
     /// One sentence that names the file, or says why the resolver cannot be set up.
-    pub(crate) fn new(config: Arc<Config>) -> Result<Self, String> {
+    pub(crate) fn new(config: Arc<Config>, reports: &TlsReports) -> Result<Self, String> {
         let resolver = Resolver::new(&config.dns).map_err(|error| error.to_string())?;
         let roots = tls::roots(config.deliver.ca_file.as_deref()).map_err(|fault| fault.to_string())?;
         let certificates = config.routes.iter().filter_map(|route| route.certificate.as_ref());
@@ -141,8 +147,26 @@ impl Destinations {
             .map(|files| tls::identity(&files.cert_file, &files.key_file))
             .collect::<Result<_, _>>()
             .map_err(|fault| fault.to_string())?;
+        let https = Https::new(resolver.clone(), Arc::clone(&roots), &config.deliver.allow_private);
+        let open = || MtaSts::open(&config.node.data_dir, resolver.clone(), https.clone(), reports.clone());
+        let mta_sts = config.deliver.mta_sts.then(open);
         let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
-        Ok(Self { config, resolver, roots, identities, ourselves })
+        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts })
+    }
+
+    /// Who asks DNS.
+    pub(crate) const fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Who asks hosts over HTTPS.
+    pub(crate) const fn https(&self) -> &Https {
+        &self.https
+    }
+
+    /// The policies of domains, unless the configuration does without.
+    pub(crate) const fn mta_sts(&self) -> Option<&MtaSts> {
+        self.mta_sts.as_ref()
     }
 
     /// The TLS configurations for one shard.

@@ -19,10 +19,13 @@ use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::counters::Counters;
 use crate::holds::{Hold, Receiver};
+use crate::https::Https;
 use crate::io;
+use crate::resolve::Resolver;
 use crate::shard::{Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
+use crate::tls_report::TlsReports;
 use crate::views::{HoldView, PathFilter, PathView, WaitingView, Why};
 
 /// The most recipients that [`Handle::add_recipients`] takes at once.
@@ -155,6 +158,24 @@ impl Handle {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// How sessions with receivers were protected, by day and domain.
+    #[must_use]
+    pub fn tls_reports(&self) -> TlsReports {
+        self.shared.counting.tls_reports.clone()
+    }
+
+    /// Who asks DNS for what is no destination of mail.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        self.shared.destinations.resolver().clone()
+    }
+
+    /// Who asks hosts over HTTPS.
+    #[must_use]
+    pub fn https(&self) -> Https {
+        self.shared.destinations.https().clone()
     }
 
     /// The logs, for reading; the index is the shard.

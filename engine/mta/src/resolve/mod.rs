@@ -12,9 +12,11 @@ mod lanes;
 mod query;
 mod resolver;
 mod servers;
+mod texts;
 mod tlsa;
 
 pub use dialable::dialable;
+pub(crate) use domain::a_labels;
 pub use domain::as_asked;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};

@@ -113,6 +113,11 @@ impl Resolver {
         Ok(Self { shared: Arc::new(Shared { questions, domains, hosts, proofs: Proofs::new() }) })
     }
 
+    /// For questions of other kinds, which have no cache here.
+    pub(super) fn questions(&self) -> &Questions {
+        &self.shared.questions
+    }
+
     /// The hosts that take mail for `domain`: what stands behind the `@`, in any script, or an address literal.
     ///
     /// The addresses are what DNS says; whether they may be dialled is for [`super::dialable`] to say.

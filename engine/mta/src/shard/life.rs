@@ -74,7 +74,7 @@ pub(crate) async fn run(birth: Birth) {
 
 impl Shard {
     fn new(index: u8, shared: Arc<Shared>, log: spool::Log) -> Self {
-        let counters: Arc<ShardCounters> = Arc::clone(&shared.counters[usize::from(index)]);
+        let counters: Arc<ShardCounters> = Arc::clone(&shared.counting.shards[usize::from(index)]);
         let book: Arc<LedgerBook> = Arc::clone(&shared.books[usize::from(index)]);
         let weights = Class::ALL.map(|class| shared.config.class(class).weight);
         Self {

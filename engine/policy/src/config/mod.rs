@@ -14,7 +14,7 @@ mod value;
 pub use model::{
     Account, Auth, Certificate, ClassPolicy, Config, Deliver, DkimAlgorithm, DkimKey, Dns, Dnssec, Domain,
     DomainPattern, Durability, HostPort, Http, Listener, ListenerTls, Node, Pool, Route, SecretHash, Share,
-    Source, Spool,
+    Source, Spool, TlsReport,
 };
 pub use problems::{Problem, Severity};
 pub use reference::reference;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mail::Class;
+use mail::{Address, Class};
 
 use crate::provider::{ProviderIndex, Providers};
 use crate::{Network, Rate, TlsPolicy};
@@ -38,6 +38,8 @@ pub struct Config {
     pub providers: Providers,
     /// `[deliver]`
     pub deliver: Deliver,
+    /// `[tls_report]`
+    pub tls_report: TlsReport,
 }
 
 /// `[node]`: this process.
@@ -317,6 +319,8 @@ pub struct Deliver {
     pub ca_file: Option<PathBuf>,
     /// Whether TLSA records are asked for and heeded (RFC 7672).
     pub dane: bool,
+    /// Whether MTA-STS policies are asked for and heeded (RFC 8461).
+    pub mta_sts: bool,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long any reply may take at most.
@@ -327,6 +331,17 @@ pub struct Deliver {
     pub allow_private: Vec<Network>,
     /// How long transactions under way may take to end when the engine stops.
     pub stop_grace: Duration,
+}
+
+/// `[tls_report]`: who tells domains how connections to them were protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsReport {
+    /// The address that reports are sent from; without one none is sent.
+    pub from: Option<Address>,
+    /// The name of the organization that reports.
+    pub organization: Option<String>,
+    /// Whom to ask about a report.
+    pub contact: Option<String>,
 }
 
 impl Config {

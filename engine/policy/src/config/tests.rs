@@ -178,10 +178,16 @@ port = 2525
 tls = "verified"
 ca_file = "authorities.pem"
 dane = false
+mta_sts = false
 connect_timeout = "5s"
 idle_timeout = "1m30s"
 allow_private = ["127.0.0.0/8"]
 stop_grace = "1s"
+
+[tls_report]
+from = "tls@Mail.Example.test"
+organization = "Example"
+contact = "postmaster@example.test"
 "#;
 
 #[test]
@@ -213,7 +219,13 @@ fn every_key_of_the_contract_is_taken() {
     assert_eq!((config.class(Class::Critical).pool, config.class(Class::Bulk).pool), (0, 1));
     assert_eq!(config.deliver.idle_timeout, Duration::from_secs(90));
     assert_eq!(config.deliver.ca_file.as_deref(), Some(Path::new("/etc/staffetta/authorities.pem")));
-    assert!(!config.deliver.dane);
+    assert!(!config.deliver.dane && !config.deliver.mta_sts);
+    let report = &config.tls_report;
+    assert_eq!(report.from.as_ref().map(mail::Address::domain), Some("mail.example.test"));
+    assert_eq!(
+        (report.organization.as_deref(), report.contact.as_deref()),
+        (Some("Example"), Some("postmaster@example.test"))
+    );
     assert_eq!((config.dns.dnssec, config.dns.trust_anchor_file.is_some()), (Dnssec::Validate, true));
     let route = config.route("x.corp.test").expect("a route");
     assert_eq!(route.tls_name.as_deref(), Some("gate.corp.test"));
@@ -279,6 +291,14 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         ),
         ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true".to_owned()),
         (
+            "[tls_report]\nfrom = \"reports\"",
+            "11 tls_report.from: write it like \"tls-reports@example.test\"".to_owned(),
+        ),
+        (
+            "[tls_report]\nfrom = \"reports@example.test\"",
+            "11 tls_report.from: add a [[domain]] of this name with a [[domain.dkim]], or send from a domain that has one: name = \"example.test\"".to_owned(),
+        ),
+        (
             "[dns]\ntrust_anchor_file = \"keys\"",
             "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key".to_owned(),
         ),
@@ -322,7 +342,7 @@ fn each_unknown_name_is_answered_with_the_nearest_one() {
         ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
         (
             "[deliver]\ncolour = 1",
-            "11 deliver.colour: use one of: port, tls, ca_file, dane, connect_timeout, reply_timeout, idle_timeout, allow_private, stop_grace",
+            "11 deliver.colour: use one of: port, tls, ca_file, dane, mta_sts, connect_timeout, reply_timeout, idle_timeout, allow_private, stop_grace",
         ),
         ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
         ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),

@@ -1,9 +1,11 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
 mod receive;
+mod report;
 mod send;
 
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use report::TLS_REPORT;
 use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
 
 pub(crate) use send::PROVIDER;
@@ -161,6 +163,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &CLASS,
     &PROVIDER,
     &DELIVER,
+    &TLS_REPORT,
 ];
 
 /// The key that a section of many is known by.

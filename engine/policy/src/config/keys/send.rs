@@ -270,6 +270,13 @@ pub(super) const DELIVER: Section = Section {
             reason: "Whoever publishes them asks for it, and one who cannot prove himself then is not whom the mail is for.",
         },
         Key {
+            name: "mta_sts",
+            kind: Kind::Flag,
+            default: Standard::Is("true"),
+            about: "Whether the MTA-STS policy of a domain decides which of its hosts get its mail, and that they must prove themselves (RFC 8461). Without it neither record nor policy is asked for.",
+            reason: "Whoever publishes a policy in mode `enforce` would rather wait for mail than have it read on the way.",
+        },
+        Key {
             name: "connect_timeout",
             kind: SHORT,
             default: Standard::Is("\"30s\""),

@@ -2,6 +2,7 @@
 
 mod providers;
 mod receive;
+mod report;
 mod send;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
     let dns = resolver.dns();
+    let tls_report = resolver.tls_report(&domains);
     resolver.check_ways_in();
     Some(Config {
         node: node?,
@@ -45,6 +47,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
         classes: classes?,
         providers,
         deliver: deliver?,
+        tls_report,
     })
 }
 

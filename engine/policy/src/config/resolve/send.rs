@@ -202,6 +202,7 @@ impl Resolver<'_, '_> {
             tls: block.choice("tls", &TlsPolicy::ALL)?,
             ca_file: self.path(block, "ca_file"),
             dane: block.get("dane")?,
+            mta_sts: block.get("mta_sts")?,
             connect_timeout: block.get("connect_timeout")?,
             reply_timeout: block.get("reply_timeout")?,
             idle_timeout: block.get("idle_timeout")?,
