@@ -289,23 +289,6 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
             "[http]\naddress = \"127.0.0.1\"",
             "11 http.address: write it like \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),
         ),
-        ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true".to_owned()),
-        (
-            "[tls_report]\nfrom = \"reports\"",
-            "11 tls_report.from: write it like \"tls-reports@example.test\"".to_owned(),
-        ),
-        (
-            "[tls_report]\nfrom = \"reports@example.test\"",
-            "11 tls_report.from: add a [[domain]] of this name with a [[domain.dkim]], or send from a domain that has one: name = \"example.test\"".to_owned(),
-        ),
-        (
-            "[dns]\ntrust_anchor_file = \"keys\"",
-            "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key".to_owned(),
-        ),
-        (
-            "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
-            "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`".to_owned(),
-        ),
         ("[dns]\nservers = [\"dns.test\"]", "11 dns.servers: write it like \"127.0.0.1:5353\"".to_owned()),
         (
             "[[source]]\nname = \"a\"\nip = \"127.0.0\"",
@@ -332,6 +315,32 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
     ] {
         let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
         assert!(found.contains(&expected), "{lines}\nexpected {expected}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn each_wrong_word_about_protection_is_named_with_line_key_and_cure() {
+    for (lines, expected) in [
+        ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true"),
+        (
+            "[tls_report]\nfrom = \"reports\"",
+            "11 tls_report.from: write it like \"tls-reports@example.test\"",
+        ),
+        (
+            "[tls_report]\nfrom = \"reports@example.test\"",
+            "11 tls_report.from: add a [[domain]] of this name with a [[domain.dkim]], or send from a domain that has one: name = \"example.test\"",
+        ),
+        (
+            "[dns]\ntrust_anchor_file = \"keys\"",
+            "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key",
+        ),
+        (
+            "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
+            "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`",
+        ),
+    ] {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(found.contains(&expected.to_owned()), "{lines}\nexpected {expected}\nfound {found:#?}");
     }
 }
 
