@@ -103,6 +103,7 @@ fn send(client: &mut Client, body: &[u8], replies: &[&[u8]]) {
         smtputf8: false,
         dsn_return: DsnReturn::Headers,
         envelope_id: None,
+        require_tls: false,
     };
     client.begin(transaction).expect("the server takes such a message");
     if client.transmit().starts_with(b"RSET") {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mail::{Enhanced, Reply, UnixMs};
 use policy::TlsPolicy;
-use policy::config::{Config, Route};
+use policy::config::{Access, Config, Route};
 use policy::provider::ProviderIndex;
 use policy::tls_report::Session;
 use policy::verdict::Fault;
@@ -42,6 +42,8 @@ pub(crate) struct Destination {
     pub(crate) identity: Option<usize>,
     /// The domain for which DNS has named the hosts; `None` when a route has.
     pub(crate) domain: Option<Box<str>>,
+    /// How the hosts are spoken to: by the word of a route.
+    pub(crate) access: Access,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -235,9 +237,10 @@ impl Destinations {
         if let (Some(lost), true) = (lost, hosts.iter().all(|host| host.addresses.is_empty())) {
             return Err(lost);
         }
-        let site = site_of(&hosts, tls, None);
+        let access = Access::default();
+        let site = site_of(&hosts, tls, None, &access);
         let (domain, expires) = (Some(domain.into()), now + expires_in);
-        Ok(Destination { site, hosts, provider, tls, identity: None, domain, expires })
+        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, expires })
     }
 
     /// A host with those of its addresses that DNS may make the engine dial.
@@ -311,8 +314,9 @@ fn finished(config: &Config, domain: &str, route: &Route, hosts: Vec<Host>, expi
     let provider = provider_of(config, domain, Some(route), &hosts);
     let tls = config.tls(Some(route), provider);
     let identity = identity_of(config, route);
-    let site = site_of(&hosts, tls, identity);
-    Destination { site, hosts, provider, tls, identity, domain: None, expires }
+    let access = route.access.clone();
+    let site = site_of(&hosts, tls, identity, &access);
+    Destination { site, hosts, provider, tls, identity, access, domain: None, expires }
 }
 
 fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Host]) -> ProviderIndex {
@@ -325,7 +329,7 @@ fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Ho
 }
 
 /// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>) -> u64 {
+fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Access) -> u64 {
     let of_host = |host: &Host| {
         let mut hasher = DefaultHasher::new();
         let port = host.addresses.first().map_or(0, SocketAddr::port);
@@ -337,7 +341,7 @@ fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>) -> u64 {
     let mut each: Vec<u64> = hosts.iter().map(of_host).collect();
     each.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (each, tls, identity).hash(&mut hasher);
+    (each, tls, identity, access).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
-use policy::verdict::{Action, Fault, judge};
-use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
+use policy::verdict::{Action, Fault};
+use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
 use super::current;
 use super::pool::Pool;
@@ -30,9 +30,9 @@ pub(super) struct Connected {
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
-    pub(super) protection: Protection,
     /// No reply is awaited for longer.
     reply_timeout: Duration,
+    pub(super) protection: Protection,
 }
 
 /// Why no connection could be opened.
@@ -70,7 +70,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         };
         if let OpenFault::Refused(phase, reply) = &failed
             && !matches!(
-                judge(*phase, reply, &provider.name).action,
+                shard.shared.config.replies.judge(*phase, reply, &provider.name).action,
                 Action::NextMx | Action::Defer | Action::Reconnect
             )
         {
@@ -174,7 +174,15 @@ async fn connect(
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
+    let access = &destination.access;
     let config = ClientConfig {
+        protocol: match access.protocol {
+            policy::config::Protocol::Smtp => Protocol::Smtp,
+            policy::config::Protocol::Lmtp => Protocol::Lmtp,
+        },
+        login: access.login.as_deref().map(|login| login_at(login, address)),
+        chunking: !pool.without_chunking.holds(address, shard.now()),
+        pipelining: !pool.without_pipelining.holds(address, shard.now()),
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
         tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
@@ -182,20 +190,20 @@ async fn connect(
     let client = Client::new(config);
     let reply_timeout = shard.shared.config.deliver.reply_timeout;
     let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
-    let (host_name, protection) = (host.name.clone(), Protection::default());
     let mut connected = Connected {
         stream,
         client,
         watch,
-        host: host_name,
+        host: host.name.clone(),
         address,
         connect_ms: 0,
-        protection,
         reply_timeout,
+        protection: Protection::default(),
     };
     let handshake = Handshake { config: shard.client_tls.config(&wanted.trust, destination.identity), host };
     connected.greet(&handshake).await?;
     connected.protection = wanted.got(&connected.stream);
+    connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
     connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
@@ -205,6 +213,16 @@ async fn connect(
 struct Handshake<'a> {
     config: Arc<rustls::ClientConfig>,
     host: &'a Host,
+}
+
+/// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
+fn login_at(login: &policy::config::Login, address: SocketAddr) -> Login {
+    Login {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        in_clear: login.in_clear || address.ip().is_loopback(),
+        nonce: io::tls::nonce(),
+    }
 }
 
 fn connect_fault(error: &std::io::Error) -> Fault {
@@ -228,6 +246,10 @@ impl Connected {
                 match event {
                     ClientEvent::Ready => return Ok(()),
                     ClientEvent::StartTls => self.start_tls(tls).await?,
+                    // A login that fails is a fault of our configuration: no recipient is to suffer for it.
+                    ClientEvent::Refused { phase: Phase::Auth, reply } => {
+                        return Err(OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")));
+                    }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
                         let fault = OpenFault::Failed(Fault::TlsMissing, reply.text);
@@ -239,7 +261,9 @@ impl Connected {
                     ClientEvent::Fault(fault) => {
                         return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()).into());
                     }
-                    ClientEvent::Recipient { .. } | ClientEvent::Done { .. } => {}
+                    ClientEvent::Recipient { .. }
+                    | ClientEvent::Untried { .. }
+                    | ClientEvent::Done { .. } => {}
                 }
             }
             self.exchange(&mut buffer).await.map_err(|(fault, why)| OpenFault::Failed(fault, why))?;

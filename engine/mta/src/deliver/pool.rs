@@ -59,6 +59,10 @@ pub(crate) struct Pool {
     pub(super) avoided: Avoided,
     /// Hosts that are spoken to in clear, because their TLS is broken.
     pub(super) broken_tls: Avoided,
+    /// Hosts that offer CHUNKING and do not know BDAT.
+    pub(super) without_chunking: Avoided,
+    /// Hosts that offer PIPELINING and lose replies when it is used.
+    pub(super) without_pipelining: Avoided,
 }
 
 impl Pools {
@@ -84,7 +88,9 @@ impl Pools {
             needs_tls: Cell::new(false),
             recipients_max: Cell::new(u16::MAX),
             avoided: Avoided::hosts(),
-            broken_tls: Avoided::tls(),
+            broken_tls: Avoided::abilities(),
+            without_chunking: Avoided::abilities(),
+            without_pipelining: Avoided::abilities(),
         };
         by_path.insert(path, Rc::new(pool));
     }

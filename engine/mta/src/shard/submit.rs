@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::{CampaignId, MessageId, RecipientId, UnixMs};
 use queue::{FlowKey, Ticket};
-use spool::{CampaignPhase, Content, ContentKind, Durable, Recipient, SpoolError};
+use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
 
 use super::Shard;
 use super::due::{domain_of, tenant_number};
@@ -188,8 +188,11 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         tenant: meta.tenant.clone(),
         class: meta.class,
         campaign: meta.campaign,
-        body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
-        smtputf8: meta.smtputf8,
+        needs: Needs {
+            body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
+            smtputf8: meta.smtputf8,
+            tls: meta.tls,
+        },
         dsn_return: meta.dsn_return,
         envelope_id: meta.envelope_id.clone(),
         tags: meta.tags.clone(),

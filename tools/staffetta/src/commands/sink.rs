@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use world::World;
+use world::{Latency, World};
 
 use crate::receiver::{self, Door, Options, Receiver, Tally};
 use crate::ui::progress::Pace;
@@ -35,6 +35,9 @@ pub(crate) struct Sink {
     /// Write a line for each accepted recipient: time, client, recipient, Message-ID
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
+    /// Pretend to be far away: each reply leaves so long after its command has come (100ms); replies overlap
+    #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
+    latency: Latency,
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
@@ -58,6 +61,7 @@ impl Sink {
             threads: usize::from(self.threads),
             keep: self.keep.clone(),
             ids: self.ids.clone(),
+            latency: self.latency,
         })?;
         let addresses: Vec<String> = receiver.doors().iter().map(|door| door.address.to_string()).collect();
         ui::line(&format!("ready {}", addresses.join(" ")))?;
