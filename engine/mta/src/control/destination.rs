@@ -1,5 +1,6 @@
 //! Where the mail of a domain goes: its hosts in order, its provider, and how connections to it are protected.
 
+mod guards;
 mod ourselves;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,14 +13,17 @@ use mail::{Enhanced, Reply, UnixMs};
 use policy::TlsPolicy;
 use policy::config::{Access, Config, Route};
 use policy::provider::ProviderIndex;
+use policy::tls_report::Session;
 use policy::verdict::Fault;
 
 use crate::https::Https;
-use crate::io::tls::{self, ClientTls, DaneSet, Identity};
+use crate::io::tls::{self, ClientTls, Identity};
 use crate::mta_sts::MtaSts;
-use crate::resolve::{self, FaultKind, ResolveFault, Resolver, Tlsa};
+use crate::resolve::{self, FaultKind, MailHosts, ResolveFault, Resolver};
 use crate::tls_report::TlsReports;
 
+use guards::Guarded;
+pub(crate) use guards::{Guard, Told};
 use ourselves::Ourselves;
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.
@@ -50,26 +54,15 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) guard: Guard,
+    /// What reports say of sessions with it; nothing where a route has named it.
+    pub(crate) told: Option<Told>,
     /// Whom its certificate must name, if not itself.
     certificate_name: Option<String>,
 }
 
-/// What the domain has published about how this host must be spoken to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// Nothing: the configuration decides.
-    ByPolicy,
-    /// Signed TLSA records, none of which can be used: TLS, whatever the certificate (RFC 7672 section 2.2).
-    Encrypted,
-    /// Signed TLSA records that name the certificate.
-    Dane(Arc<DaneSet>),
-    /// An MTA-STS policy in force that names this host (RFC 8461).
-    MtaSts,
-}
-
 impl Host {
     fn new(name: String, addresses: Vec<SocketAddr>) -> Self {
-        Self { name, addresses, guard: Guard::ByPolicy, certificate_name: None }
+        Self { name, addresses, guard: Guard::ByPolicy, told: None, certificate_name: None }
     }
 
     /// Whom its certificate must name; it is told to the server too (SNI).
@@ -104,6 +97,12 @@ impl Unroutable {
         Self { fault: Fault::DnsFailure, temporary: true, reply: Reply::enhanced(0, Enhanced(4, 4, 3), what) }
     }
 
+    /// By what the domain has published a host may not be used.
+    fn unprotected(why: &str) -> Self {
+        let reply = Reply::enhanced(0, Enhanced(4, 7, 5), why);
+        Self { fault: Fault::TlsCertificate, temporary: true, reply }
+    }
+
     /// DNS sends the mail to where it must not go; `detail` is the last number of the code 5.4.x.
     fn forbidden(detail: u16, what: String) -> Self {
         let reply = Reply::enhanced(0, Enhanced(5, 4, detail), what);
@@ -134,6 +133,7 @@ pub(crate) struct Destinations {
     https: Https,
     /// Unless the configuration does without.
     mta_sts: Option<MtaSts>,
+    reports: TlsReports,
 }
 
 impl Destinations {
@@ -149,11 +149,11 @@ impl Destinations {
             .map(|files| tls::identity(&files.cert_file, &files.key_file))
             .collect::<Result<_, _>>()
             .map_err(|fault| fault.to_string())?;
-        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
         let https = Https::new(resolver.clone(), Arc::clone(&roots), &config.deliver.allow_private);
         let open = || MtaSts::open(&config.node.data_dir, resolver.clone(), https.clone(), reports.clone());
         let mta_sts = config.deliver.mta_sts.then(open);
-        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts })
+        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
+        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts, reports: reports.clone() })
     }
 
     /// Who asks DNS.
@@ -229,13 +229,13 @@ impl Destinations {
         }
         let provider = provider_of(&self.config, domain, None, &dialled);
         let tls = self.config.tls(None, provider);
-        let mut guarded = Guarded { hosts: dialled, expires_in: found.expires_in, lost: None };
-        if tls != TlsPolicy::Off && self.config.deliver.dane && found.signed {
-            self.heed_dane(&hosts, &mut guarded).await;
+        let mut guarded = Guarded::new(dialled, found.expires_in);
+        if tls != TlsPolicy::Off {
+            self.heed_published(domain, &found, &hosts, &mut guarded, now).await;
         }
-        let Guarded { hosts, expires_in, lost } = guarded;
-        if let (Some(why), true) = (lost, hosts.iter().all(|host| host.addresses.is_empty())) {
-            return Err(Unroutable::unknown(&why));
+        let Guarded { hosts, expires_in, lost, .. } = guarded;
+        if let (Some(lost), true) = (lost, hosts.iter().all(|host| host.addresses.is_empty())) {
+            return Err(lost);
         }
         let access = Access::default();
         let site = site_of(&hosts, tls, None, &access);
@@ -256,36 +256,30 @@ impl Destinations {
         resolve::dialable(ip, allowed) && (!self.ourselves.has(ip) || is_allowed())
     }
 
-    /// Guards the hosts that have signed TLSA records, and leaves out those of which it cannot be learnt. `asked` are
-    /// the hosts as DNS gave them, in the same order.
-    async fn heed_dane(&self, asked: &[&resolve::Host], guarded: &mut Guarded) {
+    /// Guards the hosts by what their domain has published. `asked` are the hosts as DNS gave them, in the same order.
+    async fn heed_published(
+        &self,
+        domain: &str,
+        found: &MailHosts,
+        asked: &[&resolve::Host],
+        guarded: &mut Guarded,
+        now: UnixMs,
+    ) {
         let port = self.config.deliver.port;
-        let answers = join_all(asked.iter().map(|host| self.resolver.tlsa(host, port))).await;
-        let mut answers = answers.into_iter();
-        guarded.hosts.retain_mut(|host| {
-            let (tlsa, holds) = answers.next().unwrap_or((Tlsa::None, Duration::MAX));
-            guarded.expires_in = guarded.expires_in.min(holds);
-            host.guard = match tlsa {
-                Tlsa::None => return true,
-                Tlsa::Unusable => Guard::Encrypted,
-                Tlsa::Usable(set) => Guard::Dane(set),
-                Tlsa::Failed(what) => {
-                    guarded.lost =
-                        Some(format!("whether {} proves itself by DANE is not known: {what}", host.name));
-                    return false;
-                }
-            };
-            true
-        });
+        if self.config.deliver.dane && found.signed {
+            let answers = asked.iter().map(|host| self.resolver.tlsa(host, port));
+            guarded.heed_dane(domain, join_all(answers).await);
+        }
+        if let Some(mta_sts) = &self.mta_sts
+            && let Some(policy) = mta_sts.find(domain, now).await
+        {
+            guarded.heed_sts(domain, &policy);
+        }
+        guarded.tell_the_rest(domain);
+        for (policy, failure) in guarded.failures.drain(..) {
+            self.reports.record(Session { at: now, policy, failure: Some(failure) });
+        }
     }
-}
-
-/// Hosts with what their domain has published about them.
-struct Guarded {
-    hosts: Vec<Host>,
-    expires_in: Duration,
-    /// Why a host had to be left out for now.
-    lost: Option<String>,
 }
 
 /// The destination of a domain whose route names addresses only: no DNS is needed.

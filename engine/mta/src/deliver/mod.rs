@@ -9,5 +9,6 @@ mod open;
 mod outcome;
 mod pool;
 mod protection;
+mod told;
 
 pub(crate) use pool::Pools;

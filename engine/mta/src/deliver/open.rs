@@ -13,6 +13,7 @@ use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted
 use super::current;
 use super::pool::Pool;
 use super::protection::{Protection, Wanted};
+use super::told::{self, TlsFailure};
 use crate::control::destination::{Destination, Host};
 use crate::io::{self, SourceFault, Stream, Target, Watch};
 use crate::shard::Shard;
@@ -122,15 +123,41 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
     let is_broken = pool.broken_tls.holds(address, shard.now());
     let wanted = Wanted::of(pool, destination, host, is_broken);
     let first = connect(shard, pool, peer, &wanted).await;
-    match first {
-        Err(OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why))
-            if wanted.tls == TlsWanted::Opportunistic =>
-        {
+    let last = match first {
+        Err(Unopened {
+            fault: OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why), ..
+        }) if wanted.tls == TlsWanted::Opportunistic => {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
             pool.broken_tls.add(address, shard.now());
             connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
+    };
+    let source = shard.shared.sources.get(pool.key.source);
+    match last {
+        Ok(connected) => {
+            let is_broken = pool.broken_tls.holds(address, shard.now());
+            told::opened(shard, source, host, &connected, is_broken);
+            Ok(connected)
+        }
+        Err(Unopened { fault, tls }) => {
+            if let Some(failure) = tls {
+                told::failed(shard, source, host, address, failure);
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Why a connection could not be opened, and whether TLS was at fault.
+struct Unopened {
+    fault: OpenFault,
+    tls: Option<TlsFailure>,
+}
+
+impl From<OpenFault> for Unopened {
+    fn from(fault: OpenFault) -> Self {
+        Self { fault, tls: None }
     }
 }
 
@@ -139,7 +166,7 @@ async fn connect(
     pool: &Rc<Pool>,
     peer: Peer<'_>,
     wanted: &Wanted,
-) -> Result<Connected, OpenFault> {
+) -> Result<Connected, Unopened> {
     let Peer { destination, host, address } = peer;
     let began = Instant::now();
     let source = shard.shared.sources.get(pool.key.source);
@@ -173,10 +200,7 @@ async fn connect(
         reply_timeout,
         protection: Protection::default(),
     };
-    let handshake = Handshake {
-        config: shard.client_tls.config(&wanted.trust, destination.identity),
-        name: host.certificate_name(),
-    };
+    let handshake = Handshake { config: shard.client_tls.config(&wanted.trust, destination.identity), host };
     connected.greet(&handshake).await?;
     connected.protection = wanted.got(&connected.stream);
     connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
@@ -188,7 +212,7 @@ async fn connect(
 /// Whom TLS is to believe, and for whom.
 struct Handshake<'a> {
     config: Arc<rustls::ClientConfig>,
-    name: &'a str,
+    host: &'a Host,
 }
 
 /// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
@@ -213,19 +237,9 @@ fn connect_fault(error: &std::io::Error) -> Fault {
     }
 }
 
-/// Whether the certificate is at fault, or TLS itself.
-fn tls_fault(error: &std::io::Error) -> Fault {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Fault::TlsCertificate
-        }
-        _ => Fault::TlsHandshake,
-    }
-}
-
 impl Connected {
     /// Speaks until the server takes transactions.
-    async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
+    async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         let mut buffer = Vec::new();
         loop {
             while let Some(event) = self.client.poll() {
@@ -238,11 +252,14 @@ impl Connected {
                     }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
-                        return Err(OpenFault::Failed(Fault::TlsMissing, reply.text));
+                        let fault = OpenFault::Failed(Fault::TlsMissing, reply.text);
+                        return Err(Unopened { fault, tls: Some(TlsFailure::not_offered()) });
                     }
-                    ClientEvent::Refused { phase, reply } => return Err(OpenFault::Refused(phase, reply)),
+                    ClientEvent::Refused { phase, reply } => {
+                        return Err(OpenFault::Refused(phase, reply).into());
+                    }
                     ClientEvent::Fault(fault) => {
-                        return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()));
+                        return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()).into());
                     }
                     ClientEvent::Recipient { .. }
                     | ClientEvent::Untried { .. }
@@ -253,11 +270,14 @@ impl Connected {
         }
     }
 
-    async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), OpenFault> {
+    async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         self.watch.extend(self.patience());
-        let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), tls.name).await;
+        let name = tls.host.certificate_name();
+        let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), name).await;
         shaken.map_err(|error| {
-            OpenFault::Failed(tls_fault(&error), format!("{}: TLS handshake: {error}", self.address))
+            let (fault, failure) = TlsFailure::of_handshake(&error, tls.host);
+            let fault = OpenFault::Failed(fault, format!("{}: TLS handshake: {error}", self.address));
+            Unopened { fault, tls: Some(failure) }
         })?;
         self.client.tls_established();
         Ok(())

@@ -133,7 +133,7 @@ fn tls_works_and_the_second_session_is_resumed() {
             let server = accepting.await.expect("it ends");
             assert!(client.tls_description().expect("encrypted").starts_with("TLSv1.3 TLS_AES_"));
             assert_eq!(client.tls_description(), server.tls_description());
-            assert_eq!(client.tls_standing(), Some(tls::Standing::Unverified));
+            assert_eq!(client.tls_standing(), Some(tls::Standing::Unverified(tls::Doubt::Issuer)));
             echo(&mut client, server, noise(length)).await;
             assert_eq!(client.tls_resumed(), Some(round > 0));
         }
@@ -193,7 +193,7 @@ fn where_any_certificate_is_accepted_a_good_one_is_noted_also_when_resumed() {
 #[test]
 fn a_borrowed_certificate_proves_nothing_also_when_resumed() {
     let (server, tls) = vouched(false);
-    let unverified = Some(tls::Standing::Unverified);
+    let unverified = Some(tls::Standing::Unverified(tls::Doubt::Other));
     let expected = [(unverified, Some(false)), (unverified, Some(true)), (unverified, Some(true))];
     assert_eq!(standings(&server, &tls), expected);
 }

@@ -29,14 +29,6 @@ impl Destination {
     }
 }
 
-/// The domain in lower case, in A-labels, without the final dot; `None` for an address literal and for what cannot be one.
-pub(crate) fn a_labels(text: &str) -> Option<String> {
-    match Destination::parse(text)? {
-        Destination::Domain(name) => Some(name),
-        Destination::Literal(_) => None,
-    }
-}
-
 /// A domain as DNS is asked for it: in lower case, in A-labels, without a final dot. What is no domain is left as it is.
 #[must_use]
 pub fn as_asked(domain: &str) -> Cow<'_, str> {
@@ -44,9 +36,14 @@ pub fn as_asked(domain: &str) -> Cow<'_, str> {
     if domain.bytes().all(is_plain) && !domain.ends_with('.') {
         return Cow::Borrowed(domain);
     }
-    match Destination::parse(domain) {
-        Some(Destination::Domain(name)) => Cow::Owned(name),
-        _ => Cow::Borrowed(domain),
+    a_labels(domain).map_or(Cow::Borrowed(domain), Cow::Owned)
+}
+
+/// The domain in lower case, in A-labels, without the final dot; `None` for an address literal and for what cannot be one.
+pub(crate) fn a_labels(text: &str) -> Option<String> {
+    match Destination::parse(text)? {
+        Destination::Domain(name) => Some(name),
+        Destination::Literal(_) => None,
     }
 }
 

@@ -63,9 +63,9 @@ impl TlsReportSender {
     /// Sends reports when they are due, for as long as it is polled; on the engine's control runtime.
     pub async fn run(mut self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
             let now = self.errand.handle.now();
             self.send_due(now).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -20,8 +20,8 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 pub use dane::{Association, DaneSet};
 pub use files::{Identity, TlsFileFault, identity, roots, server_config};
-pub use standing::Standing;
 pub(super) use standing::during;
+pub use standing::{Doubt, Standing};
 
 use standing::Sessions;
 use witness::Witness;

@@ -6,32 +6,76 @@
 
 use std::cell::Cell;
 
-use rustls::NamedGroup;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, NamedGroup};
 
 /// What the certificate of a server is worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It proves nothing.
-    #[default]
-    Unverified,
+    Unverified(Doubt),
     /// A trusted authority has issued it for the server's name, and the server has shown that it is its own.
     Verified,
 }
 
+/// Why a certificate proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It has run out, or is not valid yet.
+    Time,
+    /// It does not name the server.
+    Name,
+    /// Nobody who is trusted has issued it.
+    Issuer,
+    /// Anything else.
+    Other,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self::Unverified(Doubt::Other)
+    }
+}
+
+impl Standing {
+    const ALL: [Self; 5] = [
+        Self::Verified,
+        Self::Unverified(Doubt::Time),
+        Self::Unverified(Doubt::Name),
+        Self::Unverified(Doubt::Issuer),
+        Self::Unverified(Doubt::Other),
+    ];
+}
+
+impl Doubt {
+    /// What a refusal of rustls says of the certificate.
+    #[must_use]
+    pub const fn of(fault: &rustls::Error) -> Self {
+        use CertificateError as Fault;
+        let rustls::Error::InvalidCertificate(fault) = fault else { return Self::Other };
+        match fault {
+            Fault::Expired | Fault::ExpiredContext { .. } => Self::Time,
+            Fault::NotValidYet | Fault::NotValidYetContext { .. } => Self::Time,
+            Fault::NotValidForName | Fault::NotValidForNameContext { .. } => Self::Name,
+            Fault::UnknownIssuer => Self::Issuer,
+            _ => Self::Other,
+        }
+    }
+}
+
 thread_local! {
     /// Of the connection that works now.
-    static CURRENT: Cell<Standing> = const { Cell::new(Standing::Unverified) };
+    static CURRENT: Cell<Standing> = const { Cell::new(Standing::Unverified(Doubt::Other)) };
 }
 
 /// Does `work` of a connection; what is noted meanwhile goes into its `standing`.
 pub(in crate::io) fn during<R>(standing: &mut Standing, work: impl FnOnce() -> R) -> R {
     CURRENT.set(*standing);
     let result = work();
-    *standing = CURRENT.replace(Standing::Unverified);
+    *standing = CURRENT.take();
     result
 }
 
@@ -43,42 +87,39 @@ pub(super) fn note(standing: Standing) {
 /// Sessions to be taken up again, with the standing of the connection that began them.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    verified: ClientSessionMemoryCache,
-    unverified: ClientSessionMemoryCache,
+    /// In the order of [`Standing::ALL`].
+    caches: [ClientSessionMemoryCache; 5],
 }
 
 impl Sessions {
     pub(super) fn new(servers_max: usize) -> Self {
-        let cache = || ClientSessionMemoryCache::new(servers_max);
-        Self { verified: cache(), unverified: cache() }
+        Self { caches: Standing::ALL.map(|_| ClientSessionMemoryCache::new(servers_max)) }
     }
 
     fn of_current(&self) -> &ClientSessionMemoryCache {
-        match CURRENT.get() {
-            Standing::Verified => &self.verified,
-            Standing::Unverified => &self.unverified,
-        }
+        let current = CURRENT.get();
+        let place = Standing::ALL.iter().position(|standing| *standing == current);
+        &self.caches[place.expect("all standings are listed")]
     }
 
     /// The better session first; whoever takes it up has its standing.
     fn find<T>(&self, find: impl Fn(&ClientSessionMemoryCache) -> Option<T>) -> Option<T> {
-        if let Some(session) = find(&self.verified) {
-            note(Standing::Verified);
-            return Some(session);
-        }
-        let session = find(&self.unverified)?;
-        note(Standing::Unverified);
-        Some(session)
+        let mut pairs = Standing::ALL.into_iter().zip(&self.caches);
+        pairs.find_map(|(standing, cache)| {
+            let session = find(cache)?;
+            note(standing);
+            Some(session)
+        })
     }
 }
 
 impl ClientSessionStore for Sessions {
     fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
-        self.unverified.set_kx_hint(server_name, group);
+        self.caches[0].set_kx_hint(server_name, group);
     }
 
     fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.unverified.kx_hint(server_name)
+        self.caches[0].kx_hint(server_name)
     }
 
     fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
@@ -90,8 +131,7 @@ impl ClientSessionStore for Sessions {
     }
 
     fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
-        self.verified.remove_tls12_session(server_name);
-        self.unverified.remove_tls12_session(server_name);
+        self.caches.iter().for_each(|cache| cache.remove_tls12_session(server_name));
     }
 
     fn insert_tls13_ticket(&self, server_name: ServerName<'static>, value: Tls13ClientSessionValue) {

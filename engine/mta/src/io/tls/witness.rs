@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::standing::{Standing, note};
+use super::standing::{Doubt, Standing, note};
 
 /// What a certificate is worth to somebody who would also have sent in the clear: nothing, so a malformed one must not
 /// send the mail back to the clear. It is looked at all the same, so that people learn what `verified` would do.
@@ -24,7 +24,7 @@ impl Witness {
     /// A server that cannot sign with the certificate's key has only borrowed the certificate.
     fn signed(signature: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
         if signature.is_err() {
-            note(Standing::Unverified);
+            note(Standing::Unverified(Doubt::Other));
         }
         Ok(HandshakeSignatureValid::assertion())
     }
@@ -41,7 +41,10 @@ impl ServerCertVerifier for Witness {
     ) -> Result<ServerCertVerified, Error> {
         let judged =
             self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        note(if judged.is_ok() { Standing::Verified } else { Standing::Unverified });
+        note(match judged {
+            Ok(_) => Standing::Verified,
+            Err(fault) => Standing::Unverified(Doubt::of(&fault)),
+        });
         Ok(ServerCertVerified::assertion())
     }
 

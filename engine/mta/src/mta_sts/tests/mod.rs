@@ -2,6 +2,7 @@
 
 pub(crate) mod world;
 
+use policy::config::Dns;
 use policy::tls_report::{Day, ResultType};
 
 use self::world::{Page, World};
@@ -54,7 +55,7 @@ impl Scene {
 }
 
 fn opened(world: &World, dir: &Path, reports: &TlsReports) -> MtaSts {
-    let resolver = world.resolver();
+    let resolver = Resolver::new(&Dns { servers: vec![world.dns], ..Dns::default() }).expect("it is set up");
     let loopback = ["127.0.0.0/8".parse().expect("a network")];
     let https =
         Https::new(resolver.clone(), Arc::clone(&world.roots), &loopback).with_port(world.https.port());
@@ -160,7 +161,8 @@ fn an_authority_that_is_not_ours_is_not_believed() {
 fn an_address_that_dns_must_not_name_is_not_dialled() {
     on_tokio(async {
         let scene = Scene::new().await;
-        let resolver = scene.world.resolver();
+        let resolver =
+            Resolver::new(&Dns { servers: vec![scene.world.dns], ..Dns::default() }).expect("it is set up");
         let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), &[])
             .with_port(scene.world.https.port());
         let bounds = crate::https::Bounds { body_bytes_max: 9, time_max: HOUR };

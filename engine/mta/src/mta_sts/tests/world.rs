@@ -9,14 +9,11 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use policy::config::{Dns, Dnssec};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-
-use crate::resolve::Resolver;
 
 /// What the HTTPS server does with a request.
 #[derive(Clone)]
@@ -85,12 +82,6 @@ impl World {
         let https = listener.local_addr().expect("bound");
         tokio::spawn(serve(listener, config, Arc::clone(&stage)));
         Self { stage, dns, https, roots }
-    }
-
-    /// Asks the DNS server of this world.
-    pub(crate) fn resolver(&self) -> Resolver {
-        let dns = Dns { servers: vec![self.dns], dnssec: Dnssec::Off, trust_anchor_file: None };
-        Resolver::new(&dns).expect("it is set up")
     }
 }
 
