@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
+use policy::tls_report::ResultType;
 use policy::verdict::{Action, Fault};
 use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
@@ -155,6 +156,14 @@ struct Unopened {
     tls: Option<TlsFailure>,
 }
 
+impl Unopened {
+    /// The session ended between STARTTLS and the handshake.
+    fn tls_is_broken(why: String) -> Self {
+        let failure = TlsFailure { result: ResultType::ValidationFailure, why: why.clone() };
+        Self { fault: OpenFault::Failed(Fault::TlsHandshake, format!("STARTTLS: {why}")), tls: Some(failure) }
+    }
+}
+
 impl From<OpenFault> for Unopened {
     fn from(fault: OpenFault) -> Self {
         Self { fault, tls: None }
@@ -241,6 +250,7 @@ impl Connected {
     /// Speaks until the server takes transactions.
     async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         let mut buffer = Vec::new();
+        let mut awaits_tls = false;
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
@@ -248,15 +258,23 @@ impl Connected {
                     ClientEvent::StartTls => self.start_tls(tls).await?,
                     // A login that fails is a fault of our configuration: no recipient is to suffer for it.
                     ClientEvent::Refused { phase: Phase::Auth, reply } => {
-                        return Err(OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")));
+                        return Err(
+                            OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")).into()
+                        );
                     }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
                         let fault = OpenFault::Failed(Fault::TlsMissing, reply.text);
                         return Err(Unopened { fault, tls: Some(TlsFailure::not_offered()) });
                     }
+                    ClientEvent::Refused { phase: Phase::StartTls, reply } => {
+                        return Err(Unopened::tls_is_broken(reply.to_string()));
+                    }
                     ClientEvent::Refused { phase, reply } => {
                         return Err(OpenFault::Refused(phase, reply).into());
+                    }
+                    ClientEvent::Fault(fault) if awaits_tls => {
+                        return Err(Unopened::tls_is_broken(fault.to_string()));
                     }
                     ClientEvent::Fault(fault) => {
                         return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()).into());
@@ -266,7 +284,13 @@ impl Connected {
                     | ClientEvent::Done { .. } => {}
                 }
             }
-            self.exchange(&mut buffer).await.map_err(|(fault, why)| OpenFault::Failed(fault, why))?;
+            awaits_tls = self.client.awaits() == Some(Phase::StartTls);
+            match self.exchange(&mut buffer).await {
+                Ok(()) => {}
+                // Whatever ends the session at STARTTLS: the server offers what it cannot do.
+                Err((_, why)) if awaits_tls => return Err(Unopened::tls_is_broken(why)),
+                Err((fault, why)) => return Err(OpenFault::Failed(fault, why).into()),
+            }
         }
     }
 
