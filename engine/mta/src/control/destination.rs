@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mail::{Enhanced, Reply, UnixMs};
+use mail::{Enhanced, Reply, TlsWish, UnixMs};
 use policy::TlsPolicy;
 use policy::config::{Access, Config, Route};
 use policy::provider::ProviderIndex;
@@ -178,12 +178,18 @@ impl Destinations {
         ClientTls::new(&self.roots, &self.identities)
     }
 
-    /// Where the mail of `domain` goes, by route or by DNS.
-    pub(crate) async fn find(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
+    /// Where the mail of `domain` goes, by route or by DNS. With `TLS-Required: No` what the domain publishes about TLS is
+    /// not heeded (RFC 8689 section 5); what the operator says is.
+    pub(crate) async fn find(
+        &self,
+        domain: &str,
+        wish: TlsWish,
+        now: UnixMs,
+    ) -> Result<Destination, Unroutable> {
         let domain = &*resolve::as_asked(domain);
         match self.config.route(domain) {
             Some(route) => self.by_route(domain, route, now).await,
-            None => self.by_dns(domain, now).await,
+            None => self.by_dns(domain, wish, now).await,
         }
     }
 
@@ -210,7 +216,7 @@ impl Destinations {
         }
     }
 
-    async fn by_dns(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
+    async fn by_dns(&self, domain: &str, wish: TlsWish, now: UnixMs) -> Result<Destination, Unroutable> {
         let found = self.resolver.mail_hosts(domain).await.map_err(|error| unroutable(&error))?;
         let hosts = self.ourselves.without(found.in_order(now.0));
         if hosts.is_empty() {
@@ -232,7 +238,7 @@ impl Destinations {
         let provider = provider_of(&self.config, domain, None, &dialled);
         let tls = self.config.tls(None, provider);
         let mut guarded = Guarded::new(dialled, found.expires_in);
-        if tls != TlsPolicy::Off {
+        if tls != TlsPolicy::Off && wish != TlsWish::NotRequired {
             self.heed_published(domain, &found, &hosts, &mut guarded, now).await;
         }
         let Guarded { hosts, expires_in, lost, .. } = guarded;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Address, Class, Notify, UnixMs};
+use mail::{Address, Class, Notify, TlsWish, UnixMs};
 use mta::https::Bounds;
 use mta::{Handle, NewRecipient, Submission, SubmissionMeta, TlsReports};
 use policy::tls_report::{Day, Destination, RECORD_LABELS, Report, Reporter, destinations};
@@ -171,6 +171,8 @@ impl Errand {
     async fn mail(&self, letter: &Letter<'_>, file: &[u8], now: UnixMs) -> Result<(), String> {
         let meta = SubmissionMeta {
             identity: Some(self.from.domain().to_owned()),
+            // As the letter's header says.
+            tls: TlsWish::NotRequired,
             ..SubmissionMeta::new(Some(self.from.clone()), Class::Bulk)
         };
         // Nobody would read that a report did not arrive.
