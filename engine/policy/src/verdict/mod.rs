@@ -133,4 +133,6 @@ impl fmt::Display for Scope {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
