@@ -2,6 +2,7 @@
 
 mod campaigns;
 mod delivery;
+mod hostile;
 mod house;
 mod limits;
 mod receivers;

@@ -1,5 +1,5 @@
 //! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `drop-…` is put
-//! off and the connection cut before the message is answered, everybody else is taken. It speaks plain SMTP from a thread
+//! off and the connection cut before the message is answered, everybody else is taken, unless the sender is `nospf@…`. It speaks plain SMTP from a thread
 //! per connection and remembers everything.
 
 use std::collections::HashMap;
@@ -28,11 +28,19 @@ pub(crate) struct Manner {
     pub(crate) hangs_up: Option<&'static str>,
     /// How many recipients it takes in one transaction.
     pub(crate) recipients_max: usize,
+    /// The last line of its reply to EHLO.
+    pub(crate) last_offer: &'static str,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None, recipients_max: 1000 }
+        Self {
+            greeting: "220 sink.test ESMTP",
+            offers: "SIZE",
+            hangs_up: None,
+            recipients_max: 1000,
+            last_offer: "8BITMIME",
+        }
     }
 }
 
@@ -144,9 +152,9 @@ impl Session {
             let upper = line.trim_end().to_ascii_uppercase();
             match upper.split([' ', ':']).next().unwrap_or_default() {
                 "EHLO" => {
-                    let offers = self.manner.offers;
+                    let (offers, last) = (self.manner.offers, self.manner.last_offer);
                     self.say(&format!(
-                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 8BITMIME"
+                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 {last}"
                     ))?;
                 }
                 "MAIL" => {
@@ -155,7 +163,8 @@ impl Session {
                     }
                     self.from = path_of(&line);
                     self.to.clear();
-                    self.say("250 2.1.0 ok")?;
+                    let accepted = !self.from.starts_with("nospf@");
+                    self.say(if accepted { "250 2.1.0 ok" } else { "550 5.7.23 SPF validation failed" })?;
                 }
                 "RCPT" => self.recipient(&path_of(&line))?,
                 "BDAT" => self.chunk(&upper)?,

@@ -175,11 +175,16 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`].
     pub fn unpull(&mut self, path: PathId, key: FlowKey, ticket: Ticket) -> Result<(), Refused> {
+        self.unused(path);
+        self.push(path, key, ticket, true)
+    }
+
+    /// Gives the token of a ticket that was pulled and not tried back to the rate.
+    pub fn unused(&mut self, path: PathId) {
         if let Some(path) = self.ready.paths.find(path) {
             let group = self.ready.paths.rows[path].group;
             self.ready.groups[group].give_back();
         }
-        self.push(path, key, ticket, true)
     }
 
     fn push(&mut self, path: PathId, key: FlowKey, ticket: Ticket, comes_back: bool) -> Result<(), Refused> {

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, demo, events, init, ledger, queue, send, serve, sink, spool, top, trace,
-    why,
+    campaign, check, completions, demo, events, init, ledger, queue, send, serve, sink, spool, tls_report,
+    top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -39,6 +39,8 @@ enum Command {
     Trace(trace::Trace),
     /// List what happened, or follow it
     Events(events::Events),
+    /// Show how connections to domains were protected, as their TLS reports will say
+    TlsReport(tls_report::TlsReport),
     /// Watch the engine
     Top(top::Top),
     /// Receive mail and count it: a receiver for tests
@@ -67,6 +69,7 @@ impl Cli {
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::TlsReport(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
             Command::Spool(command) => command.run(),
@@ -107,6 +110,7 @@ mod tests {
             "campaign resume 0040000000c80",
             "campaign cancel 0040000000c80",
             "events --follow",
+            "tls-report a.test --day 2026-11-22 --json",
             "top",
             "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
             "spool verify /tmp/x",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
 use mail::{CampaignId, Enhanced, Reply};
 use queue::{FlowKey, PathId, Ticket};
@@ -15,8 +16,9 @@ use crate::shard::{Shard, domain_of};
 
 /// Room before a message for the signatures that are made when it stands already: two of RSA and Ed25519 fit.
 const HEADROOM: usize = 2048;
-/// What a connection keeps of its buffers while it is idle.
-pub(super) const SPARE_BYTES_MAX: usize = 128 << 10;
+/// What a connection keeps of each of its buffers while it is idle: most messages fit, and ten thousand idle connections
+/// keep less than 64 KiB each.
+pub(super) const SPARE_BYTES_MAX: usize = 16 << 10;
 
 /// The memory of a connection in which messages are made.
 #[derive(Default)]
@@ -56,6 +58,20 @@ impl Scratch {
         self.bytes.clear();
         self.bytes.shrink_to(SPARE_BYTES_MAX);
         self.start = 0;
+    }
+}
+
+/// Whether a server takes bytes above 127.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SevenBit {
+    /// It offers 8BITMIME.
+    NotNeeded,
+    Needed,
+}
+
+impl SevenBit {
+    fn convert(self, message: &[u8]) -> Option<Vec<u8>> {
+        (self == Self::Needed).then(|| to_seven_bit(message)).flatten()
     }
 }
 
@@ -121,6 +137,11 @@ impl Job {
         self.tickets.extend(tickets);
     }
 
+    /// The domain that the message is sent for.
+    pub(super) fn identity(&self) -> &str {
+        self.head().identity()
+    }
+
     /// All recipients but the first leave the job.
     pub(super) fn leave_first(&mut self) -> Vec<Ticket> {
         self.recipients.truncate(1);
@@ -138,20 +159,34 @@ impl Job {
         }
     }
 
-    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty.
-    pub(super) fn render(&self, shard: &Shard, scratch: &mut Scratch) -> Result<(), Reply> {
+    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty. For a server
+    /// that does not take bytes above 127 it is put into ASCII (RFC 6152 section 3), before it is signed.
+    pub(super) fn render(
+        &self,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        seven_bit: SevenBit,
+    ) -> Result<(), Reply> {
         scratch.clear();
         let signing = &shard.shared.signing;
         match &self.text {
             Text::Message(content) => {
-                signing.sign(content.identity(), content.body(), None, shard.now(), &mut scratch.headers);
-                if !scratch.headers.is_empty() {
-                    scratch.bytes.extend_from_slice(content.body());
+                let converted = seven_bit.convert(content.body());
+                let body = converted.as_deref().unwrap_or(content.body());
+                signing.sign(content.identity(), body, None, shard.now(), &mut scratch.headers);
+                if !scratch.headers.is_empty() || converted.is_some() {
+                    scratch.bytes.extend_from_slice(body);
                 }
             }
             Text::Template(head, campaign) => {
                 self.render_template(shard, head, campaign, &mut scratch.bytes)?;
-                let (message, body_hash) = (&scratch.bytes[HEADROOM..], campaign.template.static_body_hash());
+                let mut body_hash = campaign.template.static_body_hash();
+                if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
+                    scratch.bytes.truncate(HEADROOM);
+                    scratch.bytes.extend_from_slice(&converted);
+                    body_hash = None;
+                }
+                let message = &scratch.bytes[HEADROOM..];
                 signing.sign(head.identity(), message, body_hash, shard.now(), &mut scratch.headers);
             }
         }
@@ -204,6 +239,7 @@ impl Job {
             smtputf8: head.smtputf8(),
             dsn_return: head.dsn_return(),
             envelope_id: head.envelope_id(),
+            require_tls: head.tls_wish() == mail::TlsWish::Required,
         })
     }
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
 use policy::retry::next_attempt;
-use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
+use policy::verdict::{Action, Fault, Scope, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
 use super::connection::Connection;
 use super::flight::Flight;
 use super::open::has_another_host;
 use super::pool::Pool;
+use crate::holds::{Hold, Receiver};
 use crate::shard::{Conclusion, READ_PAUSE, Shard};
 
 /// How long a path rests when its receiver asks us to slow down.
@@ -37,14 +38,32 @@ impl Connection {
             return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let verdict = judge(phase, &reply, &provider.name);
+        let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
         self.act(verdict, &reply);
+        if let Action::Hold(rest) = verdict.action
+            && verdict.scope == Scope::Identity
+        {
+            self.hold_identity(ticket, rest, &reply);
+        }
         if self.goes_back(verdict, &reply, index) {
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
         self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
         self.conclude(transaction, ticket, outcome).await;
+    }
+
+    /// The server has not judged a recipient: it waits on, as if it had not been pulled.
+    pub(super) async fn untried(&mut self, (transaction, index): (u64, usize)) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let flow = flight.flow;
+        let Some(ticket) = flight.take(index) else { return };
+        if let Some(most) = self.connected.client.capabilities().recipients_max {
+            self.pool.abilities.takes_at_most(most as usize);
+        }
+        self.shard.put_back(&self.pool, flow, ticket).await;
     }
 
     /// Sends an outcome home. All recipients of a transaction have the same home, so the last receipt tells of all.
@@ -71,7 +90,7 @@ impl Connection {
                 shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
             }
             Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
-            Action::RequireTls => pool.require_tls(),
+            Action::RequireTls => pool.abilities.require_tls(),
             // Every connection would end so with its first message.
             Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
             _ => {}
@@ -80,6 +99,21 @@ impl Connection {
             verdict.action,
             Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls
         );
+    }
+
+    /// The receiver refuses the sender by a fault of our own: the sender's other mail for it waits as this one does.
+    fn hold_identity(&self, ticket: Ticket, rest: Duration, reply: &Reply) {
+        let reader = &self.shard.shared.readers[usize::from(ticket.id.0.shard())];
+        let content =
+            reader.recipient(ticket.id).and_then(|recipient| reader.content_head(recipient.content()));
+        let Ok(content) = content else { return };
+        let (destination, now) = (self.pool.destination(), self.shard.now());
+        let hold = Hold { until: now + rest, reply: reply.clone() };
+        let holds = &self.shard.shared.condition.holds;
+        if holds.add(content.identity(), Receiver::of(&destination), &hold, now) {
+            let (identity, site) = (content.identity(), destination.site_name());
+            tracing::warn!(identity, site, seconds = rest.as_secs(), reply = %reply, "mail of a sender is held");
+        }
     }
 
     /// Whether this server has answered for a recipient before `reply`.
@@ -94,7 +128,7 @@ impl Connection {
         match verdict.action {
             // Those before it go on, and the next transaction has no more of them.
             Action::NextTransaction => {
-                self.pool.takes_at_most(index);
+                self.pool.abilities.takes_at_most(index);
                 index > 0
             }
             Action::Suspend(_) => true,
@@ -107,7 +141,7 @@ impl Connection {
     /// The message was not given to the server at all.
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let class = judge(Phase::Mail, &reply, &provider.name).class;
+        let class = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name).class;
         let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
         let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
         let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
@@ -129,6 +163,9 @@ impl Connection {
         }
         // A server that hangs up has answered for the transaction under way.
         let lost = self.connected.client.closed();
+        if let Some(first) = lost.first().filter(|_| self.heard == 0) {
+            self.suspect_pipelining(fault, first.phase);
+        }
         let under_way = lost.first().map(|first| first.transaction).filter(|_| !self.hung_up);
         for lost in lost {
             let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == lost.transaction)
@@ -149,6 +186,19 @@ impl Connection {
             let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
             self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
             self.shard.conclude(Conclusion { ticket, outcome }).await;
+        }
+    }
+
+    /// A server that falls silent or confused in the middle of its first envelope may not have read all of what came in
+    /// one piece, whatever it offers: the next connection waits for each reply.
+    fn suspect_pipelining(&self, fault: Fault, phase: Phase) {
+        let is_in_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+        let is_suspect = match fault {
+            Fault::ReplyTimeout | Fault::Protocol => is_in_envelope,
+            _ => is_in_envelope && phase != Phase::Mail,
+        };
+        if is_suspect && self.connected.client.capabilities().pipelining {
+            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
         }
     }
 
@@ -270,7 +320,8 @@ pub(super) async fn bounce_site(
         let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
         outcome.attempt = ticket.attempts.saturating_add(1);
         outcome.phase = phase;
-        judge(phase, reply, &provider.name).class.clone_into(&mut outcome.verdict);
+        let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+        verdict.class.clone_into(&mut outcome.verdict);
         outcome.provider.clone_from(&provider.name);
         outcome.mx = destination.site_name();
         shard.conclude(Conclusion { ticket, outcome }).await;

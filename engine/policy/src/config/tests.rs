@@ -105,6 +105,8 @@ address = "127.0.0.1:8080"
 
 [dns]
 servers = ["127.0.0.1:5353", "::1"]
+dnssec = "validate"
+trust_anchor_file = "anchors.key"
 
 [[account]]
 name = "shop"
@@ -144,6 +146,9 @@ reserve = ["a"]
 domain = "*.corp.test"
 hosts = ["relay.corp.test", "[::1]:2525"]
 tls = "required"
+tls_name = "Gate.corp.test"
+tls_certificate = "client.pem"
+tls_key = "client.key"
 [[route]]
 domain = "vip.corp.test"
 hosts = ["10.0.0.1"]
@@ -170,11 +175,19 @@ rate = "unlimited"
 
 [deliver]
 port = 2525
-tls = "required"
+tls = "verified"
+ca_file = "authorities.pem"
+dane = false
+mta_sts = false
 connect_timeout = "5s"
 idle_timeout = "1m30s"
 allow_private = ["127.0.0.0/8"]
 stop_grace = "1s"
+
+[tls_report]
+from = "tls@Mail.Example.test"
+organization = "Example"
+contact = "postmaster@example.test"
 "#;
 
 #[test]
@@ -205,6 +218,19 @@ fn every_key_of_the_contract_is_taken() {
     assert_eq!(config.class(Class::Critical).retry.len(), 2);
     assert_eq!((config.class(Class::Critical).pool, config.class(Class::Bulk).pool), (0, 1));
     assert_eq!(config.deliver.idle_timeout, Duration::from_secs(90));
+    assert_eq!(config.deliver.ca_file.as_deref(), Some(Path::new("/etc/staffetta/authorities.pem")));
+    assert!(!config.deliver.dane && !config.deliver.mta_sts);
+    let report = &config.tls_report;
+    assert_eq!(report.from.as_ref().map(mail::Address::domain), Some("mail.example.test"));
+    assert_eq!(
+        (report.organization.as_deref(), report.contact.as_deref()),
+        (Some("Example"), Some("postmaster@example.test"))
+    );
+    assert_eq!((config.dns.dnssec, config.dns.trust_anchor_file.is_some()), (Dnssec::Validate, true));
+    let route = config.route("x.corp.test").expect("a route");
+    assert_eq!(route.tls_name.as_deref(), Some("gate.corp.test"));
+    let certificate = route.certificate.as_ref().expect("a certificate");
+    assert_eq!(certificate.key_file, Path::new("/etc/staffetta/client.key"));
 }
 
 #[test]
@@ -218,13 +244,30 @@ fn the_most_specific_route_decides_and_its_hosts_have_ports() {
 }
 
 #[test]
+fn a_route_says_how_its_hosts_are_spoken_to_and_tells_no_password() {
+    let lines = "[[route]]\ndomain = \"store.test\"\nhosts = [\"a:24\"]\nprotocol = \"lmtp\"\n\
+        [[route]]\ndomain = \"relay.test\"\nhosts = [\"b\"]\nusername = \"me\"\npassword = \"hunter2\"\ntls = \"off\"\n\
+        [[route]]\ndomain = \"file.test\"\nhosts = [\"b\"]\nusername = \"me\"\npassword_file = \"b.password\"\n";
+    let config = good(&format!("{MINIMAL}{lines}"));
+    let access = |domain| &config.route(domain).expect("a route").access;
+    assert_eq!(access("any.test"), &Access::default());
+    assert_eq!((access("store.test").protocol, &access("store.test").login), (Protocol::Lmtp, &None));
+    let login = access("relay.test").login.as_ref().expect("a login");
+    assert_eq!((login.username.as_str(), login.password.reveal(), login.in_clear), ("me", "hunter2", true));
+    let login = access("file.test").login.as_ref().expect("a login");
+    let file = login.password_file.as_deref();
+    assert_eq!((file, login.in_clear), (Some(Path::new("/etc/staffetta/b.password")), false));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
 fn route_provider_and_deliver_say_in_this_order_how_to_protect() {
     let config = good(FULL);
     let own = config.providers.by_name("own").expect("new");
     let google = config.providers.by_name("google").expect("built in");
     assert_eq!(config.tls(config.route("a.corp.test"), own), TlsPolicy::Required);
     assert_eq!(config.tls(None, own), TlsPolicy::Off);
-    assert_eq!(config.tls(None, google), TlsPolicy::Required);
+    assert_eq!(config.tls(None, google), TlsPolicy::Verified);
     assert_eq!(config.retry(Class::Bulk, google), [Duration::from_secs(600)]);
     assert_eq!(config.retry(Class::Critical, google).len(), 2);
     assert_eq!(config.retry(Class::Bulk, own).len(), 5);
@@ -245,7 +288,8 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         ("[deliver]\nport = 70000", "11 deliver.port: write a number from 1 to 65535".to_owned()),
         (
             "[deliver]\ntls = \"require\"",
-            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required".to_owned(),
+            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required, verified"
+                .to_owned(),
         ),
         (
             "[deliver]\nallow_private = \"10.0.0.0/8\"",
@@ -292,13 +336,42 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
 }
 
 #[test]
+fn wrong_values_about_tls_are_named_too() {
+    for (lines, expected) in [
+        ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true"),
+        (
+            "[tls_report]\nfrom = \"reports\"",
+            "11 tls_report.from: write it like \"tls-reports@example.test\"",
+        ),
+        (
+            "[tls_report]\nfrom = \"reports@example.test\"",
+            "11 tls_report.from: add a [[domain]] of this name with a [[domain.dkim]], or send from a domain that has one: name = \"example.test\"",
+        ),
+        (
+            "[dns]\ntrust_anchor_file = \"keys\"",
+            "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key",
+        ),
+        (
+            "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
+            "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`",
+        ),
+    ] {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(
+            found.iter().any(|complaint| complaint == expected),
+            "{lines}\nexpected {expected}\nfound {found:#?}"
+        );
+    }
+}
+
+#[test]
 fn each_unknown_name_is_answered_with_the_nearest_one() {
     for (lines, expected) in [
         ("[deliver]\nstopgrace = \"1s\"", "11 deliver.stopgrace: did you mean `stop_grace`?"),
         ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
         (
             "[deliver]\ncolour = 1",
-            "11 deliver.colour: use one of: port, tls, connect_timeout, idle_timeout, allow_private, stop_grace",
+            "11 deliver.colour: use one of: port, tls, ca_file, dane, mta_sts, connect_timeout, reply_timeout, idle_timeout, allow_private, stop_grace",
         ),
         ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
         ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),
@@ -372,6 +445,30 @@ const SENDING: &[Case] = &[
     (
         "[[route]]\ndomain = \"x.test\"\nhosts = []",
         "12 route.hosts: name a host, or remove the route so that the MX is used",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a:24\", \"b\"]\nprotocol = \"lmtp\"",
+        "12 route.hosts: write the port of the mail store: \"b:24\"",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\nprotocol = \"uucp\"",
+        "13 route.protocol: use one of: smtp, lmtp",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\nusername = \"u\"",
+        "13 route.username: write password_file = \"relay.password\", a file with the password in its first line",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\npassword = \"p\"",
+        "13 route.password: write the username too, or remove the password",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\nusername = \"u\"\npassword = \"p\"\npassword_file = \"f\"",
+        "14 route.password: keep one; the file is better, since others may read the configuration",
+    ),
+    (
+        "[[route]]\ndomain = \"x.test\"\nhosts = [\"a\"]\nusername = \"u\"\npassword = \"p\\n\"",
+        "14 route.password: write it like \"password\"",
     ),
     (
         "[[route]]\ndomain = \"*\"\nhosts = [\"x\"]",

@@ -51,7 +51,7 @@ impl Partial {
             messages_per_connection: block.get("messages_per_connection"),
             recipients_per_message: block.get("recipients_per_message"),
             pipeline_depth: block.get("pipeline_depth"),
-            tls: block.choice("tls", &[TlsPolicy::Off, TlsPolicy::Opportunistic, TlsPolicy::Required]),
+            tls: block.choice("tls", &TlsPolicy::ALL),
             retry: (!retry.is_empty()).then_some(retry),
         }
     }

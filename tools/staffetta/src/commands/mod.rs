@@ -12,6 +12,7 @@ pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sink;
 pub(crate) mod spool;
+pub(crate) mod tls_report;
 pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod why;

@@ -1,6 +1,7 @@
 //! The keys of what goes out: sources, pools, routes, classes, providers, connections.
 
 use crate::TlsPolicy;
+use crate::config::model::Protocol;
 
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
@@ -83,8 +84,57 @@ pub(super) const ROUTE: Section = Section {
             name: "tls",
             kind: Kind::OneOf(&TlsPolicy::NAMES),
             default: Standard::Nothing,
-            about: "How connections to them are protected.",
+            about: "How connections to them are protected; the names are explained in `[deliver]`.",
             reason: "Without it as the provider or `[deliver]` say.",
+        },
+        Key {
+            name: "tls_name",
+            kind: Kind::HostName,
+            default: Standard::Nothing,
+            about: "The name that the certificates of the hosts must bear, for hosts that are given as addresses.",
+            reason: "Without it each host must prove the name, or the address, under which it stands in `hosts`.",
+        },
+        Key {
+            name: "tls_certificate",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "PEM file with the certificate chain, its own first, that a host is shown which asks for a client certificate.",
+            reason: "Needed only where a host knows its clients so; goes with `tls_key`.",
+        },
+        Key {
+            name: "tls_key",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "PEM file with the private key of `tls_certificate`.",
+            reason: "Needed only with `tls_certificate`.",
+        },
+        Key {
+            name: "protocol",
+            kind: Kind::OneOf(&Protocol::NAMES),
+            default: Standard::Is("\"smtp\""),
+            about: "What they speak. LMTP (RFC 2033) is for mail stores: each host needs a port, and each recipient has a reply of its own.",
+            reason: "Servers speak SMTP to each other.",
+        },
+        Key {
+            name: "username",
+            kind: Kind::Text,
+            default: Standard::Nothing,
+            about: "The account to log in with (AUTH). The best of SCRAM-SHA-256, PLAIN and LOGIN that the host offers is used; the latter two only under TLS, to a loopback address, or where the route says `tls = \"off\"`.",
+            reason: "Without it nobody logs in.",
+        },
+        Key {
+            name: "password",
+            kind: Kind::Password,
+            default: Standard::Nothing,
+            about: "The account's password. It is in no log and no report.",
+            reason: "Without it `password_file` is read.",
+        },
+        Key {
+            name: "password_file",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "A file whose first line is the password, read when the engine starts. Nobody else should be able to read it.",
+            reason: "Without it `password` is used.",
         },
     ],
 };
@@ -202,7 +252,7 @@ pub(crate) const PROVIDER: Section = Section {
             name: "tls",
             kind: Kind::OneOf(&TlsPolicy::NAMES),
             default: Standard::Nothing,
-            about: "How connections to it are protected.",
+            about: "How connections to it are protected; the names are explained in `[deliver]`.",
             reason: "Without it as `[deliver]` says.",
         },
         Key {
@@ -231,8 +281,29 @@ pub(super) const DELIVER: Section = Section {
             name: "tls",
             kind: Kind::OneOf(&TlsPolicy::NAMES),
             default: Standard::Is("\"opportunistic\""),
-            about: "How connections are protected where neither route nor provider say.",
+            about: "How connections are protected where neither route nor provider say: `off` in clear; `opportunistic` encrypted where the server can, whatever its certificate; `required` encrypted or not at all, whatever the certificate; `verified` encrypted, and the certificate must be issued for the host's name by an authority that is trusted. What DANE or MTA-STS say of a domain is heeded on top, unless it is `off`.",
             reason: "Protects against listeners wherever it can be had, and loses no mail where it cannot (RFC 7435).",
+        },
+        Key {
+            name: "ca_file",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "PEM file of authorities that are trusted besides the public ones, such as that of a private smarthost.",
+            reason: "Without it the authorities that Mozilla trusts, which are compiled in.",
+        },
+        Key {
+            name: "dane",
+            kind: Kind::Flag,
+            default: Standard::Is("true"),
+            about: "Whether signed TLSA records of an MX host decide how it is spoken to (RFC 7672). It needs answers that count as signed: see `dns.dnssec`.",
+            reason: "Whoever publishes them asks for it, and one who cannot prove himself then is not whom the mail is for.",
+        },
+        Key {
+            name: "mta_sts",
+            kind: Kind::Flag,
+            default: Standard::Is("true"),
+            about: "Whether the MTA-STS policy of a domain decides which of its hosts get its mail, and that they must prove themselves (RFC 8461). Without it neither record nor policy is asked for.",
+            reason: "Whoever publishes a policy in mode `enforce` would rather wait for mail than have it read on the way.",
         },
         Key {
             name: "connect_timeout",
@@ -240,6 +311,13 @@ pub(super) const DELIVER: Section = Section {
             default: Standard::Is("\"30s\""),
             about: "How long a connection may take to be made.",
             reason: "Four repetitions of a lost SYN; a host that has not answered by then is down, and the next MX is waiting.",
+        },
+        Key {
+            name: "reply_timeout",
+            kind: SHORT,
+            default: Standard::Is("\"10m\""),
+            about: "How long any reply may take at most. Those for which RFC 5321 has less are awaited no longer than that.",
+            reason: "The longest of RFC 5321 section 4.5.3.2: a receiver may check a message for as long before it answers for it.",
         },
         Key {
             name: "idle_timeout",
