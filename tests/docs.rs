@@ -150,6 +150,15 @@ fn error_codes(line: &str) -> Vec<String> {
     quoted.filter(is_code).map(str::to_owned).collect()
 }
 
+/// `ExplainReply` as it is typed: `explain-reply`.
+fn kebab(name: &str) -> String {
+    let separated = |(at, letter): (usize, char)| {
+        let hyphen = (at > 0 && letter.is_uppercase()).then_some('-');
+        hyphen.into_iter().chain(letter.to_lowercase())
+    };
+    name.char_indices().flat_map(separated).collect()
+}
+
 #[test]
 fn every_command_is_in_the_reference_of_the_command_line() {
     let page = read("docs/cli.md");
@@ -158,7 +167,7 @@ fn every_command_is_in_the_reference_of_the_command_line() {
     let variants = body.expect("the commands").lines().filter(|line| line.trim_end().ends_with("),"));
     let mut silent: Vec<String> = variants
         .filter_map(|line| line.trim().split('(').next())
-        .map(str::to_lowercase)
+        .map(kebab)
         .filter(|name| !page.contains(&format!("## staffetta {name}")))
         .collect();
     silent.sort();
