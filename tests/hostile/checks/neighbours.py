@@ -13,12 +13,12 @@ HOSTILE = ["tarpit=1", "slow=150", "drop=rcpt", "drop=mail", "rst=dot", "drop=co
            "endless", "badcode", "closedot", "stopread=rcpt", "stopread=dot", "stopread=conn", "tls=hang", "tls=garbage", "many=9000"]
 PROFILES = HOSTILE + [f"{profile},chunking" for profile in HOSTILE]
 LETTERS_EACH = 25
-GOOD = 2500
+GOOD = 1000
 # Long enough for all letters to be handed over before the first one leaves.
-LEAD = 12.0
+LEAD = 8.0
 # The good receiver waits this long before its 250: the rate follows from waiting, not from the processors, which the hostile
 # receiver's own work would take from everybody.
-DOT_DELAY = 0.01
+DOT_DELAY = 0.05
 CONNECTIONS = 8
 ALLOWED = 0.05
 SETTINGS = """

@@ -52,6 +52,8 @@ pub(crate) struct Destination {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: String,
+    /// Lower is tried earlier; equals share the load.
+    pub(crate) preference: u16,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) guard: Guard,
     /// What reports say of sessions with it; nothing where a route has named it.
@@ -61,8 +63,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(name: String, addresses: Vec<SocketAddr>) -> Self {
-        Self { name, addresses, guard: Guard::ByPolicy, told: None, certificate_name: None }
+    fn new(name: String, preference: u16, addresses: Vec<SocketAddr>) -> Self {
+        Self { name, preference, addresses, guard: Guard::ByPolicy, told: None, certificate_name: None }
     }
 
     /// Whom its certificate must name; it is told to the server too (SNI).
@@ -198,12 +200,12 @@ impl Destinations {
         let mut hosts = Vec::with_capacity(route.hosts.len());
         let mut ttl = LITERAL_TTL;
         let mut fault = None;
-        for stated in &route.hosts {
+        for (place, stated) in (0..).zip(&route.hosts) {
             match self.resolver.host(&stated.host).await {
                 Ok(found) => {
                     ttl = ttl.min(found.expires_in);
                     let ips = found.hosts.into_iter().flat_map(|host| host.addresses).collect();
-                    hosts.push(routed(route, &stated.host, with_port(ips, stated.port)));
+                    hosts.push(routed(route, (place, &stated.host), with_port(ips, stated.port)));
                 }
                 Err(error) => fault = Some(error),
             }
@@ -252,7 +254,7 @@ impl Destinations {
     /// A host with those of its addresses that DNS may make the engine dial.
     fn dialled(&self, host: &resolve::Host) -> Host {
         let ips = host.addresses.iter().copied().filter(|&ip| self.may_dial(ip)).collect();
-        Host::new(host.name.clone(), with_port(ips, self.config.deliver.port))
+        Host::new(host.name.clone(), host.preference, with_port(ips, self.config.deliver.port))
     }
 
     /// Whether the engine may connect to an address that DNS has named.
@@ -292,17 +294,17 @@ impl Destinations {
 pub(crate) fn by_addresses(config: &Config, domain: &str, now: UnixMs) -> Option<Destination> {
     let domain = &*resolve::as_asked(domain);
     let route = config.route(domain)?;
-    let literal = |stated: &policy::config::HostPort| {
+    let literal = |(place, stated): (u16, &policy::config::HostPort)| {
         let ip: IpAddr = stated.host.parse().ok()?;
-        Some(routed(route, &stated.host, vec![SocketAddr::new(ip, stated.port)]))
+        Some(routed(route, (place, &stated.host), vec![SocketAddr::new(ip, stated.port)]))
     };
-    let hosts = route.hosts.iter().map(literal).collect::<Option<Vec<_>>>()?;
+    let hosts = (0..).zip(&route.hosts).map(literal).collect::<Option<Vec<_>>>()?;
     Some(finished(config, domain, route, hosts, now + LITERAL_TTL))
 }
 
 /// A host of a route.
-fn routed(route: &Route, name: &str, addresses: Vec<SocketAddr>) -> Host {
-    Host { certificate_name: route.tls_name.clone(), ..Host::new(name.to_owned(), addresses) }
+fn routed(route: &Route, (preference, name): (u16, &str), addresses: Vec<SocketAddr>) -> Host {
+    Host { certificate_name: route.tls_name.clone(), ..Host::new(name.to_owned(), preference, addresses) }
 }
 
 /// The place of the route's certificate among those of all routes.

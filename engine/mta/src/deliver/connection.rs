@@ -227,7 +227,8 @@ impl Connection {
     fn recipients_max(&self) -> usize {
         let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
         let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
-        usize::from(limit.recipients_per_message.min(self.pool.recipients_max())).min(offered as usize)
+        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max()))
+            .min(offered as usize)
     }
 
     async fn send(&mut self, mut job: Job, flow: FlowKey) {
@@ -274,7 +275,7 @@ impl Connection {
                 }
                 ClientEvent::Fault(fault) => {
                     if let ClientFault::NoChunking(_) = fault {
-                        self.pool.without_chunking.add(self.connected.address, self.shard.now());
+                        self.pool.abilities.without_chunking.add(self.connected.address, self.shard.now());
                         // The next connection does better: it is no failure of the site.
                         self.heard += 1;
                     }

@@ -1,5 +1,6 @@
 //! Opens a connection of a path: hosts in their order, each address once, greeting, EHLO and STARTTLS.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use policy::config::Source;
 use policy::tls_report::ResultType;
 use policy::verdict::{Action, Fault};
 use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
+
+use rustc_hash::FxBuildHasher;
 
 use super::current;
 use super::pool::Pool;
@@ -92,10 +95,12 @@ fn in_order<'a>(
 ) -> Vec<(&'a Host, SocketAddr)> {
     let all =
         destination.hosts.iter().flat_map(|host| host.addresses.iter().map(move |&address| (host, address)));
-    let usable = all.filter(|(_, address)| fits(source, address.ip()));
-    let (mut order, last): (Vec<_>, Vec<_>) =
-        usable.partition(|(_, address)| !pool.avoided.holds(*address, now));
-    order.extend(last);
+    let mut order: Vec<_> = all.filter(|(_, address)| fits(source, address.ip())).collect();
+    // Connections take turns at equals, so that these share the load (RFC 5321 section 5.1).
+    let turn = pool.next_turn();
+    order.sort_by_cached_key(|(host, address)| {
+        (pool.avoided.holds(*address, now), host.preference, FxBuildHasher.hash_one((turn, address)))
+    });
     order
 }
 
@@ -121,7 +126,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
         let why = format!("{address} is no address that DNS may name");
         return Err(OpenFault::Failed(Fault::ForbiddenAddress, why));
     }
-    let is_broken = pool.broken_tls.holds(address, shard.now());
+    let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
     let wanted = Wanted::of(pool, destination, host, is_broken);
     let first = connect(shard, pool, peer, &wanted).await;
     let last = match first {
@@ -129,7 +134,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
             fault: OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why), ..
         }) if wanted.tls == TlsWanted::Opportunistic => {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
-            pool.broken_tls.add(address, shard.now());
+            pool.abilities.broken_tls.add(address, shard.now());
             connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
@@ -137,7 +142,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
     let source = shard.shared.sources.get(pool.key.source);
     match last {
         Ok(connected) => {
-            let is_broken = pool.broken_tls.holds(address, shard.now());
+            let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
             told::opened(shard, source, host, &connected, is_broken);
             Ok(connected)
         }
@@ -190,8 +195,8 @@ async fn connect(
             policy::config::Protocol::Lmtp => Protocol::Lmtp,
         },
         login: access.login.as_deref().map(|login| login_at(login, address)),
-        chunking: !pool.without_chunking.holds(address, shard.now()),
-        pipelining: !pool.without_pipelining.holds(address, shard.now()),
+        chunking: !pool.abilities.without_chunking.holds(address, shard.now()),
+        pipelining: !pool.abilities.without_pipelining.holds(address, shard.now()),
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
         tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))

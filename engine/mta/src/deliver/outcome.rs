@@ -61,7 +61,7 @@ impl Connection {
         let flow = flight.flow;
         let Some(ticket) = flight.take(index) else { return };
         if let Some(most) = self.connected.client.capabilities().recipients_max {
-            self.pool.takes_at_most(most as usize);
+            self.pool.abilities.takes_at_most(most as usize);
         }
         self.shard.put_back(&self.pool, flow, ticket).await;
     }
@@ -90,7 +90,7 @@ impl Connection {
                 shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
             }
             Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
-            Action::RequireTls => pool.require_tls(),
+            Action::RequireTls => pool.abilities.require_tls(),
             // Every connection would end so with its first message.
             Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
             _ => {}
@@ -128,7 +128,7 @@ impl Connection {
         match verdict.action {
             // Those before it go on, and the next transaction has no more of them.
             Action::NextTransaction => {
-                self.pool.takes_at_most(index);
+                self.pool.abilities.takes_at_most(index);
                 index > 0
             }
             Action::Suspend(_) => true,
@@ -198,7 +198,7 @@ impl Connection {
             _ => is_in_envelope && phase != Phase::Mail,
         };
         if is_suspect && self.connected.client.capabilities().pipelining {
-            self.pool.without_pipelining.add(self.connected.address, self.shard.now());
+            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
         }
     }
 

@@ -137,4 +137,6 @@ impl fmt::Display for Scope {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;

@@ -209,6 +209,14 @@ pub(super) struct Hallmark {
     pub(super) others: Vec<String>,
 }
 
+#[cfg(test)]
+impl Class {
+    /// What it means where a rule does not say otherwise.
+    pub(super) const fn then(&self) -> &Then {
+        &self.then
+    }
+}
+
 impl Table {
     /// Reads a file.
     ///

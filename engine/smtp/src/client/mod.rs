@@ -24,7 +24,7 @@ mod transaction;
 use mail::{DsnReturn, Notify, Phase, Recipient, Reply};
 
 pub use login::Login;
-pub use replies::ClientFault;
+pub use replies::{ClientFault, ReplyReader};
 pub use session::Client;
 
 /// How to talk to a server.

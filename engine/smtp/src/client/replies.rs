@@ -38,9 +38,10 @@ pub enum ClientFault {
     },
 }
 
-/// Bytes received that are not yet used up, and how far they have been searched.
+/// Splits bytes into replies, however they are cut: what is received and not yet used up, and how far it has been
+/// searched. Each [`Client`](super::Client) has one.
 #[derive(Debug, Default)]
-pub(super) struct ReplyReader {
+pub struct ReplyReader {
     buffer: Vec<u8>,
     /// Where the reply begins that is being read.
     start: usize,
@@ -63,12 +64,20 @@ pub(super) struct RawReply<'a> {
 
 impl ReplyReader {
     /// Takes bytes; everything complete should have been read before.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.line_start -= self.start;
         self.searched -= self.start;
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete reply of at most `bytes_max` bytes; `None` when more has to be pushed first.
+    ///
+    /// # Errors
+    /// What came is no reply, or too long a one. Nothing behind it can be read.
+    pub fn next_reply(&mut self, bytes_max: usize) -> Result<Option<Reply>, ClientFault> {
+        self.next(bytes_max).map(|raw| raw.map(RawReply::to_reply))
     }
 
     /// Drops whatever is there.
@@ -194,8 +203,8 @@ mod tests {
         let mut replies = Vec::new();
         for bytes in bytes.chunks(piece.max(1)) {
             reader.push(bytes);
-            while let Some(raw) = reader.next(bytes_max)? {
-                replies.push(raw.to_reply());
+            while let Some(reply) = reader.next_reply(bytes_max)? {
+                replies.push(reply);
             }
         }
         Ok(replies)

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod events;
+pub(crate) mod explain_reply;
 pub(crate) mod init;
 pub(crate) mod ledger;
 pub(crate) mod queue;

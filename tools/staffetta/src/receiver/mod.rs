@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) ids: Option<PathBuf>,
     /// How far away it pretends to be.
     pub(crate) latency: Latency,
+    /// STARTTLS is offered with this.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Where the receiver listens, and as whom.
@@ -76,6 +78,7 @@ pub(crate) struct Desk {
     files: Option<Files>,
     world: Option<Mutex<World>>,
     latency: Latency,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Desk {
@@ -99,7 +102,8 @@ impl Receiver {
         let files = Files::open(options.keep.as_deref(), options.ids.as_deref())?;
         check_doors(&options)?;
         let world = options.world.map(Mutex::new);
-        let desk = Arc::new(Desk { book: Mutex::default(), files, world, latency: options.latency });
+        let (latency, tls) = (options.latency, options.tls);
+        let desk = Arc::new(Desk { book: Mutex::default(), files, world, latency, tls });
         let (stop, stopped) = watch::channel(false);
         let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
@@ -281,6 +285,22 @@ mod tests {
             "{pipelined:?}"
         );
         receiver.stop().expect("stopped");
+    }
+
+    #[test]
+    fn starttls_is_offered_only_with_a_certificate() {
+        let made = rcgen::generate_simple_self_signed(["sink.test".to_owned()]).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a directory");
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        let tls = Some(mta::io::tls::server_config(&cert, &key).expect("they go together"));
+        for (tls, code) in [(tls, "220 "), (None, "502 ")] {
+            let mut receiver = start(Options { tls, ..Options::default() });
+            let replies = talk(receiver.doors()[0].address, &["EHLO me\r\n", "STARTTLS\r\n"]);
+            assert!(replies[2].starts_with(code), "{replies:?}");
+            receiver.stop().expect("stopped");
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(super) struct Office {
 
 impl Office {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let config = Arc::new(Config { hostname: "sink.staffetta.test".to_owned(), ..Config::default() });
+        let hostname = "sink.staffetta.test".to_owned();
+        let config = Arc::new(Config { hostname, starttls: desk.tls.is_some(), ..Config::default() });
         Self { desk, config, sessions: Cell::new(0), closing: Cell::new(false) }
     }
 
@@ -138,6 +139,14 @@ impl Visit {
         }
         line.put(session.output(), Instant::now());
     }
+
+    /// Makes the TLS handshake that the client has asked for; false when it fails.
+    async fn encrypt(&self, stream: &mut Stream) -> bool {
+        match &self.office.desk.tls {
+            Some(tls) => stream.start_tls_server(Arc::clone(tls)).await.is_ok(),
+            None => false,
+        }
+    }
 }
 
 impl Drop for Visit {
@@ -179,20 +188,32 @@ pub(super) async fn run(mut stream: Stream, mut visit: Visit) {
                 }
             }
             Step::Message(message) => visit.take(&mut session, *message),
-            Step::StartTls | Step::Close => {
-                // The sink offers no STARTTLS, so this is the end in both cases.
+            Step::StartTls => {
+                visit.speak(&mut session, &mut line).await;
+                if !drain(&mut stream, &mut line).await || !visit.encrypt(&mut stream).await {
+                    return;
+                }
+                session.tls_established();
+            }
+            Step::Close => {
                 visit.speak(&mut session, &mut line).await;
                 break;
             }
             Step::Authenticate { .. } => session.authenticated(None),
         }
     }
+    // Nobody minds a failed goodbye.
+    drain(&mut stream, &mut line).await;
+}
+
+/// Waits until all has come out of the line; false when the client is gone.
+async fn drain(stream: &mut Stream, line: &mut Line) -> bool {
     while let Some(due) = line.due() {
-        // Nobody minds a failed goodbye.
-        if hand_over(&mut stream, &mut line, due).await.is_err() {
-            return;
+        if hand_over(stream, line, due).await.is_err() {
+            return false;
         }
     }
+    true
 }
 
 /// Waits for the next input; meanwhile the client gets what comes out of the line. False when it is gone.

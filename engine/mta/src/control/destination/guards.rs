@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn guarded(names: &[&str]) -> Guarded {
-        let host = |name: &&str| Host::new((*name).to_owned(), Vec::new());
+        let host = |name: &&str| Host::new((*name).to_owned(), 0, Vec::new());
         Guarded::new(names.iter().map(host).collect(), Duration::from_secs(86_400))
     }
 
