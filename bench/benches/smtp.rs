@@ -32,6 +32,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     server(&mut criterion);
     client(&mut criterion);
+    stuffing(&mut criterion);
     replies(&mut criterion);
     criterion.final_summary();
 }
@@ -103,6 +104,7 @@ fn send(client: &mut Client, body: &[u8], replies: &[&[u8]]) {
         smtputf8: false,
         dsn_return: DsnReturn::Headers,
         envelope_id: None,
+        require_tls: false,
     };
     client.begin(transaction).expect("the server takes such a message");
     if client.transmit().starts_with(b"RSET") {
@@ -135,6 +137,32 @@ fn client(criterion: &mut Criterion) {
     let go_on = [&both[..], b"354 Go ahead\r\n"].concat();
     group.bench_function("by DATA", |bencher| {
         bencher.iter(|| send(&mut client, &body, &[&go_on, last]));
+    });
+    group.finish();
+}
+
+/// The text of DATA by itself: as most mail is, without a dot at the start of a line, and with one in every fourth.
+fn stuffing(criterion: &mut Criterion) {
+    let dotted = bench::message(MESSAGE_BYTES);
+    let plain: Vec<u8> = dotted.iter().map(|byte| if *byte == b'.' { b',' } else { *byte }).collect();
+    let mut group = criterion.benchmark_group("smtp/dot-stuffing of 10 KiB");
+    group.throughput(Throughput::Bytes(MESSAGE_BYTES as u64));
+    let mut out = Vec::new();
+    for (name, text) in [("no dots", &plain), ("a dot in every fourth line", &dotted)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                wire::dot_stuff(black_box(text), &mut out);
+                black_box(&out);
+            });
+        });
+    }
+    group.bench_function("a copy", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            out.extend_from_slice(black_box(&plain));
+            black_box(&out);
+        });
     });
     group.finish();
 }

@@ -48,7 +48,7 @@ pub fn record(found: &RecordRef) {
 pub fn head(content: &ContentHead) {
     black_box((content.id(), content.kind(), content.accepted_at(), content.class(), content.campaign()));
     black_box((content.body_type(), content.smtputf8(), content.dsn_return(), content.body_bytes()));
-    black_box(content.is_notice());
+    black_box((content.is_notice(), content.tls_wish()));
     let texts = [
         content.sender(),
         content.tenant(),

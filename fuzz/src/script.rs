@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use mail::{
     BodyType, CampaignId, Class, Disposition, DsnReturn, Enhanced, Ledger, MessageId, Notify, Outcome, Phase,
-    RecordId, Reply, Timings, UnixMs,
+    RecordId, Reply, Timings, TlsWish, UnixMs,
 };
 use spool::raw::{RawHead, RawPlace, RawSegment, moved_prefix};
-use spool::{CampaignPhase, CampaignState, Content, ContentKind, Kind, Recipient};
+use spool::{CampaignPhase, CampaignState, Content, ContentKind, Kind, Needs, Recipient};
 
 use crate::input::Input;
 
@@ -154,8 +154,11 @@ impl Script {
             tenant: input.text(),
             class: Class::ALL[usize::from(marks >> 1 & 3)],
             campaign: (marks & 8 != 0).then(|| CampaignId::from_raw(self.id(input))),
-            body_type: if marks & 16 == 0 { BodyType::SevenBit } else { BodyType::EightBitMime },
-            smtputf8: marks & 32 != 0,
+            needs: Needs {
+                body_type: if marks & 16 == 0 { BodyType::SevenBit } else { BodyType::EightBitMime },
+                smtputf8: marks & 32 != 0,
+                tls: TlsWish::from_index(marks >> 4 & 3),
+            },
             dsn_return: if marks & 64 == 0 { DsnReturn::Full } else { DsnReturn::Headers },
             envelope_id: (marks & 128 != 0).then(|| input.text()),
             tags: input.texts(),

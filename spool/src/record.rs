@@ -1,7 +1,7 @@
 //! What callers hand in to be kept: content, recipients, campaign states. Owned values without any layout;
 //! `stored` says how they lie on disk, `view` how they are read back.
 
-use mail::{BodyType, CampaignId, Class, DsnReturn, MessageId, Notify, UnixMs};
+use mail::{BodyType, CampaignId, Class, DsnReturn, MessageId, Notify, TlsWish, UnixMs};
 
 /// Whether a content is sent as it is or rendered for each recipient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +29,8 @@ pub struct Content {
     pub class: Class,
     /// The campaign a message belongs to. A template is its own campaign and leaves this empty.
     pub campaign: Option<CampaignId>,
-    /// `BODY=` of MAIL.
-    pub body_type: BodyType,
-    /// Whether MAIL said `SMTPUTF8`.
-    pub smtputf8: bool,
+    /// What it asks of servers on its way.
+    pub needs: Needs,
     /// `RET=` of MAIL.
     pub dsn_return: DsnReturn,
     /// `ENVID=` of MAIL.
@@ -49,6 +47,17 @@ pub struct Content {
     pub notice: bool,
 }
 
+/// What a message asks of the servers on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `BODY=` of MAIL (RFC 6152).
+    pub body_type: BodyType,
+    /// Whether MAIL said `SMTPUTF8` (RFC 6531).
+    pub smtputf8: bool,
+    /// `REQUIRETLS` of MAIL or `TLS-Required: No` of its header (RFC 8689).
+    pub tls: TlsWish,
+}
+
 impl Default for Content {
     /// An empty transactional message from `<>`.
     fn default() -> Self {
@@ -59,8 +68,7 @@ impl Default for Content {
             tenant: String::new(),
             class: Class::Transactional,
             campaign: None,
-            body_type: BodyType::SevenBit,
-            smtputf8: false,
+            needs: Needs::default(),
             dsn_return: DsnReturn::Headers,
             envelope_id: None,
             tags: Vec::new(),

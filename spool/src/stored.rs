@@ -1,7 +1,7 @@
 //! The heads of records as they lie on disk: rkyv archives without maps and shared pointers. A change here is a new
 //! `RECORD_VERSION`.
 
-use mail::{BodyType, Disposition, DsnReturn};
+use mail::{BodyType, Disposition, DsnReturn, TlsWish};
 use std::mem::offset_of;
 
 use mail::{Enhanced, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
@@ -15,6 +15,8 @@ const EIGHT_BIT: u8 = 1;
 const SMTPUTF8: u8 = 2;
 const RETURN_FULL: u8 = 4;
 const NOTICE: u8 = 8;
+const TLS_REQUIRED: u8 = 16;
+const TLS_NOT_REQUIRED: u8 = 32;
 
 #[derive(Archive, Serialize)]
 pub(crate) struct StoredContent<'a> {
@@ -42,8 +44,13 @@ pub(crate) struct StoredContent<'a> {
 
 impl<'a> From<&'a Content> for StoredContent<'a> {
     fn from(content: &'a Content) -> Self {
-        let eight_bit = if content.body_type == BodyType::EightBitMime { EIGHT_BIT } else { 0 };
-        let smtputf8 = if content.smtputf8 { SMTPUTF8 } else { 0 };
+        let eight_bit = if content.needs.body_type == BodyType::EightBitMime { EIGHT_BIT } else { 0 };
+        let smtputf8 = if content.needs.smtputf8 { SMTPUTF8 } else { 0 };
+        let tls = match content.needs.tls {
+            TlsWish::Unstated => 0,
+            TlsWish::Required => TLS_REQUIRED,
+            TlsWish::NotRequired => TLS_NOT_REQUIRED,
+        };
         let full = if content.dsn_return == DsnReturn::Full { RETURN_FULL } else { 0 };
         let notice = if content.notice { NOTICE } else { 0 };
         Self {
@@ -58,7 +65,7 @@ impl<'a> From<&'a Content> for StoredContent<'a> {
             identity: &content.identity,
             kind: content.kind as u8,
             class: content.class as u8,
-            flags: eight_bit | smtputf8 | full | notice,
+            flags: eight_bit | smtputf8 | full | notice | tls,
         }
     }
 }
@@ -74,6 +81,15 @@ impl ArchivedStoredContent<'_> {
 
     pub(crate) fn smtputf8(&self) -> bool {
         self.flags & SMTPUTF8 != 0
+    }
+
+    /// Should both be there, the one that protects more.
+    pub(crate) fn tls_wish(&self) -> TlsWish {
+        match self.flags {
+            flags if flags & TLS_REQUIRED != 0 => TlsWish::Required,
+            flags if flags & TLS_NOT_REQUIRED != 0 => TlsWish::NotRequired,
+            _ => TlsWish::Unstated,
+        }
     }
 
     pub(crate) fn is_notice(&self) -> bool {

@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use mail::{BodyType, CampaignId, Class, Disposition, DsnReturn, Ledger, MessageId, Notify, Outcome};
-use mail::{RecipientId, RecordId, UnixMs};
+use mail::{RecipientId, RecordId, TlsWish, UnixMs};
 use rkyv::option::ArchivedOption;
 use rkyv::string::ArchivedString;
 
@@ -122,6 +122,12 @@ impl ContentHead {
     #[must_use]
     pub fn smtputf8(&self) -> bool {
         self.head.archived().smtputf8()
+    }
+
+    /// What its sender asks of TLS on its way.
+    #[must_use]
+    pub fn tls_wish(&self) -> TlsWish {
+        self.head.archived().tls_wish()
     }
 
     /// `RET=` of MAIL.

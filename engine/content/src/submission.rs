@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use mail::{Address, CampaignId, Class, RecordId, UnixMs};
+use mail::{Address, CampaignId, Class, RecordId, TlsWish, UnixMs};
 use memchr::{memchr, memchr2};
 
 use crate::header::{self, Field};
@@ -53,6 +53,8 @@ pub struct Prepared {
     pub subject: String,
     /// Whether the message says of itself that it goes to many: List-Id, List-Unsubscribe, Precedence bulk or list.
     pub looks_bulk: bool,
+    /// Whether the message says `TLS-Required: No` (RFC 8689 section 5).
+    pub tls: TlsWish,
 }
 
 impl Prepared {
@@ -150,6 +152,7 @@ pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Pr
         message_id,
         subject: seen.subject,
         looks_bulk: seen.looks_bulk,
+        tls: seen.tls,
     })
 }
 
@@ -162,6 +165,7 @@ struct Seen {
     subject: String,
     date: bool,
     looks_bulk: bool,
+    tls: TlsWish,
 }
 
 impl Seen {
@@ -185,6 +189,8 @@ impl Seen {
                 self.message_id.get_or_insert(text.trim_matches(['<', '>']).to_owned());
             }
             b"subject" => self.subject = decoded(field),
+            // RFC 8689 section 5 knows no other word than No.
+            b"tls-required" if field.text().eq_ignore_ascii_case("no") => self.tls = TlsWish::NotRequired,
             b"list-id" | b"list-unsubscribe" => self.looks_bulk = true,
             b"precedence" => {
                 let text = field.text();
@@ -476,6 +482,20 @@ mod tests {
             [("List-Id: <l.x>", true), ("Precedence: Bulk", true), ("Precedence: first-class", false)]
         {
             assert_eq!(read(&format!("{head}\r\n\r\n")).expect("is right").looks_bulk, bulk, "{head}");
+        }
+    }
+
+    #[test]
+    fn tls_required_no_is_seen_and_stays() {
+        for (head, tls) in [
+            ("TLS-Required: No", TlsWish::NotRequired),
+            ("tls-required:  nO ", TlsWish::NotRequired),
+            ("TLS-Required: Yes", TlsWish::Unstated),
+            ("X: y", TlsWish::Unstated),
+        ] {
+            let prepared = read(&format!("{head}\r\n\r\n")).expect("is right");
+            assert_eq!(prepared.tls, tls, "{head}");
+            assert!(prepared.message.starts_with(head.as_bytes()), "{head}");
         }
     }
 

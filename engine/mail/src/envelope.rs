@@ -2,7 +2,7 @@
 
 use crate::{Address, ReversePath};
 
-/// Who sends, who receives, and what the sender asked of the way (RFC 5321, 1870, 3461, 6152, 6531).
+/// Who sends, who receives, and what the sender asked of the way (RFC 5321, 1870, 3461, 6152, 6531, 8689).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// The reverse-path; `None` is `<>`.
@@ -17,6 +17,34 @@ pub struct Envelope {
     pub dsn_return: DsnReturn,
     /// `ENVID=` of MAIL, decoded from xtext.
     pub envelope_id: Option<String>,
+    /// What its sender asks of TLS on the way.
+    pub tls: TlsWish,
+}
+
+/// What the sender of a message asks of TLS on its way (RFC 8689).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TlsWish {
+    /// Nothing: what the receivers' policies and ours say.
+    #[default]
+    Unstated = 0,
+    /// `REQUIRETLS` of MAIL: only to authenticated servers that promise the same (section 4.2.1).
+    Required = 1,
+    /// `TLS-Required: No` in its header: better in clear than not at all, whatever policies receivers publish
+    /// (section 5).
+    NotRequired = 2,
+}
+
+impl TlsWish {
+    /// The one whose discriminant is `index`; `Unstated` for any other.
+    #[must_use]
+    pub const fn from_index(index: u8) -> Self {
+        match index {
+            1 => Self::Required,
+            2 => Self::NotRequired,
+            _ => Self::Unstated,
+        }
+    }
 }
 
 /// One recipient of an envelope.

@@ -1,4 +1,4 @@
-//! The nouns of mail: address, class, envelope, identifiers, ledger, outcome, reply, time.
+//! The nouns of mail: address, class, envelope, identifiers, ledger, outcome, reply, secret, time.
 //!
 //! This crate refuses to do IO, to read a clock and to decide anything: every other room of the house
 //! speaks in these words.
@@ -10,13 +10,15 @@ mod id;
 mod ledger;
 mod outcome;
 mod reply;
+mod secret;
 mod time;
 
 pub use address::{Address, AddressError, ReversePath};
 pub use class::{Class, UnknownClass};
-pub use envelope::{BodyType, DsnReturn, Envelope, Notify, Recipient};
+pub use envelope::{BodyType, DsnReturn, Envelope, Notify, Recipient, TlsWish};
 pub use id::{CampaignId, IdError, MessageId, RecipientId, RecordId};
 pub use ledger::Ledger;
 pub use outcome::{Disposition, Outcome, Phase, Timings};
 pub use reply::{Enhanced, Reply};
+pub use secret::Secret;
 pub use time::UnixMs;

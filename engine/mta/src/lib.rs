@@ -9,6 +9,7 @@ mod deliver;
 mod holds;
 pub mod https;
 pub mod io;
+mod logins;
 mod mta_sts;
 mod notice;
 mod refusal;

@@ -2,8 +2,8 @@
 //! never in answer to `<>`, and only where the sender wants them.
 
 use content::dsn::{self, Event, Original, RecipientReport, Report};
-use mail::{Address, Class, Disposition, DsnReturn, Notify, Outcome, RecipientId, UnixMs};
-use spool::{Content, ContentHead, ContentKind, Recipient};
+use mail::{Address, Class, Disposition, DsnReturn, Notify, Outcome, RecipientId, TlsWish, UnixMs};
+use spool::{Content, ContentHead, ContentKind, Needs, Recipient};
 
 use crate::shared::Shared;
 
@@ -66,6 +66,14 @@ fn notice(shared: &Shared, original: &ContentHead, body: Vec<u8>, now: UnixMs) -
             class: CLASS,
             identity: shared.host_name.clone(),
             notice: true,
+            // RFC 8689 section 4.3: a notice tells of the message, so it is not to go where the message may not.
+            needs: Needs {
+                tls: match original.tls_wish() {
+                    TlsWish::Required => TlsWish::Required,
+                    TlsWish::Unstated | TlsWish::NotRequired => TlsWish::Unstated,
+                },
+                ..Needs::default()
+            },
             ..Content::default()
         },
         body,

@@ -1,7 +1,9 @@
 //! What is handed to the engine to be sent: a message with its recipients, or a campaign.
 
 use content::template::CampaignDraft;
-use mail::{Address, CampaignId, Class, DsnReturn, MessageId, Notify, RecipientId, ReversePath, UnixMs};
+use mail::{
+    Address, CampaignId, Class, DsnReturn, MessageId, Notify, RecipientId, ReversePath, TlsWish, UnixMs,
+};
 
 /// One message to any number of recipients.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct SubmissionMeta {
     pub dsn_return: DsnReturn,
     /// `ENVID=` of MAIL.
     pub envelope_id: Option<String>,
+    /// `REQUIRETLS` of MAIL or `TLS-Required: No` of the header (RFC 8689).
+    pub tls: TlsWish,
 }
 
 impl SubmissionMeta {
@@ -60,6 +64,7 @@ impl SubmissionMeta {
             smtputf8: false,
             dsn_return: DsnReturn::default(),
             envelope_id: None,
+            tls: TlsWish::Unstated,
         }
     }
 }

@@ -23,11 +23,19 @@ pub struct Capabilities {
     pub enhanced_status_codes: bool,
     /// Transactions per session (RFC 9422 MAILMAX).
     pub transactions_max: Option<u32>,
-    /// Recipients per transaction (RFC 9422 RCPTMAX).
+    /// Recipients per transaction: by RFC 9422 RCPTMAX, or as many as were taken before the server said that the next
+    /// was one too many (RFC 5321 section 4.5.3.1.10).
     pub recipients_max: Option<u32>,
-    /// SASL mechanisms in upper case (RFC 4954).
+    /// Domains of recipients per transaction (RFC 9422 RCPTDOMAINMAX).
+    pub recipient_domains_max: Option<u32>,
+    /// Promises to relay only under TLS what asks for it (RFC 8689); counts only in an EHLO under TLS.
+    pub require_tls: bool,
+    /// SASL mechanisms in upper case (RFC 4954); at most 32.
     pub auth: Vec<String>,
 }
+
+/// How many SASL mechanisms are kept: more than there are.
+const MECHANISMS_MAX: usize = 32;
 
 impl Capabilities {
     /// Reads the lines of an EHLO reply without codes; the first is the greeting and is skipped (RFC 5321 section 4.1.1.1).
@@ -58,6 +66,7 @@ impl Capabilities {
             "STARTTLS" => self.starttls = true,
             "SMTPUTF8" => self.smtputf8 = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.require_tls = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "LIMITS" => words.for_each(|word| self.add_limit(word)),
             "AUTH" => words.for_each(|word| self.add_mechanism(word)),
@@ -78,12 +87,19 @@ impl Capabilities {
             self.transactions_max = Some(value);
         } else if name.eq_ignore_ascii_case("RCPTMAX") {
             self.recipients_max = Some(value);
+        } else if name.eq_ignore_ascii_case("RCPTDOMAINMAX") {
+            self.recipient_domains_max = Some(value);
         }
+    }
+
+    /// The server took `taken` recipients and refused the next as too many.
+    pub(crate) fn learn_recipients_max(&mut self, taken: u32) {
+        self.recipients_max = Some(self.recipients_max.map_or(taken, |max| max.min(taken)));
     }
 
     fn add_mechanism(&mut self, word: &str) {
         let mechanism = word.to_ascii_uppercase();
-        if !mechanism.is_empty() && !self.auth.contains(&mechanism) {
+        if !mechanism.is_empty() && self.auth.len() < MECHANISMS_MAX && !self.auth.contains(&mechanism) {
             self.auth.push(mechanism);
         }
     }
@@ -97,6 +113,8 @@ pub(crate) struct Announcement<'a> {
     pub(crate) recipients_max: usize,
     pub(crate) starttls: bool,
     pub(crate) auth: bool,
+    /// RFC 8689 section 2: only under TLS.
+    pub(crate) require_tls: bool,
 }
 
 impl Announcement<'_> {
@@ -113,6 +131,7 @@ impl Announcement<'_> {
             "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n",
             optional(self.starttls, "250-STARTTLS\r\n"),
             optional(self.auth, "250-AUTH PLAIN LOGIN\r\n"),
+            optional(self.require_tls, "250-REQUIRETLS\r\n"),
             &limits,
         ] {
             out.extend_from_slice(part.as_bytes());
@@ -153,6 +172,7 @@ mod tests {
         );
         assert!(it.size && it.message_bytes_max.is_none());
         assert_eq!((it.transactions_max, it.recipients_max), (None, Some(7)));
+        assert_eq!(it.recipient_domains_max, Some(1));
         assert_eq!(it.auth, ["PLAIN", "LOGIN", "XOAUTH2"]);
         assert_eq!(parse("x|SIZE|SIZE 99999999999999999999999|\u{fffd}").message_bytes_max, None);
     }
@@ -166,6 +186,7 @@ mod tests {
             recipients_max: 9,
             starttls: true,
             auth: true,
+            require_tls: true,
         };
         all.write(&mut out);
         let lines = out.split(|byte| *byte == b'\n').filter(|line| line.len() > 4).map(|line| &line[4..]);
@@ -182,6 +203,8 @@ mod tests {
             enhanced_status_codes: true,
             transactions_max: None,
             recipients_max: Some(9),
+            recipient_domains_max: None,
+            require_tls: true,
             auth: vec!["PLAIN".into(), "LOGIN".into()],
         };
         assert_eq!(it, expected);

@@ -55,13 +55,14 @@ pub fn dot_stuff(text: &[u8], out: &mut Vec<u8>) {
     if text.first() == Some(&b'.') {
         out.push(b'.');
     }
-    let mut rest = text;
-    while let Some(at) = memmem::find(rest, b"\n.") {
-        out.extend_from_slice(&rest[..=at]);
+    // Each piece takes its line's own dot along, so that only one byte goes in by itself.
+    let mut start = 0;
+    for at in memmem::find_iter(text, b"\n.") {
+        out.extend_from_slice(&text[start..at + 2]);
         out.push(b'.');
-        rest = &rest[at + 1..];
+        start = at + 2;
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(&text[start..]);
     if !text.is_empty() && !text.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use mail::{
     BodyType, Class, Disposition, DsnReturn, Enhanced, Notify, Outcome, Phase, RecipientId, Reply, Timings,
-    UnixMs,
+    TlsWish, UnixMs,
 };
-use spool::{Content, ContentKind, Disk, Durability, Log, Options, Recipient, Recovered, Waiting};
+use spool::{Content, ContentKind, Disk, Durability, Log, Needs, Options, Recipient, Recovered, Waiting};
 use tempfile::TempDir;
 
 use crate::rough::RoughDisk;
@@ -98,8 +98,7 @@ pub(crate) fn full_content() -> Content {
         tenant: "acme".to_owned(),
         class: Class::Critical,
         campaign: Some(mail::CampaignId::from_raw(4096)),
-        body_type: BodyType::EightBitMime,
-        smtputf8: true,
+        needs: Needs { body_type: BodyType::EightBitMime, smtputf8: true, tls: TlsWish::Required },
         dsn_return: DsnReturn::Full,
         envelope_id: Some("QQ314159".to_owned()),
         tags: vec!["a".to_owned(), "a longer tag".to_owned()],

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use content::submission::{Received, Stamp, read_directives, received as trace_field};
-use mail::RecordId;
+use mail::{RecordId, TlsWish};
 use policy::classify::{Hints, classify};
 use smtp::server::ReceivedMessage;
 
@@ -62,6 +62,11 @@ pub(super) fn submission(
         smtputf8: envelope.smtputf8,
         dsn_return: envelope.dsn_return,
         envelope_id: envelope.envelope_id,
+        // RFC 8689 section 5: REQUIRETLS overrules the header.
+        tls: match envelope.tls {
+            TlsWish::Unstated => prepared.tls,
+            stated => stated,
+        },
         ..SubmissionMeta::new(envelope.sender, class)
     };
     let recipients = envelope.recipients.into_iter().map(new_recipient).collect();

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mail::{Enhanced, Reply, UnixMs};
+use mail::{Enhanced, Reply, TlsWish, UnixMs};
 use policy::TlsPolicy;
-use policy::config::{Config, Route};
+use policy::config::{Access, Config, Route};
 use policy::provider::ProviderIndex;
 use policy::tls_report::Session;
 use policy::verdict::Fault;
@@ -42,6 +42,8 @@ pub(crate) struct Destination {
     pub(crate) identity: Option<usize>,
     /// The domain for which DNS has named the hosts; `None` when a route has.
     pub(crate) domain: Option<Box<str>>,
+    /// How the hosts are spoken to: by the word of a route.
+    pub(crate) access: Access,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Destination {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: String,
+    /// Lower is tried earlier; equals share the load.
+    pub(crate) preference: u16,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) guard: Guard,
     /// What reports say of sessions with it; nothing where a route has named it.
@@ -59,8 +63,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(name: String, addresses: Vec<SocketAddr>) -> Self {
-        Self { name, addresses, guard: Guard::ByPolicy, told: None, certificate_name: None }
+    fn new(name: String, preference: u16, addresses: Vec<SocketAddr>) -> Self {
+        Self { name, preference, addresses, guard: Guard::ByPolicy, told: None, certificate_name: None }
     }
 
     /// Whom its certificate must name; it is told to the server too (SNI).
@@ -174,12 +178,18 @@ impl Destinations {
         ClientTls::new(&self.roots, &self.identities)
     }
 
-    /// Where the mail of `domain` goes, by route or by DNS.
-    pub(crate) async fn find(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
+    /// Where the mail of `domain` goes, by route or by DNS. With `TLS-Required: No` what the domain publishes about TLS is
+    /// not heeded (RFC 8689 section 5); what the operator says is.
+    pub(crate) async fn find(
+        &self,
+        domain: &str,
+        wish: TlsWish,
+        now: UnixMs,
+    ) -> Result<Destination, Unroutable> {
         let domain = &*resolve::as_asked(domain);
         match self.config.route(domain) {
             Some(route) => self.by_route(domain, route, now).await,
-            None => self.by_dns(domain, now).await,
+            None => self.by_dns(domain, wish, now).await,
         }
     }
 
@@ -190,12 +200,12 @@ impl Destinations {
         let mut hosts = Vec::with_capacity(route.hosts.len());
         let mut ttl = LITERAL_TTL;
         let mut fault = None;
-        for stated in &route.hosts {
+        for (place, stated) in (0..).zip(&route.hosts) {
             match self.resolver.host(&stated.host).await {
                 Ok(found) => {
                     ttl = ttl.min(found.expires_in);
                     let ips = found.hosts.into_iter().flat_map(|host| host.addresses).collect();
-                    hosts.push(routed(route, &stated.host, with_port(ips, stated.port)));
+                    hosts.push(routed(route, (place, &stated.host), with_port(ips, stated.port)));
                 }
                 Err(error) => fault = Some(error),
             }
@@ -206,7 +216,7 @@ impl Destinations {
         }
     }
 
-    async fn by_dns(&self, domain: &str, now: UnixMs) -> Result<Destination, Unroutable> {
+    async fn by_dns(&self, domain: &str, wish: TlsWish, now: UnixMs) -> Result<Destination, Unroutable> {
         let found = self.resolver.mail_hosts(domain).await.map_err(|error| unroutable(&error))?;
         let hosts = self.ourselves.without(found.in_order(now.0));
         if hosts.is_empty() {
@@ -228,22 +238,23 @@ impl Destinations {
         let provider = provider_of(&self.config, domain, None, &dialled);
         let tls = self.config.tls(None, provider);
         let mut guarded = Guarded::new(dialled, found.expires_in);
-        if tls != TlsPolicy::Off {
+        if tls != TlsPolicy::Off && wish != TlsWish::NotRequired {
             self.heed_published(domain, &found, &hosts, &mut guarded, now).await;
         }
         let Guarded { hosts, expires_in, lost, .. } = guarded;
         if let (Some(lost), true) = (lost, hosts.iter().all(|host| host.addresses.is_empty())) {
             return Err(lost);
         }
-        let site = site_of(&hosts, tls, None);
+        let access = Access::default();
+        let site = site_of(&hosts, tls, None, &access);
         let (domain, expires) = (Some(domain.into()), now + expires_in);
-        Ok(Destination { site, hosts, provider, tls, identity: None, domain, expires })
+        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, expires })
     }
 
     /// A host with those of its addresses that DNS may make the engine dial.
     fn dialled(&self, host: &resolve::Host) -> Host {
         let ips = host.addresses.iter().copied().filter(|&ip| self.may_dial(ip)).collect();
-        Host::new(host.name.clone(), with_port(ips, self.config.deliver.port))
+        Host::new(host.name.clone(), host.preference, with_port(ips, self.config.deliver.port))
     }
 
     /// Whether the engine may connect to an address that DNS has named.
@@ -283,17 +294,17 @@ impl Destinations {
 pub(crate) fn by_addresses(config: &Config, domain: &str, now: UnixMs) -> Option<Destination> {
     let domain = &*resolve::as_asked(domain);
     let route = config.route(domain)?;
-    let literal = |stated: &policy::config::HostPort| {
+    let literal = |(place, stated): (u16, &policy::config::HostPort)| {
         let ip: IpAddr = stated.host.parse().ok()?;
-        Some(routed(route, &stated.host, vec![SocketAddr::new(ip, stated.port)]))
+        Some(routed(route, (place, &stated.host), vec![SocketAddr::new(ip, stated.port)]))
     };
-    let hosts = route.hosts.iter().map(literal).collect::<Option<Vec<_>>>()?;
+    let hosts = (0..).zip(&route.hosts).map(literal).collect::<Option<Vec<_>>>()?;
     Some(finished(config, domain, route, hosts, now + LITERAL_TTL))
 }
 
 /// A host of a route.
-fn routed(route: &Route, name: &str, addresses: Vec<SocketAddr>) -> Host {
-    Host { certificate_name: route.tls_name.clone(), ..Host::new(name.to_owned(), addresses) }
+fn routed(route: &Route, (preference, name): (u16, &str), addresses: Vec<SocketAddr>) -> Host {
+    Host { certificate_name: route.tls_name.clone(), ..Host::new(name.to_owned(), preference, addresses) }
 }
 
 /// The place of the route's certificate among those of all routes.
@@ -311,8 +322,9 @@ fn finished(config: &Config, domain: &str, route: &Route, hosts: Vec<Host>, expi
     let provider = provider_of(config, domain, Some(route), &hosts);
     let tls = config.tls(Some(route), provider);
     let identity = identity_of(config, route);
-    let site = site_of(&hosts, tls, identity);
-    Destination { site, hosts, provider, tls, identity, domain: None, expires }
+    let access = route.access.clone();
+    let site = site_of(&hosts, tls, identity, &access);
+    Destination { site, hosts, provider, tls, identity, access, domain: None, expires }
 }
 
 fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Host]) -> ProviderIndex {
@@ -325,7 +337,7 @@ fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Ho
 }
 
 /// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>) -> u64 {
+fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Access) -> u64 {
     let of_host = |host: &Host| {
         let mut hasher = DefaultHasher::new();
         let port = host.addresses.first().map_or(0, SocketAddr::port);
@@ -337,7 +349,7 @@ fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>) -> u64 {
     let mut each: Vec<u64> = hosts.iter().map(of_host).collect();
     each.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (each, tls, identity).hash(&mut hasher);
+    (each, tls, identity, access).hash(&mut hasher);
     hasher.finish()
 }
 

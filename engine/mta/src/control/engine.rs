@@ -16,6 +16,7 @@ use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
+use crate::logins;
 use crate::mta_sts::MtaSts;
 use crate::shard::{Birth, Recordings, ToShard, Written};
 use crate::shared::{Condition, Counting, Shared};
@@ -61,6 +62,7 @@ impl Engine {
         start::keep_pages_small();
         start::warn_of_risks(&config);
         start::check_host(&config)?;
+        let config = logins::with_passwords(config).map_err(StartError)?;
         let lock = start::lock(&config.node.data_dir)?;
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

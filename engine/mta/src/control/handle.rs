@@ -95,7 +95,6 @@ impl Handle {
             class: new.class,
             identity: from.address.domain().to_owned(),
             name: new.draft.name.clone(),
-            body_type: mail::BodyType::SevenBit,
             ..Content::default()
         };
         let shard = self.any_shard();

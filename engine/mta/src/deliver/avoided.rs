@@ -1,5 +1,5 @@
 //! Hosts of a site that are remembered for a while: those that have lately not wanted mail, which are tried last, and
-//! those whose TLS is broken.
+//! those that offer what they cannot do.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use mail::UnixMs;
 /// How long a host is tried last: an outage of minutes is not met by every connection anew, and the first host has its
 /// mail back soon after.
 const AVOIDED_FOR: Duration = Duration::from_secs(300);
-/// How long a server whose TLS is broken is spoken to in clear, where the policy allows it.
+/// How long a server that offers something and cannot do it (TLS, BDAT, PIPELINING) is spoken to without it.
 const BROKEN_FOR: Duration = Duration::from_secs(3600);
 /// How many are remembered; beyond it the oldest is forgotten.
 const AVOIDED_MAX: usize = 64;
@@ -32,8 +32,8 @@ impl Avoided {
         Self::new(AVOIDED_FOR)
     }
 
-    /// Those whose TLS is broken.
-    pub(super) const fn tls() -> Self {
+    /// Those that offer something and cannot do it.
+    pub(super) const fn abilities() -> Self {
         Self::new(BROKEN_FOR)
     }
 

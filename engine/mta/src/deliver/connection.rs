@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mail::{Phase, Reply};
-use policy::verdict::{Action, Fault, Scope, judge};
+use policy::verdict::{Action, Fault, Scope};
 use queue::{FlowKey, Pull, Ticket};
-use smtp::client::ClientEvent;
+use smtp::client::{ClientEvent, ClientFault};
 use tokio::sync::Notify;
 
 use super::flight::Flight;
@@ -101,7 +101,7 @@ impl Drop for Seat {
 /// The server does not want to speak with us.
 async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
     let provider = &shard.shared.config.providers[pool.destination().provider];
-    let verdict = judge(phase, reply, &provider.name);
+    let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
     match verdict.action {
         Action::Suspend(rest) if verdict.scope == Scope::Source => {
             shard.suspend_source(pool, rest, &reply.to_string());
@@ -227,7 +227,8 @@ impl Connection {
     fn recipients_max(&self) -> usize {
         let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
         let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
-        usize::from(limit.recipients_per_message.min(self.pool.recipients_max())).min(offered as usize)
+        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max()))
+            .min(offered as usize)
     }
 
     async fn send(&mut self, mut job: Job, flow: FlowKey) {
@@ -263,6 +264,7 @@ impl Connection {
                 ClientEvent::Recipient { transaction, index, phase, reply } => {
                     self.answered((transaction, index), phase, reply).await;
                 }
+                ClientEvent::Untried { transaction, index, .. } => self.untried((transaction, index)).await,
                 ClientEvent::Done { transaction } => {
                     self.shard.counters.transactions_out.add(1);
                     self.flights.retain(|flight| flight.transaction != transaction);
@@ -271,7 +273,14 @@ impl Connection {
                     self.hung_up = true;
                     return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
                 }
-                ClientEvent::Fault(fault) => return Err((Fault::Protocol, fault.to_string())),
+                ClientEvent::Fault(fault) => {
+                    if let ClientFault::NoChunking(_) = fault {
+                        self.pool.abilities.without_chunking.add(self.connected.address, self.shard.now());
+                        // The next connection does better: it is no failure of the site.
+                        self.heard += 1;
+                    }
+                    return Err((Fault::Protocol, fault.to_string()));
+                }
                 ClientEvent::Ready | ClientEvent::StartTls => {}
             }
         }
@@ -291,7 +300,8 @@ impl Connection {
             return false;
         }
         self.scratch.shrink();
-        self.connected.client.transmit().shrink_to(SPARE_BYTES_MAX);
+        self.connected.client.shrink(SPARE_BYTES_MAX);
+        self.replies.shrink_to(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::UnixMs;
+use mail::{TlsWish, UnixMs};
 use policy::verdict::Fault;
 use queue::Pull;
 use tokio::sync::oneshot;
@@ -39,13 +39,14 @@ pub(super) async fn destination(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Ar
     }
 }
 
-/// Asks on the control runtime; `None` when that ends meanwhile.
+/// Asks on the control runtime; `None` when that ends meanwhile. Mail that goes whatever its domain publishes is routed
+/// again, and finds its own way, where this is another one.
 async fn ask(shard: &Shard, domain: &str, now: UnixMs) -> Option<Result<Destination, Unroutable>> {
     let (tell, told) = oneshot::channel();
     let (shared, domain) = (Arc::clone(&shard.shared), domain.to_owned());
     shard.shared.control.spawn(async move {
         // Nobody waits any more when the shard ends.
-        drop(tell.send(shared.destinations.find(&domain, now).await));
+        drop(tell.send(shared.destinations.find(&domain, TlsWish::Unstated, now).await));
     });
     told.await.ok()
 }

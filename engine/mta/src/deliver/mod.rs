@@ -1,5 +1,6 @@
 //! The way out: per path a pool of connections, each taking the next recipient as soon as its receiver can take one.
 
+mod abilities;
 mod avoided;
 mod connection;
 mod current;

@@ -1,5 +1,6 @@
 //! Opens a connection of a path: hosts in their order, each address once, greeting, EHLO and STARTTLS.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
-use policy::verdict::{Action, Fault, judge};
-use smtp::client::{Client, ClientConfig, ClientEvent, TlsWanted};
+use policy::tls_report::ResultType;
+use policy::verdict::{Action, Fault};
+use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
+
+use rustc_hash::FxBuildHasher;
 
 use super::current;
 use super::pool::Pool;
@@ -30,9 +34,9 @@ pub(super) struct Connected {
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
-    pub(super) protection: Protection,
     /// No reply is awaited for longer.
     reply_timeout: Duration,
+    pub(super) protection: Protection,
 }
 
 /// Why no connection could be opened.
@@ -70,7 +74,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         };
         if let OpenFault::Refused(phase, reply) = &failed
             && !matches!(
-                judge(*phase, reply, &provider.name).action,
+                shard.shared.config.replies.judge(*phase, reply, &provider.name).action,
                 Action::NextMx | Action::Defer | Action::Reconnect
             )
         {
@@ -91,10 +95,12 @@ fn in_order<'a>(
 ) -> Vec<(&'a Host, SocketAddr)> {
     let all =
         destination.hosts.iter().flat_map(|host| host.addresses.iter().map(move |&address| (host, address)));
-    let usable = all.filter(|(_, address)| fits(source, address.ip()));
-    let (mut order, last): (Vec<_>, Vec<_>) =
-        usable.partition(|(_, address)| !pool.avoided.holds(*address, now));
-    order.extend(last);
+    let mut order: Vec<_> = all.filter(|(_, address)| fits(source, address.ip())).collect();
+    // Connections take turns at equals, so that these share the load (RFC 5321 section 5.1).
+    let turn = pool.next_turn();
+    order.sort_by_cached_key(|(host, address)| {
+        (pool.avoided.holds(*address, now), host.preference, FxBuildHasher.hash_one((turn, address)))
+    });
     order
 }
 
@@ -120,7 +126,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
         let why = format!("{address} is no address that DNS may name");
         return Err(OpenFault::Failed(Fault::ForbiddenAddress, why));
     }
-    let is_broken = pool.broken_tls.holds(address, shard.now());
+    let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
     let wanted = Wanted::of(pool, destination, host, is_broken);
     let first = connect(shard, pool, peer, &wanted).await;
     let last = match first {
@@ -128,7 +134,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
             fault: OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why), ..
         }) if wanted.tls == TlsWanted::Opportunistic => {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
-            pool.broken_tls.add(address, shard.now());
+            pool.abilities.broken_tls.add(address, shard.now());
             connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
@@ -136,7 +142,7 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
     let source = shard.shared.sources.get(pool.key.source);
     match last {
         Ok(connected) => {
-            let is_broken = pool.broken_tls.holds(address, shard.now());
+            let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
             told::opened(shard, source, host, &connected, is_broken);
             Ok(connected)
         }
@@ -153,6 +159,14 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
 struct Unopened {
     fault: OpenFault,
     tls: Option<TlsFailure>,
+}
+
+impl Unopened {
+    /// The session ended between STARTTLS and the handshake.
+    fn tls_is_broken(why: String) -> Self {
+        let failure = TlsFailure { result: ResultType::ValidationFailure, why: why.clone() };
+        Self { fault: OpenFault::Failed(Fault::TlsHandshake, format!("STARTTLS: {why}")), tls: Some(failure) }
+    }
 }
 
 impl From<OpenFault> for Unopened {
@@ -174,7 +188,15 @@ async fn connect(
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
+    let access = &destination.access;
     let config = ClientConfig {
+        protocol: match access.protocol {
+            policy::config::Protocol::Smtp => Protocol::Smtp,
+            policy::config::Protocol::Lmtp => Protocol::Lmtp,
+        },
+        login: access.login.as_deref().map(|login| login_at(login, address)),
+        chunking: !pool.abilities.without_chunking.holds(address, shard.now()),
+        pipelining: !pool.abilities.without_pipelining.holds(address, shard.now()),
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
         tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
@@ -182,20 +204,20 @@ async fn connect(
     let client = Client::new(config);
     let reply_timeout = shard.shared.config.deliver.reply_timeout;
     let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
-    let (host_name, protection) = (host.name.clone(), Protection::default());
     let mut connected = Connected {
         stream,
         client,
         watch,
-        host: host_name,
+        host: host.name.clone(),
         address,
         connect_ms: 0,
-        protection,
         reply_timeout,
+        protection: Protection::default(),
     };
     let handshake = Handshake { config: shard.client_tls.config(&wanted.trust, destination.identity), host };
     connected.greet(&handshake).await?;
     connected.protection = wanted.got(&connected.stream);
+    connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
     connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
@@ -205,6 +227,16 @@ async fn connect(
 struct Handshake<'a> {
     config: Arc<rustls::ClientConfig>,
     host: &'a Host,
+}
+
+/// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
+fn login_at(login: &policy::config::Login, address: SocketAddr) -> Login {
+    Login {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        in_clear: login.in_clear || address.ip().is_loopback(),
+        nonce: io::tls::nonce(),
+    }
 }
 
 fn connect_fault(error: &std::io::Error) -> Fault {
@@ -223,26 +255,47 @@ impl Connected {
     /// Speaks until the server takes transactions.
     async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         let mut buffer = Vec::new();
+        let mut awaits_tls = false;
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
                     ClientEvent::Ready => return Ok(()),
                     ClientEvent::StartTls => self.start_tls(tls).await?,
+                    // A login that fails is a fault of our configuration: no recipient is to suffer for it.
+                    ClientEvent::Refused { phase: Phase::Auth, reply } => {
+                        return Err(
+                            OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")).into()
+                        );
+                    }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
                         let fault = OpenFault::Failed(Fault::TlsMissing, reply.text);
                         return Err(Unopened { fault, tls: Some(TlsFailure::not_offered()) });
                     }
+                    ClientEvent::Refused { phase: Phase::StartTls, reply } => {
+                        return Err(Unopened::tls_is_broken(reply.to_string()));
+                    }
                     ClientEvent::Refused { phase, reply } => {
                         return Err(OpenFault::Refused(phase, reply).into());
+                    }
+                    ClientEvent::Fault(fault) if awaits_tls => {
+                        return Err(Unopened::tls_is_broken(fault.to_string()));
                     }
                     ClientEvent::Fault(fault) => {
                         return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()).into());
                     }
-                    ClientEvent::Recipient { .. } | ClientEvent::Done { .. } => {}
+                    ClientEvent::Recipient { .. }
+                    | ClientEvent::Untried { .. }
+                    | ClientEvent::Done { .. } => {}
                 }
             }
-            self.exchange(&mut buffer).await.map_err(|(fault, why)| OpenFault::Failed(fault, why))?;
+            awaits_tls = self.client.awaits() == Some(Phase::StartTls);
+            match self.exchange(&mut buffer).await {
+                Ok(()) => {}
+                // Whatever ends the session at STARTTLS: the server offers what it cannot do.
+                Err((_, why)) if awaits_tls => return Err(Unopened::tls_is_broken(why)),
+                Err((fault, why)) => return Err(OpenFault::Failed(fault, why).into()),
+            }
         }
     }
 

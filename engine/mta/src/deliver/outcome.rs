@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
 use policy::retry::next_attempt;
-use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
+use policy::verdict::{Action, Fault, Scope, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
 use super::connection::Connection;
@@ -38,7 +38,7 @@ impl Connection {
             return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let verdict = judge(phase, &reply, &provider.name);
+        let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
         self.act(verdict, &reply);
         if let Action::Hold(rest) = verdict.action
             && verdict.scope == Scope::Identity
@@ -51,6 +51,19 @@ impl Connection {
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
         self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
         self.conclude(transaction, ticket, outcome).await;
+    }
+
+    /// The server has not judged a recipient: it waits on, as if it had not been pulled.
+    pub(super) async fn untried(&mut self, (transaction, index): (u64, usize)) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let flow = flight.flow;
+        let Some(ticket) = flight.take(index) else { return };
+        if let Some(most) = self.connected.client.capabilities().recipients_max {
+            self.pool.abilities.takes_at_most(most as usize);
+        }
+        self.shard.put_back(&self.pool, flow, ticket).await;
     }
 
     /// Sends an outcome home. All recipients of a transaction have the same home, so the last receipt tells of all.
@@ -77,7 +90,7 @@ impl Connection {
                 shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
             }
             Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
-            Action::RequireTls => pool.require_tls(),
+            Action::RequireTls => pool.abilities.require_tls(),
             // Every connection would end so with its first message.
             Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
             _ => {}
@@ -115,7 +128,7 @@ impl Connection {
         match verdict.action {
             // Those before it go on, and the next transaction has no more of them.
             Action::NextTransaction => {
-                self.pool.takes_at_most(index);
+                self.pool.abilities.takes_at_most(index);
                 index > 0
             }
             Action::Suspend(_) => true,
@@ -128,7 +141,7 @@ impl Connection {
     /// The message was not given to the server at all.
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let class = judge(Phase::Mail, &reply, &provider.name).class;
+        let class = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name).class;
         let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
         let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
         let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
@@ -150,6 +163,9 @@ impl Connection {
         }
         // A server that hangs up has answered for the transaction under way.
         let lost = self.connected.client.closed();
+        if let Some(first) = lost.first().filter(|_| self.heard == 0) {
+            self.suspect_pipelining(fault, first.phase);
+        }
         let under_way = lost.first().map(|first| first.transaction).filter(|_| !self.hung_up);
         for lost in lost {
             let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == lost.transaction)
@@ -170,6 +186,19 @@ impl Connection {
             let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
             self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
             self.shard.conclude(Conclusion { ticket, outcome }).await;
+        }
+    }
+
+    /// A server that falls silent or confused in the middle of its first envelope may not have read all of what came in
+    /// one piece, whatever it offers: the next connection waits for each reply.
+    fn suspect_pipelining(&self, fault: Fault, phase: Phase) {
+        let is_in_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+        let is_suspect = match fault {
+            Fault::ReplyTimeout | Fault::Protocol => is_in_envelope,
+            _ => is_in_envelope && phase != Phase::Mail,
+        };
+        if is_suspect && self.connected.client.capabilities().pipelining {
+            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
         }
     }
 
@@ -291,7 +320,8 @@ pub(super) async fn bounce_site(
         let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
         outcome.attempt = ticket.attempts.saturating_add(1);
         outcome.phase = phase;
-        judge(phase, reply, &provider.name).class.clone_into(&mut outcome.verdict);
+        let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+        verdict.class.clone_into(&mut outcome.verdict);
         outcome.provider.clone_from(&provider.name);
         outcome.mx = destination.site_name();
         shard.conclude(Conclusion { ticket, outcome }).await;

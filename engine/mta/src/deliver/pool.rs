@@ -12,6 +12,7 @@ use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use super::abilities::Abilities;
 use super::avoided::Avoided;
 use super::connection;
 use crate::control::destination::Destination;
@@ -48,17 +49,14 @@ pub(crate) struct Pool {
     open: Cell<u32>,
     /// When the path is to be looked at again; at most one timer runs.
     armed: Cell<Option<UnixMs>>,
+    /// Connections begun.
+    turn: Cell<u64>,
     /// Failed attempts to connect in a row.
     failures: Cell<usize>,
     /// The path rests until then.
     rests_until: Cell<UnixMs>,
-    /// The site has said that it takes no mail in clear.
-    needs_tls: Cell<bool>,
-    /// More recipients than this the site has not taken in one transaction.
-    recipients_max: Cell<u16>,
     pub(super) avoided: Avoided,
-    /// Hosts that are spoken to in clear, because their TLS is broken.
-    pub(super) broken_tls: Avoided,
+    pub(super) abilities: Abilities,
 }
 
 impl Pools {
@@ -79,12 +77,11 @@ impl Pools {
             opening: Cell::new(0),
             open: Cell::new(0),
             armed: Cell::new(None),
+            turn: Cell::new(0),
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
-            needs_tls: Cell::new(false),
-            recipients_max: Cell::new(u16::MAX),
             avoided: Avoided::hosts(),
-            broken_tls: Avoided::tls(),
+            abilities: Abilities::default(),
         };
         by_path.insert(path, Rc::new(pool));
     }
@@ -131,24 +128,9 @@ impl Pool {
         place.map(|place| idle.swap_remove(place)).is_some()
     }
 
-    pub(super) fn needs_tls(&self) -> bool {
-        self.needs_tls.get()
-    }
-
-    pub(super) fn require_tls(&self) {
-        self.needs_tls.set(true);
-        self.broken_tls.clear();
-    }
-
-    /// How many recipients the site has been seen to take in one transaction, at most.
-    pub(super) fn recipients_max(&self) -> u16 {
-        self.recipients_max.get()
-    }
-
-    /// The site has taken `recipients` in one transaction and refused the next.
-    pub(super) fn takes_at_most(&self, recipients: usize) {
-        let most = u16::try_from(recipients).unwrap_or(u16::MAX).max(1);
-        self.recipients_max.set(self.recipients_max.get().min(most));
+    /// A number for each connection, which decides among equal hosts.
+    pub(super) fn next_turn(&self) -> u64 {
+        self.turn.replace(self.turn.get() + 1)
     }
 
     /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site

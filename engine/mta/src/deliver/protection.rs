@@ -62,7 +62,7 @@ impl Wanted {
             (_, TlsPolicy::Verified) => authorities(),
             (Guard::Encrypted, _) | (_, TlsPolicy::Required) => Self::encrypted(),
             (Guard::ByPolicy, TlsPolicy::Off) => Self::in_clear(),
-            (Guard::ByPolicy, TlsPolicy::Opportunistic) if pool.needs_tls() => Self::encrypted(),
+            (Guard::ByPolicy, TlsPolicy::Opportunistic) if pool.abilities.needs_tls() => Self::encrypted(),
             (Guard::ByPolicy, TlsPolicy::Opportunistic) if is_broken => Self::in_clear(),
             (Guard::ByPolicy, TlsPolicy::Opportunistic) => {
                 Self::new(TlsWanted::Opportunistic, Trust::Any, None)

@@ -109,7 +109,10 @@ impl Shard {
         match phase {
             Some(CampaignPhase::Created | CampaignPhase::Paused) => self.hold(CampaignId(content.0), ticket),
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
-            _ => self.route(ticket, flow, head.identity(), domain_of(recipient.address())).await,
+            _ => {
+                let domain = domain_of(recipient.address());
+                self.route(ticket, flow, head.identity(), domain, head.tls_wish()).await;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::{CampaignId, MessageId, RecipientId, UnixMs};
 use queue::{FlowKey, Ticket};
-use spool::{CampaignPhase, Content, ContentKind, Durable, Recipient, SpoolError};
+use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
 
 use super::Shard;
 use super::due::{domain_of, tenant_number};
@@ -52,7 +52,7 @@ impl Shard {
         self.counters.bytes_in.add(body.len() as u64);
         let flow = FlowKey { class: meta.class, tenant: tenant_number(&meta.tenant), campaign: None };
         for (id, record) in ids.iter().zip(&records) {
-            self.begin(life.ticket(*id), flow, &content.identity, record, now).await;
+            self.begin(life.ticket(*id), flow, &content, record, now).await;
         }
         Ok(Taken { accepted: Accepted { message, recipients: ids }, _proof: proof })
     }
@@ -61,14 +61,15 @@ impl Shard {
         self: &Rc<Self>,
         ticket: Ticket,
         flow: FlowKey,
-        identity: &str,
+        content: &Content,
         to: &Recipient,
         now: UnixMs,
     ) {
         if to.not_before > now || self.shared.is_holding() {
             return self.schedule(ticket, None, to.not_before.max(now));
         }
-        self.route(ticket, flow, identity, domain_of(&to.address)).await;
+        let domain = domain_of(&to.address);
+        self.route(ticket, flow, &content.identity, domain, content.needs.tls).await;
     }
 
     /// Takes a campaign; its recipients come later.
@@ -188,8 +189,11 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         tenant: meta.tenant.clone(),
         class: meta.class,
         campaign: meta.campaign,
-        body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
-        smtputf8: meta.smtputf8,
+        needs: Needs {
+            body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
+            smtputf8: meta.smtputf8,
+            tls: meta.tls,
+        },
         dsn_return: meta.dsn_return,
         envelope_id: meta.envelope_id.clone(),
         tags: meta.tags.clone(),

@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Address, Class};
+use mail::{Address, Class, Secret};
 
 use crate::provider::{ProviderIndex, Providers};
+use crate::verdict::Rules;
 use crate::{Network, Rate, TlsPolicy};
 
 /// A checked configuration.
@@ -36,6 +38,8 @@ pub struct Config {
     pub classes: [ClassPolicy; 4],
     /// `[provider.NAME]` over the built-in table.
     pub providers: Providers,
+    /// `[[reply_rule]]` before the built-in rules.
+    pub replies: Rules,
     /// `[deliver]`
     pub deliver: Deliver,
     /// `[tls_report]`
@@ -271,6 +275,45 @@ pub struct Route {
     pub tls_name: Option<String>,
     /// What the hosts are shown when they ask who we are.
     pub certificate: Option<Certificate>,
+    /// How its hosts are spoken to.
+    pub access: Access,
+}
+
+/// How the hosts of a route are spoken to; hosts that DNS names: by SMTP, without a login.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// What they speak.
+    pub protocol: Protocol,
+    /// Who to be there.
+    pub login: Option<Arc<Login>>,
+}
+
+/// What the hosts of a route speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RFC 5321.
+    #[default]
+    Smtp,
+    /// RFC 2033.
+    Lmtp,
+}
+
+impl Protocol {
+    /// The names in the file, in the order of the variants.
+    pub(crate) const NAMES: [&str; 2] = ["smtp", "lmtp"];
+}
+
+/// An account at the hosts of a route (RFC 4954).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Login {
+    /// Its name.
+    pub username: String,
+    /// Its password; empty until the shell has read `password_file`.
+    pub password: Secret,
+    /// Where the password is, when it is not in the configuration.
+    pub password_file: Option<PathBuf>,
+    /// Whether the route says that connections are in clear, so that the password may be too.
+    pub in_clear: bool,
 }
 
 /// Which domains a route is for.

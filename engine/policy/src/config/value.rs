@@ -169,7 +169,7 @@ impl Kind {
     /// Reads the types that are written as text.
     fn of_text(&self, text: &str) -> Result<Value, Complaint> {
         let value = match self {
-            Self::Text | Self::Path => {
+            Self::Text | Self::Path | Self::Password => {
                 let ok = !text.trim().is_empty() && !text.contains(char::is_control);
                 ok.then(|| Value::Text(text.to_owned()))
             }
@@ -207,6 +207,9 @@ impl Kind {
                 "the value is not a hash".to_owned(),
                 "the secret itself, or a kind of hash that is not known here",
             ),
+            Self::Password => {
+                ("the value cannot be a password".to_owned(), "it is empty or holds control characters")
+            }
             Self::Socket if text.parse::<IpAddr>().is_ok() => {
                 (format!("`{text}` has no port"), "an address to listen on needs its port")
             }
@@ -255,7 +258,7 @@ impl Kind {
     /// The type in a word or two.
     fn noun(&self) -> &'static str {
         match self {
-            Self::Text => "text",
+            Self::Text | Self::Password => "text",
             Self::Path => "path",
             Self::HostName => "host or domain name",
             Self::DomainPattern => "domain, `*.domain` or `*`",
@@ -285,6 +288,7 @@ impl Kind {
     fn example(&self) -> String {
         let text = match self {
             Self::Text => "\"name\"",
+            Self::Password => "\"password\"",
             Self::Path => "\"/var/lib/staffetta\"",
             Self::HostName => "\"mail.example.test\"",
             Self::DomainPattern => "\"example.test\"",

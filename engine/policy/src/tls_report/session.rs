@@ -14,13 +14,13 @@ use crate::mta_sts;
 pub enum ResultType {
     /// The host does not offer STARTTLS.
     StarttlsNotSupported,
-    /// The certificate does not name the host.
+    /// The certificate does not name the host, or the MTA-STS policy does not.
     CertificateHostMismatch,
     /// The certificate has expired.
     CertificateExpired,
     /// Nobody whom we trust has issued the certificate.
     CertificateNotTrusted,
-    /// Any other failure of TLS; also a mail host that the MTA-STS policy does not name.
+    /// Any other failure of TLS.
     ValidationFailure,
     /// The TLSA records are there and none fits, or they cannot be used.
     TlsaInvalid,

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Address, Class, Notify, UnixMs};
+use mail::{Address, Class, Notify, TlsWish, UnixMs};
 use mta::https::Bounds;
 use mta::{Handle, NewRecipient, Submission, SubmissionMeta, TlsReports};
 use policy::tls_report::{Day, Destination, RECORD_LABELS, Report, Reporter, destinations};
@@ -63,9 +63,9 @@ impl TlsReportSender {
     /// Sends reports when they are due, for as long as it is polled; on the engine's control runtime.
     pub async fn run(mut self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
             let now = self.errand.handle.now();
             self.send_due(now).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -171,6 +171,8 @@ impl Errand {
     async fn mail(&self, letter: &Letter<'_>, file: &[u8], now: UnixMs) -> Result<(), String> {
         let meta = SubmissionMeta {
             identity: Some(self.from.domain().to_owned()),
+            // As the letter's header says.
+            tls: TlsWish::NotRequired,
             ..SubmissionMeta::new(Some(self.from.clone()), Class::Bulk)
         };
         // Nobody would read that a report did not arrive.

@@ -16,17 +16,26 @@ pub(super) const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     Greeting,
+    /// To EHLO or LHLO.
     Ehlo,
     Helo,
     StartTls,
+    Auth,
     Rset,
     Mail,
     /// The recipient's index.
     Rcpt(usize),
     Data,
-    /// To the final dot or the last chunk.
+    /// To the final dot or the last chunk; under LMTP one for each recipient that was taken (RFC 2033 section 4.2).
     Body,
     Quit,
+}
+
+/// A reply that is due, and from when on it can be one: bytes of this session that must have been handed out before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) what: Awaited,
+    pub(super) after: u64,
 }
 
 impl Awaited {
@@ -35,6 +44,7 @@ impl Awaited {
             Self::Greeting => Phase::Banner,
             Self::Ehlo | Self::Helo => Phase::Ehlo,
             Self::StartTls => Phase::StartTls,
+            Self::Auth => Phase::Auth,
             // What stands between two messages belongs to the one that is to come.
             Self::Rset | Self::Mail | Self::Quit => Phase::Mail,
             Self::Rcpt(_) => Phase::Rcpt,
@@ -43,11 +53,12 @@ impl Awaited {
         }
     }
 
-    /// RFC 5321 section 4.5.3.2; it says nothing about EHLO, RSET (5 minutes as for MAIL), STARTTLS and QUIT.
+    /// RFC 5321 section 4.5.3.2; it says nothing about EHLO, RSET (5 minutes as for MAIL), STARTTLS, AUTH
+    /// (2 minutes as for DATA) and QUIT.
     pub(super) fn timeout(self) -> Duration {
         match self {
             Self::Greeting | Self::Ehlo | Self::Helo | Self::Rset | Self::Mail | Self::Rcpt(_) => 5 * MINUTE,
-            Self::StartTls | Self::Data => 2 * MINUTE,
+            Self::StartTls | Self::Auth | Self::Data => 2 * MINUTE,
             Self::Body => 10 * MINUTE,
             Self::Quit => MINUTE / 2,
         }

@@ -1,12 +1,12 @@
 //! The transactions of a session: how they are sent, and what their replies mean for each recipient.
 
-use mail::Phase;
+use mail::{Enhanced, Phase, Reply};
 
-use super::awaited::Awaited;
+use super::awaited::{Awaited, Due};
 use super::replies::RawReply;
 use super::session::{ClientSession, State};
-use super::transaction::{Flight, put_chunk, put_mail, put_recipients};
-use super::{ClientEvent, Lost, Transaction};
+use super::transaction::{Flight, put_chunk, put_mail, put_recipient, put_recipients};
+use super::{ClientEvent, ClientFault, Lost, Protocol, Transaction};
 use crate::wire;
 
 /// A longer message is not sent before its envelope is accepted: most of a long one would be wasted on a refusal.
@@ -15,7 +15,7 @@ const FLIGHT_BODY_BYTES_MAX: usize = 1024 * 1024;
 const SPARE_TEXT_BYTES_MAX: usize = 128 * 1024;
 
 impl ClientSession {
-    fn pipelines(&self) -> bool {
+    pub(super) fn pipelines(&self) -> bool {
         self.config.pipelining && self.capabilities.pipelining
     }
 
@@ -58,31 +58,34 @@ impl ClientSession {
     /// Sends as much at once as PIPELINING and CHUNKING allow (RFC 2920, RFC 3030).
     fn launch(&mut self, flight: &mut Flight, transaction: &Transaction<'_>, reset: bool) {
         let at_once = flight.chunked && transaction.body.len() <= FLIGHT_BODY_BYTES_MAX;
+        if reset {
+            self.outgoing.append(|out| out.extend_from_slice(b"RSET\r\n"));
+            self.expect(Awaited::Rset);
+        }
         let capabilities = &self.capabilities;
-        self.outgoing.append(|out| {
-            if reset {
-                out.extend_from_slice(b"RSET\r\n");
-            }
-            put_mail(out, transaction, capabilities);
-            put_recipients(out, transaction, capabilities);
-            if at_once {
-                put_chunk(out, transaction.body);
-            } else if !flight.chunked {
-                out.extend_from_slice(b"DATA\r\n");
-            }
-        });
-        self.awaited.extend(reset.then_some(Awaited::Rset));
-        self.awaited.push_back(Awaited::Mail);
-        self.awaited.extend((0..transaction.recipients.len()).map(Awaited::Rcpt));
+        self.outgoing.append(|out| put_mail(out, transaction, capabilities));
+        self.expect(Awaited::Mail);
+        for index in 0..transaction.recipients.len() {
+            let capabilities = &self.capabilities;
+            self.outgoing.append(|out| put_recipient(out, transaction, index, capabilities));
+            self.expect(Awaited::Rcpt(index));
+        }
         if at_once {
-            self.awaited.push_back(Awaited::Body);
+            self.expect_body();
+            self.outgoing.append(|out| put_chunk(out, transaction.body));
             flight.end = Some(self.outgoing.appended);
         } else if flight.chunked {
             put_chunk(&mut flight.text, transaction.body);
         } else {
-            self.awaited.push_back(Awaited::Data);
+            self.outgoing.append(|out| out.extend_from_slice(b"DATA\r\n"));
+            self.expect(Awaited::Data);
             wire::dot_stuff(transaction.body, &mut flight.text);
         }
+    }
+
+    /// To be called before the text is written: a refusal may come as soon as it has begun.
+    fn expect_body(&mut self) {
+        self.awaited.push_back(Due { what: Awaited::Body, after: self.outgoing.appended + 1 });
     }
 
     /// Writes down all commands, each to be sent when the one before is answered.
@@ -109,13 +112,25 @@ impl ClientSession {
         self.proceed();
     }
 
+    pub(super) fn on_rcpt_accepted(&mut self) {
+        if let Some(flight) = self.flights.front_mut() {
+            flight.taken += 1;
+        }
+        self.proceed();
+    }
+
     pub(super) fn on_rcpt_refused(&mut self, index: usize, raw: RawReply<'_>) {
         if let Some(flight) = self.flights.front_mut()
             && flight.answer(index)
         {
-            let transaction = flight.number;
+            let (transaction, taken) = (flight.number, flight.taken);
             let reply = raw.to_reply();
-            self.events.push_back(ClientEvent::Recipient { transaction, index, phase: Phase::Rcpt, reply });
+            self.events.push_back(if taken > 0 && wants_fewer_recipients(&reply) {
+                self.capabilities.learn_recipients_max(taken);
+                ClientEvent::Untried { transaction, index, reply }
+            } else {
+                ClientEvent::Recipient { transaction, index, phase: Phase::Rcpt, reply }
+            });
         }
         self.proceed();
     }
@@ -132,17 +147,21 @@ impl ClientSession {
         match flight.next_line() {
             Some((line, awaited)) => {
                 self.outgoing.append(|out| out.extend_from_slice(line));
-                self.awaited.push_back(awaited);
+                self.expect(awaited);
             }
             None => self.send_text(),
         }
     }
 
     /// 354: the server awaits the text. When nobody wants it any more it gets an empty one (RFC 2920 section 3.1).
-    pub(super) fn on_go_ahead(&mut self) {
+    pub(super) fn on_go_ahead(&mut self, due: Due, raw: RawReply<'_>) {
         if let Some(flight) = self.flights.front_mut()
             && flight.open == 0
         {
+            if self.config.protocol == Protocol::Lmtp {
+                // RFC 2033 section 4.2 demands 503; how many replies an empty message would get is not foretold.
+                return self.unexpected(due, raw);
+            }
             flight.text.clear();
             flight.text.extend_from_slice(b".\r\n");
         }
@@ -150,6 +169,7 @@ impl ClientSession {
     }
 
     fn send_text(&mut self) {
+        self.expect_body();
         let Some(flight) = self.flights.front_mut() else { return };
         self.outgoing.append(|out| {
             if out.is_empty() {
@@ -161,22 +181,68 @@ impl ClientSession {
         });
         flight.text.clear();
         flight.end = Some(self.outgoing.appended);
-        self.awaited.push_back(Awaited::Body);
     }
 
-    pub(super) fn on_body(&mut self, raw: RawReply<'_>) {
-        let Some(flight) = self.flights.front() else { return };
+    pub(super) fn on_body(&mut self, due: Due, raw: RawReply<'_>) {
+        let Some(flight) = self.flights.front_mut() else { return };
+        let (number, chunked) = (flight.number, flight.chunked);
         let positive = raw.code / 100 == 2;
         let all_sent = flight.end.is_some_and(|end| self.outgoing.handed_out() >= end);
         if positive && !all_sent {
             // Nobody can have accepted what has not been sent.
-            return self.unexpected(Awaited::Body, raw);
+            return self.unexpected(due, raw);
+        }
+        if chunked && is_unknown_command(raw, flight.taken > 0) {
+            return self.on_chunking_unknown(raw);
+        }
+        if self.config.protocol == Protocol::Lmtp && flight.open > 1 {
+            // RFC 2033 section 4.2: one reply for each recipient that was taken, in their order.
+            if let Some(index) = flight.answer_next() {
+                let (phase, reply) = (Phase::Body, raw.to_reply());
+                self.events.push_back(ClientEvent::Recipient { transaction: number, index, phase, reply });
+            }
+            self.awaited.push_front(due);
+            return;
         }
         // The final dot ends the transaction whatever is said about it (RFC 5321 section 4.1.1.4); what a refused BDAT
         // leaves behind is not known (RFC 3030 section 2).
-        let clean = positive || !flight.chunked;
+        let clean = positive || !chunked;
         self.answer_all(Phase::Body, raw);
         self.finish(clean);
+    }
+
+    /// The server offers CHUNKING and does not know BDAT: it may be reading the chunk as commands. Nothing was judged,
+    /// and nothing that went by BDAT can have been taken.
+    fn on_chunking_unknown(&mut self, raw: RawReply<'_>) {
+        let reply = raw.to_reply();
+        for mut flight in std::mem::take(&mut self.flights) {
+            let transaction = flight.number;
+            while let Some(index) = flight.answer_next() {
+                self.events.push_back(ClientEvent::Untried { transaction, index, reply: reply.clone() });
+            }
+            self.events.push_back(ClientEvent::Done { transaction });
+        }
+        self.fault(ClientFault::NoChunking(reply));
+    }
+
+    /// A refusal has come out of turn. If the last transaction's success is not told yet, it may have been the reply to
+    /// something else, and this the reply to its message: then nobody knows.
+    pub(super) fn doubt(&mut self) {
+        let Some(ClientEvent::Done { transaction: last }) = self.events.back() else { return };
+        let last = *last;
+        let doubtful = &mut self.doubtful;
+        self.events.retain(|event| match event {
+            ClientEvent::Recipient { transaction, index, phase: phase @ Phase::Body, reply }
+                if *transaction == last && reply.is_positive() =>
+            {
+                doubtful.push(Lost { transaction: last, index: *index, phase: *phase, unknown: true });
+                false
+            }
+            _ => true,
+        });
+        if !doubtful.is_empty() {
+            self.events.pop_back();
+        }
     }
 
     /// Gives the same reply to all recipients of the first transaction that have none.
@@ -214,7 +280,7 @@ impl ClientSession {
     pub(super) fn quit_when_idle(&mut self) {
         if self.quitting && self.state == State::Open && self.flights.is_empty() {
             self.outgoing.append(|out| out.extend_from_slice(b"QUIT\r\n"));
-            self.awaited.push_back(Awaited::Quit);
+            self.expect(Awaited::Quit);
             self.state = State::AwaitBye;
         }
     }
@@ -222,8 +288,8 @@ impl ClientSession {
     pub(super) fn closed(&mut self) -> Vec<Lost> {
         let nothing_pending = self.state == State::Over { nothing_pending: true };
         let handed_out = self.outgoing.handed_out();
-        let mut phase = self.awaited.front().map_or(Phase::Mail, |awaited| awaited.phase());
-        let mut lost = Vec::new();
+        let mut phase = self.awaited.front().map_or(Phase::Mail, |due| due.what.phase());
+        let mut lost = std::mem::take(&mut self.doubtful);
         for flight in self.flights.drain(..) {
             let unknown = !nothing_pending && flight.end.is_some_and(|end| handed_out >= end);
             let transaction = flight.number;
@@ -235,4 +301,20 @@ impl ClientSession {
         self.state = State::Over { nothing_pending };
         lost
     }
+}
+
+/// RFC 5321 section 4.5.3.1.10: so many recipients are too many for one transaction. 452 alone may also speak of room
+/// for mail; the next transaction will tell, in which this recipient stands first.
+fn wants_fewer_recipients(reply: &Reply) -> bool {
+    match reply.enhanced {
+        Some(Enhanced(_, subject, detail)) => (subject, detail) == (5, 3),
+        None => reply.code == 452,
+    }
+}
+
+/// RFC 5321 section 4.2.4: BDAT itself was not understood. An enhanced code of another subject than the protocol tells
+/// that it was. Where nobody was `taken`, 501 and 504 are other words for 503: no BDAT without recipients.
+fn is_unknown_command(raw: RawReply<'_>, taken: bool) -> bool {
+    (matches!(raw.code, 500 | 502) || (taken && matches!(raw.code, 501 | 504)))
+        && raw.to_reply().enhanced.is_none_or(|Enhanced(_, subject, _)| subject == 5)
 }

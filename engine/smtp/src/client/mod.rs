@@ -3,16 +3,28 @@
 //! The fastest way that the server offers is taken: with PIPELINING and CHUNKING a whole message is one flight and
 //! several messages may be under way; with PIPELINING alone the envelope is one flight and the next one follows the
 //! body; otherwise each command waits for its reply.
+//!
+//! Replies belong to commands by their order alone, so a server that gives one reply too many would have each later
+//! reply taken for the wrong thing. What shows that replies are out of step ends the session, and what is open is tried
+//! again on another connection: a reply that nothing asked for, or to a command that was not sent yet; a yes to a
+//! message that was not sent wholly; anything but 3yz to DATA as a yes; anything but a yes to RSET. A success that was
+//! not told yet when such a sign of a refusal came is taken back as unknown. What cannot be found out: a surplus yes
+//! that arrives while the next message is on its way by BDAT and is followed by nothing but yeses. Its message would be
+//! reported by the reply to its last RCPT, and the true reply, a yes too, ends the session as surplus. A refusal in that
+//! place is found out unless it comes so much later that the success has been told.
 
 mod awaited;
 mod flow;
+mod login;
 mod replies;
+mod scram;
 mod session;
 mod transaction;
 
 use mail::{DsnReturn, Notify, Phase, Recipient, Reply};
 
-pub use replies::ClientFault;
+pub use login::Login;
+pub use replies::{ClientFault, ReplyReader};
 pub use session::Client;
 
 /// How to talk to a server.
@@ -30,6 +42,10 @@ pub struct ClientConfig {
     pub tls: TlsWanted,
     /// The longest reply that is read; a longer one is a fault of the server.
     pub reply_bytes_max: usize,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Who to be at the server; AUTH follows the last EHLO.
+    pub login: Option<Login>,
 }
 
 impl ClientConfig {
@@ -43,8 +59,20 @@ impl ClientConfig {
             pipeline_depth: 1,
             tls: TlsWanted::Opportunistic,
             reply_bytes_max: 64 * 1024,
+            protocol: Protocol::Smtp,
+            login: None,
         }
     }
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RFC 5321.
+    #[default]
+    Smtp,
+    /// RFC 2033: LHLO, and one reply for each recipient to the message.
+    Lmtp,
 }
 
 /// What to do about STARTTLS.
@@ -76,6 +104,8 @@ pub struct Transaction<'a> {
     pub dsn_return: DsnReturn,
     /// `ENVID=`, for servers with DSN; plain text, encoded here.
     pub envelope_id: Option<&'a str>,
+    /// `REQUIRETLS` (RFC 8689): sent only to a server that offers it under TLS of an authenticated server.
+    pub require_tls: bool,
 }
 
 /// One recipient of a [`Transaction`].
@@ -118,16 +148,17 @@ pub enum ClientEvent {
     StartTls,
     /// The session is open: [`Client::capabilities`] are known and transactions may begin.
     Ready,
-    /// The server ended the session: close the connection. After a 421 in the middle of a transaction its recipients
+    /// The session is over: close the connection. After a 421 in the middle of a transaction its recipients
     /// have had their own events already; those of later transactions are named by [`Client::closed`].
     Refused {
         /// Where in the session it happened; `Mail` when it was idle.
         phase: Phase,
-        /// What the server said; code 0 and our own words when it does not offer the TLS that is required.
+        /// What the server said; code 0 and our own words when it does not offer the TLS that is required (phase
+        /// `StartTls`), or no AUTH that will do (phase `Auth`).
         reply: Reply,
     },
-    /// What became of one recipient; exactly one for each, in the order of the server's replies. A positive reply in
-    /// phase `Body` means delivered.
+    /// What became of one recipient; exactly one for each (or [`ClientEvent::Untried`]), in the order of the server's
+    /// replies. A positive reply in phase `Body` means delivered.
     Recipient {
         /// Which transaction, as [`Client::begin`] named it.
         transaction: u64,
@@ -135,6 +166,17 @@ pub enum ClientEvent {
         index: usize,
         /// To which command this was the reply.
         phase: Phase,
+        /// What the server said.
+        reply: Reply,
+    },
+    /// The server did not judge this recipient: send to it again, soon, and count no attempt. It wants fewer recipients
+    /// in a transaction (RFC 5321 section 4.5.3.1.10; at least one of this transaction was taken), or it does not know
+    /// BDAT although it offers CHUNKING ([`ClientFault::NoChunking`] follows).
+    Untried {
+        /// Which transaction, as [`Client::begin`] named it.
+        transaction: u64,
+        /// Which of its recipients.
+        index: usize,
         /// What the server said.
         reply: Reply,
     },

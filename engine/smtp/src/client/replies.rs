@@ -18,7 +18,17 @@ pub enum ClientFault {
         /// The limit.
         bytes_max: usize,
     },
-    /// A reply whose code cannot follow the command, or that nothing asked for.
+    /// A reply whose lines disagree about success (RFC 5321 section 4.2.1 wants one code).
+    #[error("the server sent a reply whose lines have different codes: {0}")]
+    Inconsistent(Reply),
+    /// It offers CHUNKING and does not know BDAT: what it does with the chunk is not known, so the connection is of no
+    /// more use. Connect again with [`ClientConfig::chunking`](super::ClientConfig::chunking) off.
+    #[error("the server offers CHUNKING but does not know BDAT: {0}")]
+    NoChunking(Reply),
+    /// The server took the AUTH without proof of its own, which SCRAM demands, or before it was told the password.
+    #[error("the server cannot be believed: {0}")]
+    Impostor(&'static str),
+    /// A reply whose code cannot follow the command, that came before its command was sent, or that nothing asked for.
     #[error("the server sent an unexpected reply in phase {}: {reply}", phase.name())]
     Unexpected {
         /// What was awaited.
@@ -28,9 +38,10 @@ pub enum ClientFault {
     },
 }
 
-/// Bytes received that are not yet used up, and how far they have been searched.
+/// Splits bytes into replies, however they are cut: what is received and not yet used up, and how far it has been
+/// searched. Each [`Client`](super::Client) has one.
 #[derive(Debug, Default)]
-pub(super) struct ReplyReader {
+pub struct ReplyReader {
     buffer: Vec<u8>,
     /// Where the reply begins that is being read.
     start: usize,
@@ -38,6 +49,9 @@ pub(super) struct ReplyReader {
     line_start: usize,
     /// Up to where that line has been searched for its end.
     searched: usize,
+    /// The first digit of the reply's first line, and whether a later line has another.
+    first_digit: Option<u16>,
+    is_inconsistent: bool,
 }
 
 /// One complete reply, still in the reader's buffer.
@@ -50,12 +64,20 @@ pub(super) struct RawReply<'a> {
 
 impl ReplyReader {
     /// Takes bytes; everything complete should have been read before.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.line_start -= self.start;
         self.searched -= self.start;
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete reply of at most `bytes_max` bytes; `None` when more has to be pushed first.
+    ///
+    /// # Errors
+    /// What came is no reply, or too long a one. Nothing behind it can be read.
+    pub fn next_reply(&mut self, bytes_max: usize) -> Result<Option<Reply>, ClientFault> {
+        self.next(bytes_max).map(|raw| raw.map(RawReply::to_reply))
     }
 
     /// Drops whatever is there.
@@ -78,10 +100,17 @@ impl ReplyReader {
             let line = without_line_end(&self.buffer[self.line_start..end]);
             let (code, last) = read_code(line).ok_or_else(|| garbage(line))?;
             self.line_start = end;
+            self.is_inconsistent |= *self.first_digit.get_or_insert(code / 100) != code / 100;
             if last {
-                let bytes = &self.buffer[self.start..end];
+                self.first_digit = None;
+                let is_inconsistent = std::mem::take(&mut self.is_inconsistent);
+                let raw = RawReply { code, bytes: &self.buffer[self.start..end] };
                 self.start = end;
-                return Ok(Some(RawReply { code, bytes }));
+                // A server that breaks off in the middle of a reply to say that it closes is understood.
+                if is_inconsistent && code != 421 {
+                    return Err(ClientFault::Inconsistent(raw.to_reply()));
+                }
+                return Ok(Some(raw));
             }
         }
     }
@@ -174,8 +203,8 @@ mod tests {
         let mut replies = Vec::new();
         for bytes in bytes.chunks(piece.max(1)) {
             reader.push(bytes);
-            while let Some(raw) = reader.next(bytes_max)? {
-                replies.push(raw.to_reply());
+            while let Some(reply) = reader.next_reply(bytes_max)? {
+                replies.push(reply);
             }
         }
         Ok(replies)

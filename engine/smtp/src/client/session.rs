@@ -1,14 +1,16 @@
 //! One connection from the server's greeting to QUIT, as a state machine over replies.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use mail::{Phase, Reply};
 
-use super::awaited::{Awaited, BLOCK_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
+use super::awaited::{Awaited, BLOCK_TIMEOUT, Due, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
+use super::login::Exchange;
 use super::replies::{RawReply, ReplyReader};
 use super::transaction::{Flight, check};
-use super::{ClientConfig, ClientEvent, ClientFault, Lost, TlsWanted, Transaction, Unsendable};
+use super::{ClientConfig, ClientEvent, ClientFault, Lost, Protocol, TlsWanted, Transaction, Unsendable};
 use crate::Capabilities;
 use crate::wire;
 
@@ -52,6 +54,14 @@ impl Client {
         &mut self.session.outgoing.bytes
     }
 
+    /// Gives back what the buffers for messages hold beyond `bytes_max` each; while nothing is under way.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        self.session.outgoing.bytes.shrink_to(bytes_max);
+        for flight in &mut self.session.spare {
+            flight.text.shrink_to(bytes_max);
+        }
+    }
+
     /// The next event; `None` until more is received.
     pub fn poll(&mut self) -> Option<ClientEvent> {
         self.session.events.pop_front()
@@ -73,7 +83,8 @@ impl Client {
     pub fn begin(&mut self, transaction: Transaction<'_>) -> Result<u64, Unsendable> {
         assert!(self.ready(), "a transaction begins only when the client is ready");
         assert!(!transaction.recipients.is_empty(), "a transaction has a recipient");
-        check(&transaction, &self.session.capabilities)?;
+        let authenticated = self.session.tls == Tls::Authenticated;
+        check(&transaction, &self.session.capabilities, authenticated)?;
         Ok(self.session.begin(&transaction))
     }
 
@@ -86,11 +97,31 @@ impl Client {
     /// The TLS handshake is done: nothing that was said before counts, EHLO is sent again (RFC 3207 section 4.2).
     pub fn tls_established(&mut self) {
         if matches!(self.session.state, State::AwaitHandshake) {
-            self.session.tls = true;
+            self.session.tls = Tls::Encrypted;
             self.session.capabilities = Capabilities::default();
             self.session.state = State::Opening;
-            self.session.say_ehlo();
+            self.session.say_hello();
         }
+    }
+
+    /// Whether the TLS of this connection is with the host that was meant: its certificate was checked by PKIX, DANE or
+    /// MTA-STS. To be said after [`Client::tls_established`]; until then messages with
+    /// [`require_tls`](Transaction::require_tls) are refused (RFC 8689 section 4.2.1).
+    pub fn set_tls_authenticated(&mut self, authenticated: bool) {
+        self.session.tls = match (self.session.tls, authenticated) {
+            (Tls::Clear, _) => Tls::Clear,
+            (_, true) => Tls::Authenticated,
+            (_, false) => Tls::Encrypted,
+        };
+    }
+
+    /// Whether the server falls silent as one does that offers PIPELINING and reads only the first command of a group:
+    /// MAIL was answered, and a command that was sent together with it was not. To be asked when the wait is over,
+    /// before [`Client::closed`]; the next connection should be made with [`ClientConfig::pipelining`] off.
+    #[must_use]
+    pub fn may_lack_pipelining(&self) -> bool {
+        let next = self.session.awaited.front().map(|due| due.what);
+        self.session.pipelines() && matches!(next, Some(Awaited::Rcpt(_) | Awaited::Data))
     }
 
     /// How long to wait for what is awaited now (RFC 5321 section 4.5.3.2).
@@ -104,7 +135,7 @@ impl Client {
     pub fn awaits(&self) -> Option<Phase> {
         match self.session.state {
             State::AwaitHandshake => Some(Phase::StartTls),
-            _ => self.session.awaited.front().map(|awaited| awaited.phase()),
+            _ => self.session.awaited.front().map(|due| due.what.phase()),
         }
     }
 
@@ -155,11 +186,28 @@ pub(super) enum State {
     Over { nothing_pending: bool },
 }
 
+/// What protects the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    Clear,
+    /// With somebody.
+    Encrypted,
+    /// With the host that was meant.
+    Authenticated,
+}
+
 /// Bytes to be sent, and the count of all that ever were.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
     pub(super) appended: u64,
+}
+
+impl fmt::Debug for Outgoing {
+    /// Without the bytes: a password may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} of {} bytes)", self.bytes.len(), self.appended)
+    }
 }
 
 impl Outgoing {
@@ -182,9 +230,10 @@ impl Outgoing {
 pub(super) struct ClientSession {
     pub(super) config: ClientConfig,
     pub(super) state: State,
-    pub(super) tls: bool,
+    pub(super) tls: Tls,
+    exchange: Option<Exchange>,
     pub(super) capabilities: Capabilities,
-    pub(super) awaited: VecDeque<Awaited>,
+    pub(super) awaited: VecDeque<Due>,
     pub(super) flights: VecDeque<Flight>,
     pub(super) outgoing: Outgoing,
     pub(super) events: VecDeque<ClientEvent>,
@@ -193,6 +242,8 @@ pub(super) struct ClientSession {
     pub(super) needs_rset: bool,
     pub(super) quitting: bool,
     pub(super) spare: Vec<Flight>,
+    /// Recipients that seemed to be delivered until a stray reply came.
+    pub(super) doubtful: Vec<Lost>,
 }
 
 impl ClientSession {
@@ -200,9 +251,10 @@ impl ClientSession {
         Self {
             config,
             state: State::Opening,
-            tls: false,
+            tls: Tls::Clear,
+            exchange: None,
             capabilities: Capabilities::default(),
-            awaited: VecDeque::from([Awaited::Greeting]),
+            awaited: VecDeque::from([Due { what: Awaited::Greeting, after: 0 }]),
             flights: VecDeque::new(),
             outgoing: Outgoing::default(),
             events: VecDeque::new(),
@@ -210,6 +262,7 @@ impl ClientSession {
             needs_rset: false,
             quitting: false,
             spare: Vec::new(),
+            doubtful: Vec::new(),
         }
     }
 
@@ -219,65 +272,82 @@ impl ClientSession {
 
     /// A reply has come: every legal pair of what was awaited and the code's first digit is here.
     fn on_reply(&mut self, raw: RawReply<'_>) {
-        let Some(awaited) = self.awaited.pop_front() else { return self.on_unasked(raw) };
+        let Some(due) = self.awaited.pop_front() else { return self.on_unasked(raw) };
+        let awaited = due.what;
         if awaited == Awaited::Quit {
             self.state = State::Over { nothing_pending: true };
             return;
         }
+        let is_early = self.outgoing.handed_out() < due.after;
         // RFC 5321 section 4.2.1: 421 may be the reply to any command, and the server closes behind it.
         if raw.code == 421 {
-            return self.on_hang_up(awaited, raw);
+            return self.on_hang_up(awaited, is_early, raw);
+        }
+        // The reply to a command that is not sent is the reply to something else.
+        if is_early {
+            return self.unexpected(due, raw);
         }
         match (awaited, raw.code / 100) {
-            (Awaited::Greeting, 2) => self.say_ehlo(),
+            (Awaited::Greeting, 2) => self.say_hello(),
             (Awaited::Ehlo, 2) => self.on_ehlo(raw),
             // RFC 5321 section 4.1.1.1: an old server; over TLS or without need of it HELO will do.
-            (Awaited::Ehlo, 5) if self.tls || self.config.tls != TlsWanted::Required => {
-                self.send_command("HELO ", Awaited::Helo);
-            }
-            (Awaited::Helo, 2) => self.open(),
+            (Awaited::Ehlo, 5) if self.may_say_helo() => self.send_command("HELO ", Awaited::Helo),
+            (Awaited::Helo, 2) => self.log_in(),
             (Awaited::StartTls, 2) => self.await_handshake(),
             // RFC 3207 section 4: 454 or 501, and the session goes on in clear.
-            (Awaited::StartTls, 4 | 5) if self.config.tls != TlsWanted::Required => self.open(),
+            (Awaited::StartTls, 4 | 5) if self.config.tls != TlsWanted::Required => self.log_in(),
+            (Awaited::Auth, 2) => self.on_logged_in(),
+            (Awaited::Auth, 3) => self.on_challenge(raw),
+            (Awaited::Auth, 4 | 5) => self.on_login_refused(raw),
             (Awaited::Greeting | Awaited::Ehlo | Awaited::Helo | Awaited::StartTls, 4 | 5) => {
                 self.refuse(awaited.phase(), raw.to_reply());
             }
-            // A refused RSET shows in the reply to MAIL, if it matters.
-            (Awaited::Rset, 2 | 4 | 5) => self.proceed(),
+            (Awaited::Rset, 2) => self.proceed(),
+            // RSET cannot be refused (RFC 5321 section 4.1.1.5): this is the reply to something before it.
+            (Awaited::Rset, 4 | 5) => {
+                self.doubt();
+                self.unexpected(due, raw);
+            }
             (Awaited::Mail, 2) => self.on_mail_accepted(),
             (Awaited::Mail, 4 | 5) => {
                 self.answer_all(Phase::Mail, raw);
                 self.proceed();
             }
-            (Awaited::Rcpt(_), 2) => self.proceed(),
+            (Awaited::Rcpt(_), 2) => self.on_rcpt_accepted(),
             (Awaited::Rcpt(index), 4 | 5) => self.on_rcpt_refused(index, raw),
-            (Awaited::Data, 3) => self.on_go_ahead(),
+            (Awaited::Data, 3) => self.on_go_ahead(due, raw),
             (Awaited::Data, 4 | 5) => {
                 self.answer_all(Phase::Data, raw);
                 self.finish(false);
             }
-            (Awaited::Body, 2 | 4 | 5) => self.on_body(raw),
-            _ => self.unexpected(awaited, raw),
+            (Awaited::Body, 2 | 4 | 5) => self.on_body(due, raw),
+            _ => self.unexpected(due, raw),
         }
     }
 
     /// A reply whose code cannot follow the command; what is lost by it was waiting for just this reply.
-    pub(super) fn unexpected(&mut self, awaited: Awaited, raw: RawReply<'_>) {
-        self.awaited.push_front(awaited);
-        self.fault(ClientFault::Unexpected { phase: awaited.phase(), reply: raw.to_reply() });
+    pub(super) fn unexpected(&mut self, due: Due, raw: RawReply<'_>) {
+        self.awaited.push_front(due);
+        self.fault(ClientFault::Unexpected { phase: due.what.phase(), reply: raw.to_reply() });
     }
 
     /// A reply that nothing asked for: an idle server says why it closes.
     fn on_unasked(&mut self, raw: RawReply<'_>) {
         let reply = raw.to_reply();
-        if reply.is_transient() || reply.is_permanent() {
-            self.refuse(Phase::Mail, reply);
-        } else {
-            self.fault(ClientFault::Unexpected { phase: Phase::Mail, reply });
+        if !reply.is_transient() && !reply.is_permanent() {
+            return self.fault(ClientFault::Unexpected { phase: Phase::Mail, reply });
         }
+        if raw.code != 421 {
+            self.doubt();
+        }
+        self.refuse(Phase::Mail, reply);
     }
 
-    fn on_hang_up(&mut self, awaited: Awaited, raw: RawReply<'_>) {
+    /// 421. When it came before anything of the transaction was sent it is no answer to it.
+    fn on_hang_up(&mut self, awaited: Awaited, is_early: bool, raw: RawReply<'_>) {
+        if is_early && !self.flights.is_empty() {
+            return self.refuse(Phase::Mail, raw.to_reply());
+        }
         self.answer_all(awaited.phase(), raw);
         if let Some(flight) = self.flights.pop_front() {
             self.events.push_back(ClientEvent::Done { transaction: flight.number });
@@ -285,35 +355,89 @@ impl ClientSession {
         self.refuse(awaited.phase(), raw.to_reply());
     }
 
-    fn say_ehlo(&mut self) {
-        self.send_command("EHLO ", Awaited::Ehlo);
+    /// RFC 2033 section 4.1: EHLO and HELO are not of LMTP.
+    fn say_hello(&mut self) {
+        match self.config.protocol {
+            Protocol::Smtp => self.send_command("EHLO ", Awaited::Ehlo),
+            Protocol::Lmtp => self.send_command("LHLO ", Awaited::Ehlo),
+        }
+    }
+
+    fn may_say_helo(&self) -> bool {
+        let is_safe = self.tls != Tls::Clear || self.config.tls != TlsWanted::Required;
+        is_safe && self.config.protocol == Protocol::Smtp
     }
 
     fn send_command(&mut self, verb: &str, awaited: Awaited) {
         let name = &self.config.ehlo;
         self.outgoing.append(|out| wire::put_line(out, &[verb, name]));
-        self.awaited.push_back(awaited);
+        self.expect(awaited);
+    }
+
+    /// The reply is due once all that was written so far is handed out.
+    pub(super) fn expect(&mut self, what: Awaited) {
+        self.awaited.push_back(Due { what, after: self.outgoing.appended });
     }
 
     fn on_ehlo(&mut self, raw: RawReply<'_>) {
         self.capabilities = Capabilities::parse(raw.lines());
         match self.config.tls {
-            _ if self.tls => self.open(),
+            _ if self.tls != Tls::Clear => self.log_in(),
             TlsWanted::Opportunistic | TlsWanted::Required if self.capabilities.starttls => {
                 self.outgoing.append(|out| out.extend_from_slice(b"STARTTLS\r\n"));
-                self.awaited.push_back(Awaited::StartTls);
+                self.expect(Awaited::StartTls);
             }
             TlsWanted::Required => {
                 let text = "the server does not offer STARTTLS, which is required here";
                 self.refuse(Phase::StartTls, Reply::new(0, text));
             }
-            TlsWanted::Off | TlsWanted::Opportunistic => self.open(),
+            TlsWanted::Off | TlsWanted::Opportunistic => self.log_in(),
         }
     }
 
     fn await_handshake(&mut self) {
         self.state = State::AwaitHandshake;
         self.events.push_back(ClientEvent::StartTls);
+    }
+
+    /// RFC 4954, where the route has a login.
+    fn log_in(&mut self) {
+        let Some(login) = &self.config.login else { return self.open() };
+        match Exchange::begin(login, &self.capabilities.auth, self.tls != Tls::Clear) {
+            Ok((exchange, line)) => {
+                self.exchange = Some(exchange);
+                self.say_in_login(&line);
+            }
+            Err(why) => self.refuse(Phase::Auth, Reply::new(0, why)),
+        }
+    }
+
+    fn say_in_login(&mut self, line: &str) {
+        self.outgoing.append(|out| out.extend_from_slice(line.as_bytes()));
+        self.expect(Awaited::Auth);
+    }
+
+    fn on_challenge(&mut self, raw: RawReply<'_>) {
+        let (Some(exchange), Some(login)) = (&mut self.exchange, &self.config.login) else { return };
+        if let Some(why) = exchange.cancelled() {
+            // It goes on although we have given up.
+            return self.refuse(Phase::Auth, Reply::new(0, why));
+        }
+        let line = exchange.answer(raw.lines().next().unwrap_or_default(), login);
+        self.say_in_login(&line);
+    }
+
+    fn on_logged_in(&mut self) {
+        match self.exchange.take().and_then(|exchange| exchange.objection()) {
+            None => self.open(),
+            Some(why) => self.fault(ClientFault::Impostor(why)),
+        }
+    }
+
+    fn on_login_refused(&mut self, raw: RawReply<'_>) {
+        let cancelled = self.exchange.take().and_then(|exchange| exchange.cancelled());
+        let reply = cancelled.map_or_else(|| raw.to_reply(), |why| Reply::new(0, why));
+        self.refuse(Phase::Auth, reply);
     }
 
     pub(super) fn open(&mut self) {
@@ -334,7 +458,7 @@ impl ClientSession {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        match self.awaited.front() {
+        match self.awaited.front().map(|due| due.what) {
             _ if self.state == State::AwaitHandshake => HANDSHAKE_TIMEOUT,
             None => IDLE_TIMEOUT,
             // The connection does not take the text: the wait for its reply has not begun.

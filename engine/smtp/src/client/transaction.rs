@@ -16,6 +16,8 @@ pub(super) struct Flight {
     pub(super) answered: SmallVec<[bool; 16]>,
     /// How many have not.
     pub(super) open: usize,
+    /// How many recipients the server has taken.
+    pub(super) taken: u32,
     /// Whether MAIL was accepted, so that the server may still hold the transaction after a failure.
     pub(super) accepted: bool,
     /// Whether the message goes by BDAT.
@@ -39,6 +41,7 @@ impl Flight {
         self.answered.clear();
         self.answered.resize(recipients, false);
         self.open = recipients;
+        self.taken = 0;
         self.accepted = false;
         self.chunked = chunked;
         self.script.clear();
@@ -83,6 +86,12 @@ impl Flight {
         }
     }
 
+    /// Marks the first recipient without an answer as answered and names it.
+    pub(super) fn answer_next(&mut self) -> Option<usize> {
+        let index = self.unanswered().next()?;
+        self.answer(index).then_some(index)
+    }
+
     /// The recipients without an answer.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = usize> + '_ {
         self.answered.iter().enumerate().filter(|(_, answered)| !**answered).map(|(index, _)| index)
@@ -90,7 +99,11 @@ impl Flight {
 }
 
 /// Whether this server can be given this transaction.
-pub(super) fn check(transaction: &Transaction<'_>, capabilities: &Capabilities) -> Result<(), Unsendable> {
+pub(super) fn check(
+    transaction: &Transaction<'_>,
+    capabilities: &Capabilities,
+    authenticated: bool,
+) -> Result<(), Unsendable> {
     let refuse = |code, enhanced, text: String| Err(Unsendable(Reply::enhanced(code, enhanced, text)));
     if !(transaction.sender.is_empty() || is_harmless(transaction.sender)) {
         return refuse(501, Enhanced(5, 1, 7), "the sender's address is malformed".into());
@@ -102,6 +115,16 @@ pub(super) fn check(transaction: &Transaction<'_>, capabilities: &Capabilities) 
     if needs_smtputf8(transaction) && !capabilities.smtputf8 {
         let text = "the message needs SMTPUTF8, which the server does not offer";
         return refuse(553, Enhanced(5, 6, 7), text.into());
+    }
+    // RFC 8689 section 4.2.1.
+    if transaction.require_tls && !(authenticated && capabilities.require_tls) {
+        let text = match authenticated {
+            true => "the message asks for TLS all the way (REQUIRETLS), which the server does not promise",
+            false => {
+                "the message asks for TLS (REQUIRETLS), which this connection has not, or not with the right host"
+            }
+        };
+        return refuse(550, Enhanced(5, 7, 30), text.into());
     }
     // RFC 1870 section 6.1.
     let bytes = transaction.body.len() as u64;
@@ -142,6 +165,9 @@ pub(super) fn put_mail(out: &mut Vec<u8>, transaction: &Transaction<'_>, capabil
     if needs_smtputf8(transaction) {
         put(out, &[" SMTPUTF8"]);
     }
+    if transaction.require_tls {
+        put(out, &[" REQUIRETLS"]);
+    }
     if capabilities.dsn {
         // Headers are what the server returns when nothing is said (RFC 3461 section 4.3).
         if transaction.dsn_return == DsnReturn::Full {
@@ -157,15 +183,25 @@ pub(super) fn put_mail(out: &mut Vec<u8>, transaction: &Transaction<'_>, capabil
 
 /// Writes RCPT for each recipient.
 pub(super) fn put_recipients(out: &mut Vec<u8>, transaction: &Transaction<'_>, capabilities: &Capabilities) {
-    let smtputf8 = needs_smtputf8(transaction);
-    for to in transaction.recipients {
-        put(out, &["RCPT TO:<", to.address, ">"]);
-        if capabilities.dsn {
-            put_notify(out, to.notify);
-            put_original(out, to, smtputf8);
-        }
-        put(out, &["\r\n"]);
+    for index in 0..transaction.recipients.len() {
+        put_recipient(out, transaction, index, capabilities);
     }
+}
+
+/// Writes RCPT for one recipient.
+pub(super) fn put_recipient(
+    out: &mut Vec<u8>,
+    transaction: &Transaction<'_>,
+    index: usize,
+    capabilities: &Capabilities,
+) {
+    let to = &transaction.recipients[index];
+    put(out, &["RCPT TO:<", to.address, ">"]);
+    if capabilities.dsn {
+        put_notify(out, to.notify);
+        put_original(out, to, transaction);
+    }
+    put(out, &["\r\n"]);
 }
 
 /// RFC 3461 section 4.1.
@@ -188,10 +224,10 @@ fn put_notify(out: &mut Vec<u8>, notify: Notify) {
 }
 
 /// RFC 3461 section 4.2. An address beyond ASCII can be told only under SMTPUTF8 (RFC 6533 section 3).
-fn put_original(out: &mut Vec<u8>, to: &To<'_>, smtputf8: bool) {
+fn put_original(out: &mut Vec<u8>, to: &To<'_>, transaction: &Transaction<'_>) {
     let Some((kind, text)) = to.original.and_then(|original| original.split_once(';')) else { return };
     let kind_is_atom = kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if kind_is_atom && (smtputf8 || text.is_ascii()) {
+    if kind_is_atom && (text.is_ascii() || needs_smtputf8(transaction)) {
         put(out, &[" ORCPT=", kind, ";"]);
         wire::encode_xtext(text, out);
     }
@@ -242,6 +278,7 @@ mod tests {
         smtputf8: false,
         dsn_return: DsnReturn::Full,
         envelope_id: Some("id+1"),
+        require_tls: false,
     };
 
     fn all() -> Capabilities {
@@ -298,7 +335,8 @@ mod tests {
             (Transaction { recipients: &to("b@y"), sender: "", ..BARE }, &old, None),
             (Transaction { recipients: &to("b@y"), body: b"a\n.\r\n", ..BARE }, &old, Some("554 5.6.0")),
         ] {
-            let reply = check(&transaction, capabilities).err().map(|unsendable| unsendable.to_string());
+            let reply =
+                check(&transaction, capabilities, false).err().map(|unsendable| unsendable.to_string());
             assert_eq!(reply.as_deref().map(|text| &text[..9]), code, "{transaction:?}");
         }
     }

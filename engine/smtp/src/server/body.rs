@@ -67,6 +67,8 @@ impl Body {
     /// whether the end of the data was among them. Only CRLF.CRLF is the end; a few last bytes stay unused when their
     /// meaning depends on what follows.
     pub(super) fn take_stuffed(&mut self, input: &[u8], limits: &Limits) -> (usize, bool) {
+        // Made once: a text has many lines with a dot at their start, or none.
+        let dots = memmem::Finder::new(b"\r\n.");
         let mut at = 0;
         let mut ended = false;
         while at < input.len() && !ended {
@@ -79,7 +81,7 @@ impl Body {
                 continue;
             }
             let rest = &input[at..];
-            let used = match memmem::find(rest, b"\r\n.") {
+            let used = match dots.find(rest) {
                 Some(dot) => dot + 2,
                 None if rest.ends_with(b"\r") => rest.len() - 1,
                 None => rest.len(),

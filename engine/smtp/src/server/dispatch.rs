@@ -71,6 +71,7 @@ impl Session {
             recipients_max: config.limits.recipients,
             starttls: self.offers_starttls(),
             auth: self.offers_auth(),
+            require_tls: self.client.tls,
         };
         announcement.write(&mut self.output);
     }
@@ -221,6 +222,7 @@ impl Session {
         envelope::Terms {
             extended: self.client.extended,
             auth: self.offers_auth(),
+            tls: self.client.tls,
             message_bytes_max: self.config.limits.message_bytes,
             hostname: &self.config.hostname,
         }

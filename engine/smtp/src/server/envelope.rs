@@ -1,6 +1,7 @@
-//! Reads the paths and parameters of MAIL and RCPT, strictly (RFC 5321 section 4.1.2, RFC 1870, 3461, 4954, 6152, 6531).
+//! Reads the paths and parameters of MAIL and RCPT, strictly (RFC 5321 section 4.1.2, RFC 1870, 3461, 4954, 6152,
+//! 6531, 8689).
 
-use mail::{Address, BodyType, DsnReturn, Envelope, Notify, Recipient};
+use mail::{Address, BodyType, DsnReturn, Envelope, Notify, Recipient, TlsWish};
 
 use super::command::{MAIL_SYNTAX, RCPT_SYNTAX, Refusal, digits};
 use crate::wire;
@@ -13,6 +14,8 @@ const ORIGINAL_BYTES_MAX: usize = 500;
 const DUPLICATE: Refusal = "501 5.5.4 A parameter is given twice";
 const MALFORMED: Refusal = "501 5.5.4 A parameter's value is malformed";
 const UNKNOWN: Refusal = "555 5.5.4 A parameter is not known or was not announced";
+/// RFC 8689 section 4.1: the promise was not made in clear.
+const NEEDS_TLS: Refusal = "550 5.7.10 REQUIRETLS needs TLS on this connection too";
 const NEEDS_SMTPUTF8: Refusal = "553 5.6.7 An address beyond ASCII needs SMTPUTF8";
 
 /// What the session knows that decides how an envelope is read.
@@ -22,6 +25,8 @@ pub(super) struct Terms<'a> {
     pub(super) extended: bool,
     /// Whether AUTH was announced: only then MAIL may carry it.
     pub(super) auth: bool,
+    /// Whether the connection is under TLS: only then REQUIRETLS was announced.
+    pub(super) tls: bool,
     /// The longest message that is accepted.
     pub(super) message_bytes_max: u64,
     /// Where a postmaster without domain lives.
@@ -38,6 +43,9 @@ pub(super) fn mail(arguments: &str, terms: &Terms<'_>) -> Result<(Envelope, Opti
         }
         parameters.add(word, terms.auth)?;
     }
+    if parameters.require_tls.is_some() && !terms.tls {
+        return Err(NEEDS_TLS);
+    }
     if parameters.size.is_some_and(|size| size > terms.message_bytes_max) {
         return Err("552 5.3.4 The message is larger than SIZE announces");
     }
@@ -53,6 +61,7 @@ pub(super) fn mail(arguments: &str, terms: &Terms<'_>) -> Result<(Envelope, Opti
         smtputf8,
         dsn_return: parameters.dsn_return.unwrap_or_default(),
         envelope_id: parameters.envelope_id,
+        tls: parameters.require_tls.map_or(TlsWish::Unstated, |()| TlsWish::Required),
     };
     Ok((envelope, parameters.size))
 }
@@ -65,6 +74,7 @@ struct MailParameters {
     dsn_return: Option<DsnReturn>,
     envelope_id: Option<String>,
     auth: Option<()>,
+    require_tls: Option<()>,
 }
 
 impl MailParameters {
@@ -81,6 +91,8 @@ impl MailParameters {
             }
             // RFC 6531 section 3.4: the parameter has no value.
             ("SMTPUTF8", None) => set(&mut self.smtputf8, Some(())),
+            // RFC 8689 section 2: the parameter has no value.
+            ("REQUIRETLS", None) => set(&mut self.require_tls, Some(())),
             ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => {
                 set(&mut self.dsn_return, Some(DsnReturn::Full))
             }
@@ -95,7 +107,7 @@ impl MailParameters {
             ("AUTH", Some(value)) if auth_announced => {
                 set(&mut self.auth, wire::decode_xtext(value).filter(|id| !id.is_empty()).map(drop))
             }
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID", _) => Err(MALFORMED),
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS", _) => Err(MALFORMED),
             ("AUTH", _) if auth_announced => Err(MALFORMED),
             _ => Err(UNKNOWN),
         }
@@ -217,7 +229,7 @@ mod tests {
     use super::*;
 
     const TERMS: Terms<'static> =
-        Terms { extended: true, auth: true, message_bytes_max: 1000, hostname: "mx.test" };
+        Terms { extended: true, auth: true, tls: true, message_bytes_max: 1000, hostname: "mx.test" };
 
     #[test]
     fn mail_parameters_reach_the_envelope() {

@@ -78,7 +78,11 @@ fn settings() -> impl Strategy<Value = Setting> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Story {
     Answered(Phase, Reply),
-    Lost { unknown: bool },
+    /// One recipient too many for the transaction.
+    Untried,
+    Lost {
+        unknown: bool,
+    },
     NotTried,
 }
 
@@ -174,6 +178,7 @@ impl<'a> World<'a> {
             smtputf8: false,
             dsn_return: DsnReturn::Headers,
             envelope_id: None,
+            require_tls: false,
         };
         match self.client.begin(transaction) {
             Ok(number) => {
@@ -197,6 +202,10 @@ impl<'a> World<'a> {
                 ClientEvent::Ready | ClientEvent::Refused { .. } => {}
                 ClientEvent::Recipient { transaction, index, phase, reply } => {
                     self.tell(transaction, index, Story::Answered(phase, reply));
+                }
+                ClientEvent::Untried { transaction, index, reply } => {
+                    assert_eq!(reply.enhanced, Some(Enhanced(4, 5, 3)), "{reply}");
+                    self.tell(transaction, index, Story::Untried);
                 }
                 ClientEvent::Done { transaction } => {
                     let plan = self.transactions[transaction as usize];
@@ -279,7 +288,7 @@ proptest! {
                     Some(Story::Answered(Phase::Body, reply)) if reply.is_positive() => delivered.push(*address),
                     Some(Story::Answered(_, reply)) => prop_assert!(reply.code >= 400, "{}", reply),
                     Some(Story::Lost { unknown: true }) => unknown.push(*address),
-                    Some(Story::Lost { unknown: false }) => {}
+                    Some(Story::Lost { unknown: false } | Story::Untried) => {}
                     story => prop_assert!(false, "message {plan}, recipient {index}: {story:?}"),
                 }
             }
@@ -336,7 +345,7 @@ proptest! {
             while let Some(event) = client.poll() {
                 match event {
                     ClientEvent::StartTls => client.tls_established(),
-                    ClientEvent::Recipient { .. } => open -= 1,
+                    ClientEvent::Recipient { .. } | ClientEvent::Untried { .. } => open -= 1,
                     _ => {}
                 }
             }
@@ -349,6 +358,7 @@ proptest! {
                     smtputf8: false,
                     dsn_return: DsnReturn::Full,
                     envelope_id: Some("e"),
+                    require_tls: false,
                 };
                 open += client.begin(transaction).map_or(0, |_| recipients.len());
             }

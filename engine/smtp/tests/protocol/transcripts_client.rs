@@ -1,8 +1,10 @@
 //! Transcripts of the client: `S` the server says, `C` the client sends, `V` the shell does; `E` an event, `L` a lost
 //! recipient.
 
-use mail::{DsnReturn, Phase, Reply};
-use smtp::client::{Client, ClientConfig, ClientEvent, ClientFault, TlsWanted, To, Transaction};
+use mail::{DsnReturn, Phase, Reply, Secret};
+use smtp::client::{
+    Client, ClientConfig, ClientEvent, ClientFault, Login, Protocol, TlsWanted, To, Transaction,
+};
 
 use crate::conversation::{Side, play_all};
 use crate::script::{Case, bytes, cases, sent_lines};
@@ -22,6 +24,21 @@ fn pipelines_go_as_written() {
     play_all(&cases("client_pipeline"), 'S', client);
 }
 
+#[test]
+fn odd_servers_are_met_as_written() {
+    play_all(&cases("client_quirks"), 'S', client);
+}
+
+#[test]
+fn lmtp_goes_as_written() {
+    play_all(&cases("client_lmtp"), 'S', client);
+}
+
+#[test]
+fn logins_go_as_written() {
+    play_all(&cases("client_login"), 'S', client);
+}
+
 fn client(case: &Case) -> Sender {
     let mut config = ClientConfig::new("me.test");
     config.tls = match case.setting("tls") {
@@ -33,7 +50,17 @@ fn client(case: &Case) -> Sender {
     config.chunking = case.setting("chunking") != Some("no");
     config.pipeline_depth = case.setting("depth").map_or(1, |text| text.parse().expect("a number"));
     config.reply_bytes_max = 500;
-    Sender { client: Client::new(config), stuck: case.is_set("stuck") }
+    if case.setting("protocol") == Some("lmtp") {
+        config.protocol = Protocol::Lmtp;
+    }
+    config.login =
+        case.setting("login").and_then(|login| login.split_once(':')).map(|(name, password)| Login {
+            username: name.to_owned(),
+            password: Secret::new(password),
+            in_clear: case.is_set("clear"),
+            nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
+        });
+    Sender { client: Client::new(config), stuck: false }
 }
 
 struct Sender {
@@ -49,14 +76,20 @@ impl Sender {
             seen.push(('E', shown(&event)));
         }
         if !self.stuck {
-            let sent = std::mem::take(self.client.transmit());
-            seen.extend(sent_lines(&sent).into_iter().map(|line| ('C', line)));
+            seen.extend(self.take(usize::MAX));
         }
         seen
     }
 
+    /// The connection takes `bytes`.
+    fn take(&mut self, bytes: usize) -> Vec<(char, String)> {
+        let outgoing = self.client.transmit();
+        let sent: Vec<u8> = outgoing.drain(..bytes.min(outgoing.len())).collect();
+        sent_lines(&sent).into_iter().map(|line| ('C', line)).collect()
+    }
+
     /// `begin sender recipient,recipient body`
-    fn begin(&mut self, arguments: &str) -> Vec<(char, String)> {
+    fn begin(&mut self, arguments: &str, require_tls: bool) -> Vec<(char, String)> {
         let mut words = arguments.splitn(3, ' ');
         let sender = words.next().unwrap_or_default().trim_matches(['<', '>']);
         let recipients: Vec<To<'_>> = words.next().unwrap_or_default().split(',').map(To::from).collect();
@@ -69,6 +102,7 @@ impl Sender {
             smtputf8: false,
             dsn_return: DsnReturn::Headers,
             envelope_id: None,
+            require_tls,
         };
         match self.client.begin(transaction) {
             Ok(_) => self.pump(),
@@ -86,8 +120,12 @@ impl Side for Sender {
     fn obey(&mut self, order: &str) -> Vec<(char, String)> {
         let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
         match verb {
-            "begin" => return self.begin(rest),
+            "begin" => return self.begin(rest, false),
+            "begin-requiretls" => return self.begin(rest, true),
             "tls" => self.client.tls_established(),
+            "authentic" => self.client.set_tls_authenticated(true),
+            "stick" => self.stuck = true,
+            "take" => return self.take(rest.parse().expect("a number")),
             "quit" => self.client.quit(),
             "closed" => {
                 let lost = self.client.closed();
@@ -101,6 +139,11 @@ impl Side for Sender {
                     .collect();
             }
             "ready?" => return vec![('E', format!("ready={}", self.client.ready()))],
+            "deaf?" => return vec![('E', format!("deaf={}", self.client.may_lack_pipelining()))],
+            "limit?" => {
+                let limit = self.client.capabilities().recipients_max;
+                return vec![('E', format!("limit={limit:?}"))];
+            }
             "over?" => return vec![('E', format!("over={}", self.client.is_over()))],
             "spent?" => return vec![('E', format!("spent={}", self.client.is_spent()))],
             "awaits?" => {
@@ -123,9 +166,15 @@ fn shown(event: &ClientEvent) -> String {
         ClientEvent::Recipient { transaction, index, phase, reply } => {
             format!("{transaction}.{index} {}", with(*phase, reply))
         }
+        ClientEvent::Untried { transaction, index, reply } => {
+            format!("{transaction}.{index} untried {reply}")
+        }
         ClientEvent::Done { transaction } => format!("{transaction} done"),
         ClientEvent::Fault(ClientFault::Garbage(line)) => format!("garbage {line}"),
         ClientEvent::Fault(ClientFault::ReplyTooLong { bytes_max }) => format!("too long {bytes_max}"),
+        ClientEvent::Fault(ClientFault::Inconsistent(reply)) => format!("inconsistent {reply}"),
+        ClientEvent::Fault(ClientFault::NoChunking(reply)) => format!("no chunking {reply}"),
+        ClientEvent::Fault(ClientFault::Impostor(why)) => format!("impostor: {why}"),
         ClientEvent::Fault(ClientFault::Unexpected { phase, reply }) => {
             format!("unexpected {}", with(*phase, reply))
         }

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use mail::{Enhanced, Envelope, Reply};
+use mail::{Enhanced, Envelope, Reply, TlsWish};
 use smtp::server::{AuthPolicy, Config, Limits, Peer, Question, ReceivedMessage, Session, Step, Verdicts};
 
 use crate::conversation::{Side, play_all};
@@ -129,8 +129,9 @@ fn shown(message: &ReceivedMessage) -> String {
     let recipients: Vec<&str> = envelope.recipients.iter().map(|it| it.address.as_str()).collect();
     let account = message.account.as_deref().map(|name| format!(" as {name}")).unwrap_or_default();
     let eight_bit = if message.eight_bit { " 8bit" } else { "" };
+    let require_tls = if envelope.tls == TlsWish::Required { " requiretls" } else { "" };
     format!(
-        "{sender} -> {} with {} from {}{account}{eight_bit}: {}",
+        "{sender} -> {} with {} from {}{account}{eight_bit}{require_tls}: {}",
         recipients.join(","),
         message.with,
         message.helo,

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn guarded(names: &[&str]) -> Guarded {
-        let host = |name: &&str| Host::new((*name).to_owned(), Vec::new());
+        let host = |name: &&str| Host::new((*name).to_owned(), 0, Vec::new());
         Guarded::new(names.iter().map(host).collect(), Duration::from_secs(86_400))
     }
 
@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(shown(&four), ["a by policy", "b encrypted", "c dane"]);
         assert_eq!(four.expires_in, time);
         let lost = four.lost.expect("d is lost");
-        assert_eq!(lost.reply.to_string(), "000 4.4.3 whether d proves itself by DANE is not known: SERVFAIL");
+        assert_eq!(
+            lost.reply.to_string(),
+            "000 4.4.3 whether d proves itself by DANE is not known: SERVFAIL"
+        );
         assert_eq!(four.failures[0].1.result_type, ResultType::DnssecInvalid);
         let told = four.hosts[2].told.as_ref().expect("told");
         assert_eq!(told.policy.strings, [format!("3 1 1 {}", "AB".repeat(32))]);

@@ -124,6 +124,13 @@ impl Pair {
     }
 }
 
+/// 128 random bits in hexadecimal digits.
+pub fn nonce() -> String {
+    let mut bytes = [0; 16];
+    provider().secure_random.fill(&mut bytes).expect("the kernel gives random bytes to everybody");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }

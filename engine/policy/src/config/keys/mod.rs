@@ -1,10 +1,12 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
 mod receive;
+mod replies;
 mod report;
 mod send;
 
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use replies::REPLY_RULE;
 use report::TLS_REPORT;
 use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
 
@@ -103,6 +105,8 @@ pub(crate) enum Kind {
     MxPattern,
     SenderPattern,
     Secret,
+    /// Told to nobody, not even in a problem.
+    Password,
     Device,
     /// `true` or `false`.
     Flag,
@@ -139,6 +143,7 @@ impl Kind {
             Self::MxPattern => "host name, or `.domain` for all hosts below it".to_owned(),
             Self::SenderPattern => "address, or `@domain`".to_owned(),
             Self::Secret => "\"sha256:\" and 64 hexadecimal digits, or \"$argon2id$…\"".to_owned(),
+            Self::Password => "text".to_owned(),
             Self::Device => "network device such as \"eth1\"".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Share => "name, or { source = name, weight = number }".to_owned(),
@@ -162,6 +167,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROUTE,
     &CLASS,
     &PROVIDER,
+    &REPLY_RULE,
     &DELIVER,
     &TLS_REPORT,
 ];

@@ -1,6 +1,7 @@
 //! The keys of what goes out: sources, pools, routes, classes, providers, connections.
 
 use crate::TlsPolicy;
+use crate::config::model::Protocol;
 
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
@@ -106,6 +107,34 @@ pub(super) const ROUTE: Section = Section {
             default: Standard::Nothing,
             about: "PEM file with the private key of `tls_certificate`.",
             reason: "Needed only with `tls_certificate`.",
+        },
+        Key {
+            name: "protocol",
+            kind: Kind::OneOf(&Protocol::NAMES),
+            default: Standard::Is("\"smtp\""),
+            about: "What they speak. LMTP (RFC 2033) is for mail stores: each host needs a port, and each recipient has a reply of its own.",
+            reason: "Servers speak SMTP to each other.",
+        },
+        Key {
+            name: "username",
+            kind: Kind::Text,
+            default: Standard::Nothing,
+            about: "The account to log in with (AUTH). The best of SCRAM-SHA-256, PLAIN and LOGIN that the host offers is used; the latter two only under TLS, to a loopback address, or where the route says `tls = \"off\"`.",
+            reason: "Without it nobody logs in.",
+        },
+        Key {
+            name: "password",
+            kind: Kind::Password,
+            default: Standard::Nothing,
+            about: "The account's password. It is in no log and no report.",
+            reason: "Without it `password_file` is read.",
+        },
+        Key {
+            name: "password_file",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "A file whose first line is the password, read when the engine starts. Nobody else should be able to read it.",
+            reason: "Without it `password` is used.",
         },
     ],
 };

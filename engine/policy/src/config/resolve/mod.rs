@@ -1,7 +1,9 @@
 //! From what was written to what it means: types filled in, names looked up, sections checked against each other.
 
+mod access;
 mod providers;
 mod receive;
+mod replies;
 mod report;
 mod send;
 
@@ -30,6 +32,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let routes = resolver.routes(deliver.as_ref().map(|deliver| deliver.port));
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
+    let replies = resolver.reply_rules(&providers);
     let dns = resolver.dns();
     let tls_report = resolver.tls_report(&domains);
     resolver.check_ways_in();
@@ -46,6 +49,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
         routes,
         classes: classes?,
         providers,
+        replies,
         deliver: deliver?,
         tls_report,
     })

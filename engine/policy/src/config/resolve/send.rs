@@ -97,7 +97,8 @@ impl Resolver<'_, '_> {
             }
             let certificate = self.client_certificate(block);
             let tls = block.choice("tls", &TlsPolicy::ALL);
-            routes.push(Route { domain, hosts, tls, tls_name: block.get("tls_name"), certificate });
+            let access = self.access(block, tls);
+            routes.push(Route { domain, hosts, tls, tls_name: block.get("tls_name"), certificate, access });
         }
         routes
     }

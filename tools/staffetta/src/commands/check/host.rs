@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use content::dkim;
@@ -21,6 +22,7 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<Problem> {
     host.sources(config);
     host.listeners(config);
     host.keys(config);
+    host.passwords(config);
     host.problems.sort_by_key(|problem| problem.line);
     host.problems
 }
@@ -213,6 +215,33 @@ impl Host {
                     what: format!("{} holds no key that can sign with {algorithm}", key.key_file.display()),
                     cause: error.to_string(),
                     cure: "name the private key's PEM file, or make one with `staffetta init`".into(),
+                });
+            }
+        }
+    }
+
+    fn passwords(&mut self, config: &Config) {
+        let logins = config.routes.iter().filter_map(|route| route.access.login.as_ref());
+        for file in logins.filter_map(|login| login.password_file.as_ref()) {
+            let Some(text) = self.readable("route.password_file", file) else { continue };
+            let at = file.display().to_string();
+            if text.lines().next().is_none_or(|line| line.is_empty() || line.chars().any(char::is_control)) {
+                self.error(Finding {
+                    key: "route.password_file",
+                    at: &at,
+                    what: format!("{at} holds no password"),
+                    cause: "its first line is empty or holds control characters".into(),
+                    cure: "write the password into its first line".into(),
+                });
+            }
+            let mode = fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+            if mode & 0o004 != 0 {
+                self.warning(Finding {
+                    key: "route.password_file",
+                    at: &at,
+                    what: format!("everybody on this host can read the password in {at}"),
+                    cause: format!("its mode is {:03o}", mode & 0o777),
+                    cure: format!("chmod o= {at}, and give it to the user that runs the engine"),
                 });
             }
         }
