@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 from harness import runner  # noqa: E402  (the path is set above)
 
 NAMES = ["clients", "dkim", "newsletter", "relay", "crash_smtp", "crash_campaign", "priority", "config_errors", "unroutable",
-         "lists", "refusals", "idle", "receivers"]
+         "lists", "refusals", "idle", "receivers", "tls_report"]
 
 
 def main():
