@@ -199,6 +199,48 @@ fn a_borrowed_certificate_proves_nothing_also_when_resumed() {
 }
 
 #[test]
+fn a_server_that_asks_for_a_certificate_is_shown_the_one_of_the_route() {
+    let (ours, theirs) = (
+        rcgen::generate_simple_self_signed(["out.example.test".to_owned()]).expect("a certificate"),
+        rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate"),
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
+    std::fs::write(&certificate, ours.cert.pem()).expect("it is written");
+    std::fs::write(&key, ours.signing_key.serialize_pem()).expect("it is written");
+    let identity = tls::identity(&certificate, &key).expect("they go together");
+    let mut clients = rustls::RootCertStore::empty();
+    clients.add(ours.cert.der().clone()).expect("it may be an anchor");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let asks =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(clients), Arc::clone(&provider))
+            .build()
+            .expect("a verifier");
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the default")
+        .with_client_cert_verifier(asks)
+        .with_single_cert(
+            vec![theirs.cert.der().clone()],
+            theirs.signing_key.serialize_der().try_into().expect("a key"),
+        )
+        .expect("a configuration");
+    let (server, tls) =
+        (Arc::new(server), ClientTls::new(&tls::roots(None).expect("compiled in"), &[identity]));
+    for (shown, welcome) in [(Some(0), true), (None, false)] {
+        let (server, config) = (Arc::clone(&server), tls.config(&Trust::Any, shown));
+        let accepted = on_ring(async move {
+            let (mut client, mut peer) = pair().await;
+            let accepting = spawn(async move { peer.start_tls_server(server).await });
+            // TLS 1.3: the client is done before the server has looked at its certificate.
+            client.start_tls_client(config, "mx.example.test").await.expect("its own side works");
+            accepting.await.expect("the task lives")
+        });
+        assert_eq!(accepted.is_ok(), welcome, "{accepted:?}");
+    }
+}
+
+#[test]
 fn a_certificate_of_nobody_is_refused_where_it_must_be_verified() {
     let config = certificate();
     on_ring(async move {

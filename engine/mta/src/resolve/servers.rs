@@ -131,3 +131,40 @@ fn of_system() -> (ResolverConfig, ResolverOpts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_resolver_on_this_host_is_believed_unasked() {
+        let servers = |list: &[&str]| {
+            let addresses: Vec<SocketAddr> =
+                list.iter().map(|text| text.parse().expect("an address")).collect();
+            named(&addresses).into_parts().2
+        };
+        let (here, mixed) =
+            (servers(&["127.0.0.53:53", "[::1]:53"]), servers(&["127.0.0.1:53", "192.0.2.1:53"]));
+        assert_eq!(settled(Dnssec::Auto, &here), Dnssec::TrustAd);
+        assert_eq!(settled(Dnssec::Auto, &mixed), Dnssec::Off);
+        assert_eq!(settled(Dnssec::TrustAd, &mixed), Dnssec::TrustAd);
+        assert_eq!(settled(Dnssec::Off, &here), Dnssec::Off);
+    }
+
+    #[test]
+    fn trust_anchors_that_cannot_be_read_are_named() {
+        let dns = |path: &Path| Dns {
+            servers: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
+            dnssec: Dnssec::Validate,
+            trust_anchor_file: Some(path.into()),
+        };
+        let fault = |path: &Path| {
+            let made = Servers::new(&dns(path), Duration::from_secs(1));
+            made.err().expect("it cannot be read").to_string()
+        };
+        assert!(fault(Path::new("/none.key")).contains("/none.key"));
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "no record").expect("it is written");
+        assert!(fault(file.path()).contains("cannot be read as DNSKEY records"));
+    }
+}

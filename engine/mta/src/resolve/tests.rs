@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TLSA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use policy::config::{Dns, Dnssec};
@@ -20,6 +20,8 @@ type Zone = HashMap<(String, RecordType), Vec<(u32, RData)>>;
 /// name has any record and NXDOMAIN if not.
 struct Server {
     address: SocketAddr,
+    /// It answers no more.
+    down: Arc<AtomicBool>,
     questions: Arc<AtomicUsize>,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -29,14 +31,16 @@ impl Server {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = socket.local_addr().expect("bound");
         let (questions, log) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let server = Self { address, questions: questions.clone(), log: log.clone() };
+        let down = Arc::<AtomicBool>::default();
+        let server = Self { address, down: down.clone(), questions: questions.clone(), log: log.clone() };
         std::thread::spawn(move || {
             let mut packet = [0; 4096];
             while let Ok((bytes, peer)) = socket.recv_from(&mut packet) {
                 let question = Message::from_vec(&packet[..bytes]).expect("hickory asks in order");
                 questions.fetch_add(1, Ordering::SeqCst);
                 log.lock().expect("whole").push(question.queries[0].to_string());
-                if let Some(answer) = answer(&zone, &question) {
+                let answer = answer(&zone, &question).filter(|_| !down.load(Ordering::SeqCst));
+                if let Some(answer) = answer {
                     socket.send_to(&answer.to_vec().expect("it fits"), peer).expect("loopback");
                 }
             }
@@ -65,6 +69,8 @@ fn answer(zone: &Zone, question: &Message) -> Option<Message> {
     answer.metadata.message_type = MessageType::Response;
     answer.metadata.recursion_desired = true;
     answer.metadata.recursion_available = true;
+    // As a resolver that validates: only for whoever asks for it (RFC 6840 section 5.7).
+    answer.metadata.authentic_data = question.metadata.authentic_data && name.contains("signed");
     let records = zone.get(&(name.clone(), query.query_type()));
     let alias = zone.get(&(name.clone(), RecordType::CNAME));
     let exists = zone.keys().any(|(known, _)| *known == name);
@@ -281,5 +287,112 @@ fn a_crowd_of_mx_records_is_cut_to_the_preferred_ones() {
         let hosts = server.resolver().mail_hosts("crowd.test").await.expect("it has hosts");
         assert_eq!(hosts.hosts.len(), 16);
         assert_eq!(hosts.hosts[0].name, "m39.crowd.test");
+    });
+}
+
+fn tlsa(usage: u8, matching: u8, data: &[u8]) -> RData {
+    RData::TLSA(TLSA::new(usage.into(), 1.into(), matching.into(), data.to_vec()))
+}
+
+/// Zones below `signed` are signed.
+fn signed_zones() -> Server {
+    let (good, usable, unusable) = ([7; 32], |data: &[u8]| tlsa(3, 1, data), tlsa(1, 1, &[7; 32]));
+    let mut records = vec![
+        ("d.signed.", 600, mx(10, "usable.mx.signed.")),
+        ("d.signed.", 600, mx(20, "unusable.mx.signed.")),
+        ("d.signed.", 600, mx(30, "none.mx.signed.")),
+        ("d.signed.", 600, mx(40, "servfail.mx.signed.")),
+        ("d.signed.", 600, mx(50, "alias.mx.signed.")),
+        ("d.signed.", 600, mx(60, "host.clear.")),
+        ("d.clear.", 600, mx(10, "usable.mx.signed.")),
+        ("alias.mx.signed.", 600, RData::CNAME(CNAME(name("usable.mx.signed.")))),
+        ("out.mx.signed.", 600, RData::CNAME(CNAME(name("host.clear.")))),
+        ("_25._tcp.usable.mx.signed.", 600, usable(&good)),
+        ("_25._tcp.usable.mx.signed.", 600, usable(&[7; 31])),
+        ("_25._tcp.unusable.mx.signed.", 600, unusable),
+        ("_25._tcp.host.clear.", 600, usable(&good)),
+    ];
+    for host in ["usable.mx.signed.", "unusable.mx.signed.", "none.mx.signed.", "host.clear."] {
+        records.push((host, 600, ip("192.0.2.1")));
+    }
+    Server::start(zone(&records))
+}
+
+#[test]
+fn tlsa_records_count_where_all_that_leads_to_them_is_signed() {
+    let server = signed_zones();
+    on_tokio(async {
+        let resolver = server.resolver_with(Dnssec::TrustAd);
+        let found = resolver.mail_hosts("d.signed").await.expect("hosts");
+        assert!(found.signed && found.incomplete.is_some_and(|what| what.contains("servfail.mx.signed")));
+        let mut shown = Vec::new();
+        for host in &found.hosts {
+            shown.push(match resolver.tlsa(host, 25).await.0 {
+                Tlsa::Usable(set) => format!("{} of {}", set.associations.len(), set.names.join(" ")),
+                other => format!("{other:?}"),
+            });
+        }
+        assert_eq!(
+            shown,
+            [
+                "1 of usable.mx.signed",
+                "Unusable",
+                "None",
+                // Without a signed address no TLSA record is asked for.
+                "None",
+                "1 of usable.mx.signed alias.mx.signed",
+                "None",
+            ]
+        );
+        let log = server.log.lock().expect("whole").join(" ");
+        assert!(!log.contains("_25._tcp.host.clear"), "{log}");
+        assert!(!resolver.mail_hosts("d.clear").await.expect("hosts").signed);
+        // The alias is signed, what it leads to is not: records may stand at the alias (RFC 7672 section 2.2.2).
+        let out = resolver.host("out.mx.signed").await.expect("a host");
+        assert_eq!(out.hosts[0].signed_names, ["out.mx.signed"]);
+    });
+}
+
+#[test]
+fn nobody_is_believed_about_signatures_who_is_not_to_be() {
+    let server = signed_zones();
+    on_tokio(async {
+        for (dnssec, signed) in
+            [(Dnssec::Off, false), (Dnssec::TrustAd, true), (Dnssec::Auto, true), (Dnssec::Validate, false)]
+        {
+            let found = server.resolver_with(dnssec).mail_hosts("d.signed").await;
+            assert_eq!(found.is_ok_and(|found| found.signed), signed, "{dnssec:?}");
+        }
+    });
+}
+
+#[test]
+fn a_tlsa_record_that_cannot_be_learnt_is_not_absent() {
+    let server = signed_zones();
+    on_tokio(async {
+        let resolver = server.resolver_with(Dnssec::TrustAd);
+        let mut host = resolver.mail_hosts("d.signed").await.expect("hosts").hosts.remove(0);
+        host.signed_names = vec!["servfail.signed".to_owned()];
+        // The first label decides in this server.
+        server.down.store(true, Ordering::SeqCst);
+        let dns = Dns { servers: vec![server.address], dnssec: Dnssec::TrustAd, trust_anchor_file: None };
+        let impatient = Resolver::with_timeout(&dns, Duration::from_millis(50)).expect("it is set up");
+        assert!(
+            matches!(impatient.tlsa(&host, 25).await.0, Tlsa::Failed(what) if what.contains("no answer"))
+        );
+    });
+}
+
+#[test]
+fn names_that_are_not_of_dns_are_not_asked_for() {
+    let server = Server::start(Zone::new());
+    on_tokio(async {
+        let resolver = server.resolver();
+        let here = resolver.mail_hosts("localhost").await.expect("this host");
+        assert_eq!(shown(&here), ["0 localhost [127.0.0.1, ::1]"]);
+        for domain in ["a.invalid", "a.onion"] {
+            assert_eq!(resolver.mail_hosts(domain).await.expect_err(domain).kind, FaultKind::NoDomain);
+        }
+        assert_eq!(server.questions(), 0);
     });
 }

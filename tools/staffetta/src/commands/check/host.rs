@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use content::dkim;
+use mta::io::tls;
 use policy::config::{Config, DkimAlgorithm, Problem, Severity};
 
 /// The longest path of a unix socket on Linux (`sun_path` without its final NUL).
@@ -21,6 +22,7 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<Problem> {
     host.control(config);
     host.sources(config);
     host.listeners(config);
+    host.trust(config);
     host.keys(config);
     host.passwords(config);
     host.problems.sort_by_key(|problem| problem.line);
@@ -162,6 +164,35 @@ impl Host {
         if let Some(http) = &config.http {
             self.listen("http.address", http.address);
         }
+    }
+
+    /// What connections to receivers stand on: authorities, trust anchors, client certificates.
+    fn trust(&mut self, config: &Config) {
+        if let Some(file) = &config.deliver.ca_file
+            && let Err(fault) = tls::roots(Some(file))
+        {
+            self.unusable("deliver.ca_file", file, &fault);
+        }
+        if let Some(file) = &config.dns.trust_anchor_file {
+            self.readable("dns.trust_anchor_file", file);
+        }
+        for certificate in config.routes.iter().filter_map(|route| route.certificate.as_ref()) {
+            if let Err(fault) = tls::identity(&certificate.cert_file, &certificate.key_file) {
+                self.unusable("route.tls_certificate", &certificate.cert_file, &fault);
+            }
+        }
+    }
+
+    fn unusable(&mut self, key: &str, file: &Path, fault: &tls::TlsFileFault) {
+        // The line has the path as it was written.
+        let at = file.file_name().unwrap_or_default().to_string_lossy();
+        self.error(Finding {
+            key,
+            at: &at,
+            what: format!("{} cannot be used", file.display()),
+            cause: fault.to_string(),
+            cure: "name PEM files that go together and that the user who runs the engine may read".into(),
+        });
     }
 
     fn listen(&mut self, key: &str, address: SocketAddr) {
