@@ -20,6 +20,9 @@ use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
 const SITE_BOUNCE_MAX: usize = 1_000;
 /// How long the word that outcomes are written is waited for before looking for oneself.
 const WRITTEN_PATIENCE: Duration = Duration::from_millis(5);
+/// Refused transactions after which a connection is given up for a new one: servers count errors, and the RSET behind each,
+/// and cut off who has too many (Exim after 10, Postfix after 20), in the middle of whatever is under way.
+const REFUSED_MAX: u32 = 8;
 /// How long the answer to QUIT is waited for.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,8 @@ pub(super) struct Connection {
     begun: u32,
     /// Transactions of which a recipient was answered by a server that went on listening.
     pub(super) heard: u32,
+    /// Transactions that ended before their message was judged.
+    refused: u32,
     /// The server has said that it ends the session.
     pub(super) hung_up: bool,
     wake: Rc<Notify>,
@@ -121,6 +126,7 @@ async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
         unwritten: Vec::new(),
         begun: 0,
         heard: 0,
+        refused: 0,
         hung_up: false,
         wake: Rc::new(Notify::new()),
         scratch: Scratch::default(),
@@ -267,7 +273,7 @@ impl Connection {
                 ClientEvent::Untried { transaction, index, .. } => self.untried((transaction, index)).await,
                 ClientEvent::Done { transaction } => {
                     self.shard.counters.transactions_out.add(1);
-                    self.flights.retain(|flight| flight.transaction != transaction);
+                    self.done(transaction);
                 }
                 ClientEvent::Refused { reply, .. } => {
                     self.hung_up = true;
@@ -285,6 +291,16 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// A transaction is over.
+    fn done(&mut self, transaction: u64) {
+        let Some(place) = self.flights.iter().position(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let Some(flight) = self.flights.remove(place) else { return };
+        self.refused += u32::from(!flight.was_judged);
+        self.closing |= self.refused >= REFUSED_MAX;
     }
 
     /// Waits until outcomes are written on other shards: what a crash may repeat stays within the pipeline's depth.

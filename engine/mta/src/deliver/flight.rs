@@ -17,6 +17,8 @@ pub(super) struct Flight {
     pub(super) began: Instant,
     /// Whether the server has answered for one of its recipients.
     pub(super) heard: bool,
+    /// Whether the server has judged the message, for one of them at least.
+    pub(super) was_judged: bool,
     /// In the order of RCPT; `None` once the recipient has had its reply and belongs to somebody else.
     waiting: SmallVec<[Option<Ticket>; 1]>,
 }
@@ -24,7 +26,7 @@ pub(super) struct Flight {
 impl Flight {
     pub(super) fn new(transaction: u64, flow: FlowKey, tickets: Tickets) -> Self {
         let waiting = tickets.into_iter().map(Some).collect();
-        Self { transaction, flow, began: Instant::now(), heard: false, waiting }
+        Self { transaction, flow, began: Instant::now(), heard: false, was_judged: false, waiting }
     }
 
     /// The recipient at `index`, if it still waits for its reply; it does not any more then.

@@ -27,6 +27,7 @@ impl Connection {
         let Some(ticket) = flight.take(index) else { return };
         let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
         let is_first = !std::mem::replace(&mut flight.heard, true);
+        flight.was_judged |= phase == Phase::Body;
         if reply.code == 421 {
             self.closing = true;
         } else {
