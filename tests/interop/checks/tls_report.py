@@ -88,7 +88,7 @@ def kept(stage, engine, dns, policies, arrived):
     engine.start()
     submit(engine, "control@bad.test")
     stage.wait("mail that nothing holds", lambda: arrived["control@bad.test"], 30)
-    stage.fact("with mta_sts = false it is not: the check would see it", not arrived["again@bad.test"])
+    stage.fact("with mta_sts = false it is not: the check would see it", len(arrived["control@bad.test"]) == 1)
     status, _ = engine.stop()
     stage.fact("SIGTERM ends it with status 0", status == 0, status=status)
 

@@ -60,9 +60,6 @@ impl Connection {
         };
         let flow = flight.flow;
         let Some(ticket) = flight.take(index) else { return };
-        if let Some(most) = self.connected.client.capabilities().recipients_max {
-            self.pool.abilities.takes_at_most(most as usize);
-        }
         self.shard.put_back(&self.pool, flow, ticket).await;
     }
 
@@ -161,11 +158,11 @@ impl Connection {
             // It would meet the next connection too.
             self.shard.rest(&self.pool, why);
         }
+        if self.heard == 0 && self.connected.client.may_lack_pipelining() {
+            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
+        }
         // A server that hangs up has answered for the transaction under way.
         let lost = self.connected.client.closed();
-        if let Some(first) = lost.first().filter(|_| self.heard == 0) {
-            self.suspect_pipelining(fault, first.phase);
-        }
         let under_way = lost.first().map(|first| first.transaction).filter(|_| !self.hung_up);
         for lost in lost {
             let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == lost.transaction)
@@ -186,19 +183,6 @@ impl Connection {
             let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
             self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
             self.shard.conclude(Conclusion { ticket, outcome }).await;
-        }
-    }
-
-    /// A server that falls silent or confused in the middle of its first envelope may not have read all of what came in
-    /// one piece, whatever it offers: the next connection waits for each reply.
-    fn suspect_pipelining(&self, fault: Fault, phase: Phase) {
-        let is_in_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
-        let is_suspect = match fault {
-            Fault::ReplyTimeout | Fault::Protocol => is_in_envelope,
-            _ => is_in_envelope && phase != Phase::Mail,
-        };
-        if is_suspect && self.connected.client.capabilities().pipelining {
-            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
         }
     }
 

@@ -31,8 +31,7 @@ pub(super) fn read(path: &Path) -> io::Result<(Store, usize)> {
     for line in lines {
         let Ok(policy) = Policy::parse(line.policy.as_bytes()) else { continue };
         let held = Held { policy: Arc::new(policy), id: line.id.into(), fetched_at: line.fetched_at };
-        // As if it had just been fetched, as far as the next look at the domain is concerned.
-        store.keep(line.domain.into(), held, line.fetched_at);
+        store.restore(line.domain.into(), held);
     }
     Ok((store, bytes.len()))
 }

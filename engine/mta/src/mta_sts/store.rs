@@ -50,9 +50,10 @@ impl Held {
         now < self.fetched_at + self.lifetime()
     }
 
-    /// Whether it is old enough to be fetched again although its id is the same.
+    /// Whether it is old enough to be fetched again although its id is the same; also when the host's clock was wrong at
+    /// the time, or is now.
     pub(super) fn is_old(&self, now: UnixMs) -> bool {
-        now >= self.fetched_at + REFRESH_AFTER.min(self.lifetime() / 2)
+        now < self.fetched_at || now >= self.fetched_at + REFRESH_AFTER.min(self.lifetime() / 2)
     }
 
     fn bytes(&self) -> usize {
@@ -161,13 +162,22 @@ impl Store {
         false
     }
 
-    /// Keeps a policy; makes room for it among those that were asked for longest ago.
-    pub(super) fn keep(&mut self, domain: Arc<str>, held: Held, now: UnixMs) {
-        let bytes = held.bytes();
+    /// Keeps a policy that has just been fetched.
+    fn keep(&mut self, domain: Arc<str>, held: Held, now: UnixMs) {
         let check_at = now + CHECK_AFTER.min(held.lifetime() / 2);
         let used_at = self.kept.get(&domain).map_or(now, |kept| kept.used_at);
-        let kept = Kept { held, bytes, check_at, used_at };
-        self.kept_bytes += bytes;
+        self.insert(domain, Kept { bytes: held.bytes(), held, check_at, used_at });
+    }
+
+    /// Takes back a policy of an earlier run; the domain is looked at again when it is first asked for.
+    pub(super) fn restore(&mut self, domain: Arc<str>, held: Held) {
+        let used_at = held.fetched_at;
+        self.insert(domain, Kept { bytes: held.bytes(), held, check_at: UnixMs(0), used_at });
+    }
+
+    /// Makes room among those that were asked for longest ago.
+    fn insert(&mut self, domain: Arc<str>, kept: Kept) {
+        self.kept_bytes += kept.bytes;
         self.kept_bytes -= self.kept.insert(domain, kept).map_or(0, |old| old.bytes);
         if self.kept_bytes > POLICIES_BYTES_MAX {
             self.make_room();
@@ -276,6 +286,18 @@ mod tests {
         assert_eq!(shown(&mut store, "a.test", NOW + Duration::from_secs(149)), "policy");
         assert_eq!(shown(&mut store, "a.test", NOW + Duration::from_secs(299)), "old");
         assert_eq!(shown(&mut store, "a.test", NOW + Duration::from_secs(300)), "unknown");
+    }
+
+    #[test]
+    fn a_policy_of_an_earlier_run_is_looked_at_at_once_even_when_its_clock_was_ahead() {
+        let mut store = Store::default();
+        store.restore("a.test".into(), held(86_400));
+        let ahead = Held { fetched_at: NOW + 10_000 * HOUR, ..held(86_400) };
+        store.restore("b.test".into(), ahead.clone());
+        assert_eq!(shown(&mut store, "a.test", NOW), "old");
+        assert_eq!(shown(&mut store, "b.test", NOW), "old");
+        assert!(ahead.is_old(NOW) && !held(86_400).is_old(NOW));
+        assert_eq!(store.due(NOW, 9), ["b.test".into()]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! codes, that before general words, those before the registry of enhanced codes, and that before the basic code.
 
 mod fault;
+mod index;
 mod lint;
 mod pattern;
 mod quoted;

@@ -6,6 +6,8 @@ use mail::{Enhanced, Reply};
 const TEXT_BYTES_MAX: usize = 2048;
 /// Words of a [`Pairs`] set: 1,024 bits for the few hundred pairs of a reply.
 const PAIR_WORDS: usize = 16;
+/// Bits of a [`Pairs`] set.
+pub(super) const PLACES: usize = PAIR_WORDS * 64;
 
 /// Which pairs of neighbouring bytes occur, by hash: a set that may say yes wrongly, never no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,13 +15,31 @@ struct Pairs([u64; PAIR_WORDS]);
 
 impl Pairs {
     fn add(&mut self, pair: [u8; 2]) {
-        let hash = u16::from_be_bytes(pair).wrapping_mul(0x9e37) >> 6;
-        self.0[usize::from(hash >> 6)] |= 1 << (hash & 63);
+        let place = place_of_pair(pair);
+        self.0[usize::from(place >> 6)] |= 1 << (place & 63);
+    }
+
+    const fn has(&self, place: u16) -> bool {
+        self.0[(place >> 6) as usize] >> (place & 63) & 1 == 1
     }
 
     fn holds(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(mine, theirs)| theirs & !mine == 0)
     }
+}
+
+/// Which of the bits a pair has.
+fn place_of_pair(pair: [u8; 2]) -> u16 {
+    u16::from_be_bytes(pair).wrapping_mul(0x9e37) >> 6
+}
+
+/// Letters from the commonest to the rarest; what is not here is rarer than all.
+const COMMON: &[u8] = b" etaoinsrhldcumfpgwybvkxjqz";
+
+/// How seldom a pair is met in replies, about.
+fn rarity(pair: [u8; 2]) -> usize {
+    let of_byte = |byte| COMMON.iter().position(|&other| other == byte).unwrap_or(COMMON.len());
+    pair.into_iter().map(of_byte).sum()
 }
 
 /// A reply made ready for matching.
@@ -32,7 +52,34 @@ pub(super) struct Text {
     pub(super) enhanced: Option<Enhanced>,
 }
 
+/// The rarest pair of a pattern: most texts do not have it, which is seen from one bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gate(Option<u16>);
+
+impl Gate {
+    /// Its bit; `None` when the pattern has no pair that is always the same.
+    pub(super) const fn place(self) -> Option<u16> {
+        self.0
+    }
+
+    pub(super) const fn lets(self, text: &Text) -> bool {
+        match self.0 {
+            Some(place) => text.pairs.has(place),
+            None => true,
+        }
+    }
+}
+
 impl Text {
+    /// The bits of its pairs.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.pairs.0.iter().enumerate().flat_map(|(word, &bits)| {
+            let next = |bits: &u64| Some(bits & (bits - 1)).filter(|rest| *rest != 0);
+            let first = Some(bits).filter(|bits| *bits != 0);
+            std::iter::successors(first, next).map(move |bits| word * 64 + bits.trailing_zeros() as usize)
+        })
+    }
+
     pub(super) fn of(reply: &Reply) -> Self {
         let mut words = String::with_capacity(reply.text.len().min(TEXT_BYTES_MAX) + 2);
         let mut enhanced = reply.enhanced;
@@ -93,6 +140,14 @@ impl Pattern {
             pairs.add([pair[0], pair[1]]);
         }
         Some(Self { pieces, pairs })
+    }
+
+    /// What a text must have at least.
+    pub(super) fn gate(&self) -> Gate {
+        let pairs =
+            self.pieces.iter().flat_map(|piece| piece.windows(2)).filter(|pair| !pair.contains(&b'#'));
+        let rarest = pairs.map(|pair| [pair[0], pair[1]]).max_by_key(|&pair| rarity(pair));
+        Gate(rarest.map(place_of_pair))
     }
 
     pub(super) fn is_in(&self, text: &Text) -> bool {
@@ -187,6 +242,7 @@ mod tests {
             let ready = Text::of(&Reply::new(550, text));
             let pattern = Pattern::parse(&pattern).expect("not empty");
             prop_assert_eq!(pattern.is_in(&ready), pattern.is_found(ready.words.as_bytes()));
+            prop_assert!(pattern.gate().lets(&ready) || !pattern.is_in(&ready));
         }
 
         #[test]

@@ -52,6 +52,8 @@ pub struct Explained<'r> {
     pub advice: &'r str,
     /// What the class is, in a sentence.
     pub about: &'static str,
+    /// The class above it under which reports count it (`auth` for `auth.spf`); the class itself where there is none.
+    pub family: &'static str,
     /// How near to the provider the rule's knowledge is.
     pub knowledge: Knowledge,
     /// What of the reply the rule fitted.
@@ -152,6 +154,7 @@ impl Rules {
             concerns: &rule.then.concerns,
             advice: &rule.deed(reply).words,
             about: &BUILTIN.classes[rule.then.class].about,
+            family: &BUILTIN.classes[rule.then.class].family,
             knowledge: rule.knowledge(id),
             because: rule.when.because(phase, reply.code, &text, [speaker, provider]),
         }
@@ -176,7 +179,12 @@ impl Rules {
             }
         }
         let rules: &'static [Rule] = &BUILTIN.rules;
-        let found = rules.iter().find(|rule| rule.when.fits(phase, code, text, speaker));
+        let worded = BUILTIN.index.worded(rules, text);
+        let fits = |(position, rule): &(usize, &Rule)| {
+            let has_words = rule.when.patterns.is_empty() || worded.has(*position);
+            has_words && rule.when.fits_besides_words(phase, code, text, speaker)
+        };
+        let found = rules.iter().enumerate().find(fits).map(|(_, rule)| rule);
         let rule = found.or(rules.last()).expect("a test sees that there are rules");
         (RuleId::Builtin(&rule.id), rule)
     }
@@ -222,13 +230,21 @@ impl Rule {
 }
 
 impl When {
-    /// The cheap conditions come first: most rules end at the provider or at the pairs of a pattern.
     pub(super) fn fits(&self, phase: Phase, code: u16, text: &Text, provider: &str) -> bool {
+        self.fits_besides_words(phase, code, text, provider) && self.has_words(text)
+    }
+
+    fn fits_besides_words(&self, phase: Phase, code: u16, text: &Text, provider: &str) -> bool {
         is_none_or_any(&self.providers, |name| is_of(provider, name))
             && is_none_or_any(&self.phases, |&one| one == phase)
             && is_none_or_any(&self.codes, |digits| digits.begin(code))
             && is_none_or_any(&self.enhanced, |codes| codes.hold(text.enhanced))
-            && is_none_or_any(&self.patterns, |pattern| pattern.is_in(text))
+    }
+
+    /// Whether one of its patterns is in the text, or it has none.
+    pub(super) fn has_words(&self, text: &Text) -> bool {
+        let mut both = self.gates.iter().zip(&self.patterns);
+        self.patterns.is_empty() || both.any(|(gate, pattern)| gate.lets(text) && pattern.is_in(text))
     }
 
     /// What of a reply that fits was asked for.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::config::duration;
 
-use super::pattern::Pattern;
+use super::index::{Index, RULES_MAX};
+use super::pattern::{Gate, Pattern};
 use super::{Action, Scope};
 
 /// The file.
@@ -38,6 +39,7 @@ struct StatedHallmark {
 #[serde(deny_unknown_fields)]
 struct StatedClass {
     about: String,
+    family: Option<String>,
     scope: String,
     action: String,
     action_transient: Option<String>,
@@ -82,6 +84,8 @@ pub(super) struct Class {
     pub(super) name: String,
     /// What it is, in a sentence.
     pub(super) about: String,
+    /// The class above it under which reports count it; its own name where there is none.
+    pub(super) family: String,
     then: Then,
 }
 
@@ -104,6 +108,8 @@ pub(super) struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct When {
     pub(super) providers: Vec<String>,
+    /// One for each pattern. They lie close together: most patterns are ruled out without being looked at.
+    pub(super) gates: Vec<Gate>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) enhanced: Vec<Codes>,
     pub(super) codes: Vec<Digits>,
@@ -194,6 +200,7 @@ pub(super) struct Table {
     pub(super) classes: Vec<Class>,
     pub(super) hallmarks: Vec<Hallmark>,
     pub(super) rules: Vec<Rule>,
+    pub(super) index: Index,
     /// The providers that rules name, sorted.
     named: Vec<String>,
 }
@@ -230,7 +237,8 @@ impl Table {
                 return Err(format!("class {name}: nothing says what it is, or no rule gives it"));
             }
             let then = stated.then(classes.len()).map_err(|why| format!("class {name}: {why}"))?;
-            classes.push(Class { name, about: stated.about, then });
+            let family = stated.family.unwrap_or_else(|| name.clone());
+            classes.push(Class { name, about: stated.about, family, then });
         }
         let mut rules = Vec::with_capacity(file.rule.len());
         for stated in file.rule {
@@ -246,7 +254,11 @@ impl Table {
             let provider = stated.provider.clone();
             hallmarks.push(stated.compile().map_err(|fault| format!("hallmark of {provider}: {fault}"))?);
         }
-        Ok(Self { classes, hallmarks, rules, named })
+        if rules.len() > RULES_MAX {
+            return Err(format!("there are more than {RULES_MAX} rules"));
+        }
+        let index = Index::of(&rules);
+        Ok(Self { classes, hallmarks, rules, index, named })
     }
 
     /// Whether some rule is for `provider`, or for the one whose name it begins with.
@@ -295,9 +307,11 @@ impl StatedClass {
 
 impl StatedHallmark {
     fn compile(self) -> Result<Hallmark, RuleFault> {
+        let patterns = read_each("text", &self.text, Pattern::parse)?;
         let when = When {
             providers: Vec::new(),
-            patterns: read_each("text", &self.text, Pattern::parse)?,
+            gates: patterns.iter().map(Pattern::gate).collect(),
+            patterns,
             enhanced: read_each("enhanced", &self.enhanced, Codes::parse)?,
             codes: Vec::new(),
             phases: Vec::new(),
@@ -310,9 +324,11 @@ impl StatedRule {
     /// The rule, with what it does not say taken from its class.
     pub(super) fn compile(self, classes: &[Class]) -> Result<Rule, RuleFault> {
         let then = self.then(classes)?;
+        let patterns = read_each("text", &self.text, Pattern::parse)?;
         let when = When {
             providers: self.providers,
-            patterns: read_each("text", &self.text, Pattern::parse)?,
+            gates: patterns.iter().map(Pattern::gate).collect(),
+            patterns,
             enhanced: read_each("enhanced", &self.enhanced, Codes::parse)?,
             codes: read_each("codes", &self.codes, Digits::parse)?,
             phases: read_each("phases", &self.phases, phase)?,

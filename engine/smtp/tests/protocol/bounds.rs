@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use smtp::client::{Client, ClientConfig, ClientEvent, ClientFault};
 use smtp::server::{Config, Limits, Peer, Session, Step};
 
 const ENVELOPE: &[u8] = b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n";
@@ -98,4 +99,39 @@ fn a_recycled_buffer_is_used_for_the_next_message() {
     session.feed(b"x\r\n.\r\n");
     let Step::Message(message) = session.step() else { panic!("the message is complete") };
     assert!(message.body.capacity() >= 20_000);
+}
+
+/// A server says `piece` again and again; how many bytes the client takes before it gives up.
+fn heard_in_all(piece: &[u8]) -> usize {
+    let mut client = Client::new(ClientConfig::new("me.test"));
+    let mut heard = 0;
+    while !client.is_over() {
+        client.receive(piece);
+        heard += piece.len();
+        assert!(heard < 1 << 30, "a gigabyte is listened to");
+    }
+    let fault = std::iter::from_fn(|| client.poll()).last();
+    assert!(
+        matches!(fault, Some(ClientEvent::Fault(ClientFault::ReplyTooLong { bytes_max: 65_536 }))),
+        "{fault:?}"
+    );
+    heard
+}
+
+#[test]
+fn an_endless_reply_is_listened_to_for_64_kib() {
+    let line = [&b"220-"[..], &[b'x'; 508]].concat();
+    let lines = b"220-and so on\r\n".repeat(8);
+    for piece in [&line[..], &lines, b"2"] {
+        let heard = heard_in_all(piece);
+        assert!(heard <= 65_536 + piece.len(), "{heard} bytes were taken");
+    }
+}
+
+#[test]
+fn what_a_server_says_ahead_is_not_listened_to() {
+    let mut client = Client::new(ClientConfig::new("me.test"));
+    client.receive(&b"220 me first\r\n".repeat(100_000));
+    assert!(client.is_over());
+    assert_eq!(std::iter::from_fn(|| client.poll()).count(), 1, "one fault, however much was said");
 }

@@ -141,7 +141,8 @@ fn to_json(question: &Question, found: &Explained<'_>, language: Language) -> Va
     let words = explain(verdict.class, language);
     let because = &found.because;
     json!({
-        "class": verdict.class,
+        "class": found.family,
+        "detail": verdict.class,
         "scope": found.concerns,
         "action": found.advice,
         "rule": found.rule,
