@@ -75,6 +75,8 @@ EXPECTED = {
     "daneservfail": ("deferred", "DANE is not known"),
 }
 
+LARGE = ["tc", "tcdrop", "huge500"]
+
 SIGNED = {
     "ee.lab": ("delivered", "(DANE)"),
     "ta.lab": ("delivered", "(DANE)"),
@@ -311,7 +313,13 @@ def answers(stage):
     key, _ = stage.sink(["mx.sink.test"])
     port, _ = stage.dns(key)
     engine = stage.engine(port)
-    return judge(engine, EXPECTED, lambda label: f"{label}.test", 90)
+    # Answers that need TCP come last: once there is a connection, others may use it too, and then hostile_dns.py sends
+    # its wrong answer by the same way as the right one, which cannot be mended.
+    faults = []
+    for is_large in (False, True):
+        part = {label: end for label, end in EXPECTED.items() if (label in LARGE) == is_large}
+        faults += judge(engine, part, lambda label: f"{label}.test", 90)
+    return faults
 
 
 def flood(stage):

@@ -138,8 +138,16 @@ impl Questions {
     async fn follow(&self, name: Name, record: RecordType) -> Outcome {
         let mut trail = Trail::new(name);
         for _ in 0..STEPS_MAX {
-            let response = match self.servers.ask(trail.owner.clone(), record).await {
-                Ok(response) => response,
+            let asked = Query::query(trail.owner.clone(), record);
+            let response = match self.servers.ask(asked.clone()).await {
+                Ok(response) if response.queries.first() == Some(&asked) => response,
+                Err(NetError::Dns(DnsError::NoRecordsFound(none))) if *none.query == asked => {
+                    return of_none(&none);
+                }
+                // Over TCP, hickory does not compare the question that comes back with the one that was asked.
+                Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {
+                    return Outcome::failed("an answer to another question");
+                }
                 Err(fault) => return of_fault(&fault),
             };
             trail.signed_by_word = self.is_signed_by_word(&response);
@@ -175,7 +183,7 @@ impl Trail {
     }
 
     /// Follows the aliases within an answer; `None` when they lead out of it. What belongs to other names is not
-    /// believed: over TCP, hickory does not compare the question that comes back with the one that was asked.
+    /// believed.
     fn walk(&mut self, record: RecordType, answers: &[Record]) -> Option<Outcome> {
         let began_with = self.aliases;
         loop {

@@ -15,7 +15,6 @@ use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer, RetryDnsHandle};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
-use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, NameServerPool, PoolContext, TlsConfig};
 use policy::config::{Dns, Dnssec};
 
@@ -69,8 +68,7 @@ impl Servers {
     }
 
     /// Asks one question.
-    pub(super) async fn ask(&self, name: Name, record: RecordType) -> Result<DnsResponse, NetError> {
-        let query = Query::query(name, record);
+    pub(super) async fn ask(&self, query: Query) -> Result<DnsResponse, NetError> {
         let mut options = DnsRequestOptions::default();
         let response = match self {
             Self::Plain(pool) => pool.lookup(query, options).first_answer().await,
