@@ -76,8 +76,9 @@ class Bench:
             raise RuntimeError(f"{name} failed: {done.stdout}{done.stderr}")
         return json.loads(done.stdout.splitlines()[-1])
 
-    def sink(self, port):
-        process = self.start("staffetta", "sink", "--listen", f"127.0.0.1:{port}", "--json", "--quiet", stdout=subprocess.PIPE)
+    def sink(self, port, *arguments):
+        process = self.start(
+            "staffetta", "sink", "--listen", f"127.0.0.1:{port}", "--json", "--quiet", *arguments, stdout=subprocess.PIPE)
         wait_for_port(port, process)
         return process
 

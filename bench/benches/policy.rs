@@ -7,7 +7,7 @@ use criterion::Criterion;
 use mail::{Class, Enhanced, Phase, Reply};
 use policy::provider::{ProviderIndex, Providers};
 use policy::source::{Candidate, choose};
-use policy::verdict::judge;
+use policy::verdict::{RuleId, Rules};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -19,6 +19,7 @@ fn main() {
 
 fn verdicts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("policy/judge");
+    let rules = Rules::builtin();
     let unknown = "The email account that you tried to reach does not exist. Please try double-checking the \
         recipient's email address for typos or unnecessary spaces. NoSuchUser 5b1f17b1804b1-38.19 - smtp";
     for (name, provider, reply) in [
@@ -28,9 +29,9 @@ fn verdicts(criterion: &mut Criterion) {
         ("nothing but the code", "default", Reply::new(451, "")),
     ] {
         // A rule is found, or this measures something else than it says.
-        assert_ne!(judge(Phase::Rcpt, &reply, provider).rule, "code.none");
+        assert_ne!(rules.judge(Phase::Rcpt, &reply, provider).rule, RuleId::Builtin("code.none"));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| judge(Phase::Rcpt, black_box(&reply), black_box(provider)));
+            bencher.iter(|| rules.judge(Phase::Rcpt, black_box(&reply), black_box(provider)));
         });
     }
     group.finish();

@@ -14,8 +14,13 @@ const SPAN_MS: u64 = 4 * 3600 * 1000;
 const PATHS: u16 = 100;
 const TENANTS: u64 = 8;
 const WAITING: [u64; 2] = [10_000, 1_000_000];
-const LIMITS: Limits =
-    Limits { connections: 20, rate: None, messages_per_connection: 1000, pipeline_depth: 8 };
+const LIMITS: Limits = Limits {
+    connections: 20,
+    rate: None,
+    messages_per_connection: 1000,
+    recipients_per_message: 1,
+    pipeline_depth: 8,
+};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::house::{House, PATIENCE, message};
+use crate::sink::{Manner, Sink};
 
 #[test]
 fn a_refused_recipient_bounces_and_its_sender_is_told() {
@@ -41,6 +42,42 @@ fn a_deferred_recipient_is_tried_again_by_the_schedule() {
     assert!(taken[0].at - begun > Duration::from_millis(800));
     house.wait_ledger("delivered", |ledger| ledger.delivered == 1);
     assert_eq!(house.handle().counters().deferrals, 1);
+}
+
+#[test]
+fn a_receiver_without_8bitmime_gets_ascii() {
+    let manner = Manner { last_offer: "HELP", ..Manner::default() };
+    let house = House::with_sink(Sink::with(manner), "");
+    let text = "From: ann@sender.test\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nperch\u{e9}\r\n";
+    house.client().send("ann@sender.test", &["bob@there.test"], text);
+    let taken = house.sink.wait_for(1, PATIENCE);
+    let head = "Content-Transfer-Encoding: quoted-printable\r\n\r\nperch=C3=A9\r\n";
+    assert!(taken[0].body.ends_with(head), "{}", taken[0].body);
+}
+
+#[test]
+fn a_fault_of_our_own_holds_the_sender_and_burns_nobody() {
+    let house = House::start("[class.transactional]\nretry = [\"1s\"]\n");
+    let (handle, mut client) = (house.handle(), house.client());
+    let text = "From: ann@broken.test\r\n\r\nHi\r\n";
+    client.send("nospf@broken.test", &["first@there.test"], text);
+    let held = || handle.holds().into_iter().map(|hold| hold.identity).collect::<Vec<_>>();
+    let began = std::time::Instant::now();
+    while held().is_empty() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(held(), ["broken.test"]);
+    for n in 0..20 {
+        client.send("nospf@broken.test", &[&format!("r{n}@there.test")], text);
+    }
+    client.send("ann@sender.test", &["bob@there.test"], &message("x"));
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(house.sink.asked().len() <= 2, "the receiver is not asked again: {:?}", house.sink.asked());
+    let ledger = handle.ledger();
+    assert_eq!((ledger.delivered, ledger.bounced, ledger.queued()), (1, 0, 21));
+    house.wait(handle.resume(mta::PathFilter::default()));
+    assert!(held().is_empty());
 }
 
 #[test]

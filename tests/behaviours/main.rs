@@ -2,6 +2,7 @@
 
 mod campaigns;
 mod delivery;
+mod hostile;
 mod house;
 mod limits;
 mod receivers;
@@ -10,3 +11,4 @@ mod sink;
 mod spool_faults;
 mod start;
 mod submission;
+mod transactions;

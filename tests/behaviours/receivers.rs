@@ -84,7 +84,8 @@ fn a_path_that_rests_gives_its_connection_up() {
 
 #[test]
 fn a_server_that_hangs_up_on_everybody_is_left_alone_for_a_while() {
-    let few = "[provider.there]\ndomains = [\"there.test\"]\nconnections = 5\npipeline_depth = 2\n";
+    let few = "[provider.there]\ndomains = [\"there.test\"]\nconnections = 5\npipeline_depth = 2\n\
+               recipients_per_message = 1\n";
     for hangs_up in ["421 4.3.0 not now", "250 ok"] {
         let manner = Manner { hangs_up: Some(hangs_up), ..Manner::default() };
         let house =
@@ -148,4 +149,20 @@ fn a_host_that_does_not_want_to_speak_is_passed_over_for_the_next() {
     ));
     submit(&house, &many(3, "two.test"));
     good.wait_for(3, AT_ONCE);
+}
+
+#[test]
+fn hosts_of_a_route_are_tried_in_their_order() {
+    let (first, second) = (Sink::start(), Sink::with(Manner { greeting: "421 full", ..Manner::default() }));
+    let (a, b) = (first.address(), second.address());
+    let house = House::start(&format!(
+        "[[route]]\ndomain = \"a.test\"\nhosts = [\"{a}\", \"{b}\"]\ntls = \"off\"\n\
+         [[route]]\ndomain = \"b.test\"\nhosts = [\"{b}\", \"{a}\"]\ntls = \"off\"\n"
+    ));
+    submit(&house, &many(20, "a.test"));
+    first.wait_for(20, PATIENCE);
+    assert_eq!(second.connections(), 0);
+    submit(&house, &many(20, "b.test"));
+    first.wait_for(40, PATIENCE);
+    assert!(second.connections() > 0);
 }

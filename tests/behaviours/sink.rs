@@ -1,5 +1,5 @@
 //! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `drop-…` is put
-//! off and the connection cut before the message is answered, everybody else is taken. It speaks plain SMTP from a thread
+//! off and the connection cut before the message is answered, everybody else is taken, unless the sender is `nospf@…`. It speaks plain SMTP from a thread
 //! per connection and remembers everything.
 
 use std::collections::HashMap;
@@ -26,11 +26,21 @@ pub(crate) struct Manner {
     pub(crate) offers: &'static str,
     /// What it says to MAIL before it closes the connection.
     pub(crate) hangs_up: Option<&'static str>,
+    /// How many recipients it takes in one transaction.
+    pub(crate) recipients_max: usize,
+    /// The last line of its reply to EHLO.
+    pub(crate) last_offer: &'static str,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { greeting: "220 sink.test ESMTP", offers: "SIZE", hangs_up: None }
+        Self {
+            greeting: "220 sink.test ESMTP",
+            offers: "SIZE",
+            hangs_up: None,
+            recipients_max: 1000,
+            last_offer: "8BITMIME",
+        }
     }
 }
 
@@ -38,6 +48,7 @@ impl Default for Manner {
 struct Seen {
     taken: Vec<Taken>,
     connections: usize,
+    transactions: usize,
     put_off: HashMap<String, usize>,
     asked: Vec<String>,
 }
@@ -90,6 +101,11 @@ impl Sink {
         self.seen.lock().expect("no panic").connections
     }
 
+    /// Messages that were taken, each for one recipient or more.
+    pub(crate) fn transactions(&self) -> usize {
+        self.seen.lock().expect("no panic").transactions
+    }
+
     /// Waits until `count` messages were taken.
     pub(crate) fn wait_for(&self, count: usize, patience: Duration) -> Vec<Taken> {
         let began = Instant::now();
@@ -136,9 +152,9 @@ impl Session {
             let upper = line.trim_end().to_ascii_uppercase();
             match upper.split([' ', ':']).next().unwrap_or_default() {
                 "EHLO" => {
-                    let offers = self.manner.offers;
+                    let (offers, last) = (self.manner.offers, self.manner.last_offer);
                     self.say(&format!(
-                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 8BITMIME"
+                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 {last}"
                     ))?;
                 }
                 "MAIL" => {
@@ -147,7 +163,8 @@ impl Session {
                     }
                     self.from = path_of(&line);
                     self.to.clear();
-                    self.say("250 2.1.0 ok")?;
+                    let accepted = !self.from.starts_with("nospf@");
+                    self.say(if accepted { "250 2.1.0 ok" } else { "550 5.7.23 SPF validation failed" })?;
                 }
                 "RCPT" => self.recipient(&path_of(&line))?,
                 "BDAT" => self.chunk(&upper)?,
@@ -176,6 +193,9 @@ impl Session {
                 return self.say("450 4.2.0 greylisted, come back");
             }
         }
+        if self.to.len() >= self.manner.recipients_max {
+            return self.say("452 4.5.3 too many recipients");
+        }
         self.to.push(to.to_owned());
         self.say("250 2.1.5 ok")
     }
@@ -199,7 +219,10 @@ impl Session {
             at: Instant::now(),
         };
         let taken: Vec<Taken> = std::mem::take(&mut self.to).into_iter().map(taken).collect();
-        self.seen.lock().expect("no panic").taken.extend(taken);
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.transactions += 1;
+        seen.taken.extend(taken);
+        drop(seen);
         self.say("250 2.0.0 taken")
     }
 }

@@ -5,6 +5,7 @@
 
 Each check prints what it found, and PASS, FAIL or SKIP. Exit status: 0 all passed or skipped, 1 one failed, 2 usage."""
 
+import os
 import pathlib
 import sys
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(HERE))
 from harness import runner  # noqa: E402  (the path is set above)
 
 NAMES = ["clients", "dkim", "newsletter", "relay", "crash_smtp", "crash_campaign", "priority", "config_errors", "unroutable",
-         "lists", "refusals", "idle"]
+         "lists", "refusals", "idle", "receivers"]
 
 
 def main():
@@ -24,6 +25,9 @@ def main():
     reader.add_argument("--recipients", type=int, default=100_000, help="recipients of the campaign [100000]")
     reader.add_argument("--backlog", type=int, default=50_000, help="waiting bulk messages of `priority` [50000]")
     reader.add_argument("--rounds", type=int, default=3, help="kills per load [3]")
+    reader.add_argument("--each", type=int, default=2_000, help="messages at each depth of `receivers` [2000]")
+    reader.add_argument("--mtas", metavar="DIR", default=os.environ.get("INTEROP_MTAS"),
+                        help="where the packages of Exim and OpenSMTPD are unpacked, for `receivers` [environment INTEROP_MTAS]")
     reader.add_argument("--seconds", type=int, default=900, help="most seconds that a check may take [900]")
     return runner.run(runner.parse(reader, NAMES), NAMES)
 

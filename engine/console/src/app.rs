@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::body::Budget;
 use crate::caller::{Caller, Peer};
 use crate::idempotency::Idempotency;
-use crate::{ApiError, campaigns, feed, messages, queue, status, stories, upload};
+use crate::{ApiError, campaigns, feed, messages, queue, status, stories, tls_reports, upload};
 
 /// Everything that a request may need.
 #[derive(Clone)]
@@ -68,6 +68,7 @@ impl Console {
             .route("/v1/queue/resume", post(queue::resume))
             .route("/v1/queue/release", post(queue::release))
             .route("/v1/why/{id}", get(queue::why))
+            .route("/v1/tls-reports", get(tls_reports::show))
             .route("/metrics", get(status::metrics))
             .layer(middleware::from_fn_with_state(self.clone(), identify))
             .route("/healthz", get(status::health));

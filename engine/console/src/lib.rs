@@ -18,6 +18,7 @@ mod queue;
 mod request;
 mod status;
 mod stories;
+mod tls_reports;
 mod upload;
 
 pub use app::{Console, ConsoleError};

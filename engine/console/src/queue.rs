@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use mail::{Class, RecipientId, UnixMs};
-use mta::{PathFilter, PathView, WaitingView, Why};
+use mta::{HoldView, PathFilter, PathView, WaitingView, Why};
 use report::{as_optional_time, as_text, as_time};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,17 @@ pub(crate) struct Queue {
     holding: bool,
     waiting: WaitingView,
     paths: Vec<PathJson>,
+    holds: Vec<HoldJson>,
+}
+
+/// Mail of a sender that waits, because a receiver refuses it by a fault of our own.
+#[derive(Debug, Serialize)]
+struct HoldJson {
+    identity: String,
+    provider: String,
+    #[serde(serialize_with = "as_time")]
+    until: UnixMs,
+    reason: String,
 }
 
 /// A path with its times as texts.
@@ -124,6 +135,13 @@ impl From<PathView> for PathJson {
     }
 }
 
+impl From<HoldView> for HoldJson {
+    fn from(hold: HoldView) -> Self {
+        let HoldView { identity, provider, until, reason } = hold;
+        Self { identity, provider, until, reason }
+    }
+}
+
 impl From<Why> for Waits {
     fn from(why: Why) -> Self {
         Self {
@@ -154,7 +172,8 @@ pub(crate) async fn show(
     caller.must_be_operator()?;
     let waiting = console.handle.waiting().await;
     let paths = console.handle.paths().await.into_iter().map(PathJson::from).collect();
-    Ok(Json(Queue { holding: console.handle.is_holding(), waiting, paths }))
+    let holds = console.handle.holds().into_iter().map(HoldJson::from).collect();
+    Ok(Json(Queue { holding: console.handle.is_holding(), waiting, paths, holds }))
 }
 
 /// Lets paths rest.

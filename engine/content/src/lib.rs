@@ -7,6 +7,7 @@ pub mod compose;
 pub mod dkim;
 pub mod dsn;
 pub mod header;
+pub mod seven_bit;
 pub mod submission;
 pub mod template;
 

@@ -12,10 +12,12 @@ use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
+use crate::holds::Holds;
 use crate::io::Sender;
 use crate::shard::{LedgerBook, Recordings, ToShard, Written};
 use crate::signing::Signing;
 use crate::sources::Sources;
+use crate::tls_report::TlsReports;
 
 /// Shared by all shards and the control runtime.
 pub(crate) struct Shared {
@@ -27,7 +29,7 @@ pub(crate) struct Shared {
     /// The log of each shard, for reading.
     pub(crate) readers: Vec<spool::Reader>,
     pub(crate) books: Vec<Arc<LedgerBook>>,
-    pub(crate) counters: Vec<Arc<ShardCounters>>,
+    pub(crate) counting: Counting,
     pub(crate) campaigns: Campaigns,
     pub(crate) sources: Sources,
     pub(crate) signing: Signing,
@@ -39,6 +41,14 @@ pub(crate) struct Shared {
     pub(crate) condition: Condition,
 }
 
+/// What is counted of the engine's work.
+pub(crate) struct Counting {
+    /// By each shard.
+    pub(crate) shards: Vec<Arc<ShardCounters>>,
+    /// How sessions with receivers were protected.
+    pub(crate) tls_reports: TlsReports,
+}
+
 /// What holds for the whole engine at a moment.
 #[derive(Default)]
 pub(crate) struct Condition {
@@ -47,6 +57,8 @@ pub(crate) struct Condition {
     pub(crate) stopping: AtomicBool,
     /// Nothing is sent before the operator says so: the spool was restored from a copy.
     pub(crate) holding: AtomicBool,
+    /// Senders whose mail waits because a receiver refuses it by a fault of our own.
+    pub(crate) holds: Holds,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
 }
@@ -77,7 +89,7 @@ impl Shared {
 
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        self.counters.iter().for_each(|shard| sum.add(shard));
+        self.counting.shards.iter().for_each(|shard| sum.add(shard));
         sum
     }
 

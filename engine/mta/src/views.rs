@@ -53,6 +53,19 @@ impl PathFilter {
     }
 }
 
+/// Mail of one sender that waits because a receiver refuses it by a fault of our own.
+#[derive(Clone, Debug, Serialize)]
+pub struct HoldView {
+    /// The sender's domain.
+    pub identity: String,
+    /// Name of the provider.
+    pub provider: String,
+    /// Until when.
+    pub until: UnixMs,
+    /// What the receiver said.
+    pub reason: String,
+}
+
 /// Recipients that wait, by what they wait for.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct WaitingView {

@@ -4,12 +4,15 @@
 
 pub mod classify;
 pub mod config;
+mod fields;
 mod limits;
+pub mod mta_sts;
 mod network;
 pub mod provider;
 pub mod rate;
 pub mod retry;
 pub mod source;
+pub mod tls_report;
 pub mod verdict;
 
 pub use limits::{Limits, TlsPolicy};

@@ -95,6 +95,15 @@ impl Bucket {
         Ok(())
     }
 
+    /// Takes one token, if need be one that comes within `ahead`: what comes later waits the longer, so the rate holds.
+    pub fn take_ahead(&mut self, now: UnixMs, ahead: Duration) -> bool {
+        let may_go = self.wait_until(now + ahead).is_none();
+        if may_go {
+            self.full_at_ns = self.full_at_ns.max(nanoseconds(now)).saturating_add(self.interval_ns);
+        }
+        may_go
+    }
+
     /// Puts back a token that was taken and not used.
     pub fn give_back(&mut self) {
         self.full_at_ns = self.full_at_ns.saturating_sub(self.interval_ns);
@@ -159,6 +168,15 @@ mod tests {
         assert_eq!(bucket.take(now), Err(now + Duration::from_secs(1)));
         bucket.give_back();
         assert_eq!(bucket.take(now), Ok(()));
+    }
+
+    #[test]
+    fn tokens_taken_ahead_are_paid_for_by_waiting() {
+        let mut bucket = Bucket::new(Rate::per_second(100));
+        let now = UnixMs(1_700_000_000_000);
+        let taken = (0..1000).take_while(|_| bucket.take_ahead(now, Duration::from_millis(500))).count();
+        assert_eq!(taken, 60, "a burst of 10 and half a second");
+        assert_eq!(bucket.take(now), Err(now + Duration::from_millis(510)));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::slab::{NONE, Slab};
 /// than its share allows, nor starves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shares {
-    pub(crate) left: [u32; 4],
+    /// What each class has left; below zero when one transaction took more recipients than that.
+    pub(crate) left: [i32; 4],
 }
 
 impl Shares {
@@ -20,8 +21,17 @@ impl Shares {
         if let Some(class) = self.most_urgent(ready) {
             return Some(class);
         }
-        self.left = weights.map(|weight| weight.max(1));
+        self.refill(&weights.map(share_of), ready);
         self.most_urgent(ready)
+    }
+
+    /// Gives every class its share as often as it takes until one that is ready has something left; nobody saves up.
+    fn refill(&mut self, shares: &[i32; 4], ready: &[u32; 4]) {
+        let rounds_of = |index: usize| (shares[index] - self.left[index]) / shares[index];
+        let Some(rounds) = (1..4).filter(|&index| ready[index] > 0).map(rounds_of).min() else { return };
+        for (left, share) in self.left.iter_mut().zip(shares) {
+            *left = left.saturating_add(share.saturating_mul(rounds)).min(*share);
+        }
     }
 
     /// Counts one recipient of `class` as served.
@@ -36,16 +46,23 @@ impl Shares {
     }
 }
 
+/// What a class gets in one round.
+fn share_of(weight: u32) -> i32 {
+    i32::try_from(weight.max(1)).unwrap_or(i32::MAX)
+}
+
 /// The neighbours of a member in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Links {
     next: u32,
     previous: u32,
+    /// Turns that it has had ahead of time.
+    debt: u32,
 }
 
 impl Links {
     /// In no ring.
-    pub(crate) const OUTSIDE: Self = Self { next: NONE, previous: NONE };
+    pub(crate) const OUTSIDE: Self = Self { next: NONE, previous: NONE, debt: 0 };
 
     pub(crate) const fn is_outside(self) -> bool {
         self.next == NONE
@@ -76,10 +93,27 @@ impl Ring {
         if self.front == NONE { None } else { Some(self.front) }
     }
 
-    /// The turn of the front is over.
-    pub(crate) fn turn<M: Member>(&mut self, members: &Slab<M>) {
-        if self.front != NONE {
-            self.front = members[self.front].links().next;
+    /// Whose turn it is; the turn is over with it. Those who have had turns ahead of time are passed over for as many,
+    /// so that all of this is paid for by what was served.
+    pub(crate) fn take_turn<M: Member>(&mut self, members: &mut Slab<M>) -> Option<u32> {
+        loop {
+            let index = self.front()?;
+            let links = members[index].links_mut();
+            self.front = links.next;
+            let is_alone = links.next == index;
+            if links.debt == 0 || is_alone {
+                links.debt = 0;
+                return Some(index);
+            }
+            links.debt -= 1;
+        }
+    }
+
+    /// Counts a turn that a member has had beyond its own.
+    pub(crate) fn owe<M: Member>(members: &mut Slab<M>, index: u32) {
+        let links = members[index].links_mut();
+        if !links.is_outside() {
+            links.debt = links.debt.saturating_add(1);
         }
     }
 
@@ -87,12 +121,12 @@ impl Ring {
     pub(crate) fn push_back<M: Member>(&mut self, members: &mut Slab<M>, index: u32) {
         debug_assert!(members[index].links().is_outside(), "a member is in one ring at most");
         if self.front == NONE {
-            *members[index].links_mut() = Links { next: index, previous: index };
+            *members[index].links_mut() = Links { next: index, previous: index, debt: 0 };
             self.front = index;
             return;
         }
         let last = members[self.front].links().previous;
-        *members[index].links_mut() = Links { next: self.front, previous: last };
+        *members[index].links_mut() = Links { next: self.front, previous: last, debt: 0 };
         members[last].links_mut().next = index;
         members[self.front].links_mut().previous = index;
     }
@@ -129,13 +163,8 @@ mod tests {
         }
     }
 
-    fn turns(ring: &mut Ring, members: &Slab<Someone>, count: usize) -> Vec<u32> {
-        let mut seen = Vec::new();
-        for _ in 0..count {
-            seen.extend(ring.front());
-            ring.turn(members);
-        }
-        seen
+    fn turns(ring: &mut Ring, members: &mut Slab<Someone>, count: usize) -> Vec<u32> {
+        (0..count).filter_map(|_| ring.take_turn(members)).collect()
     }
 
     #[test]
@@ -146,15 +175,45 @@ mod tests {
             let index = members.insert(Someone(Links::OUTSIDE));
             ring.push_back(&mut members, index);
         }
-        assert_eq!(turns(&mut ring, &members, 4), [0, 1, 2, 0]);
+        assert_eq!(turns(&mut ring, &mut members, 4), [0, 1, 2, 0]);
         ring.remove(&mut members, 1);
-        assert_eq!(turns(&mut ring, &members, 3), [2, 0, 2]);
+        assert_eq!(turns(&mut ring, &mut members, 3), [2, 0, 2]);
         ring.push_back(&mut members, 1);
-        assert_eq!(turns(&mut ring, &members, 4), [0, 2, 1, 0]);
+        assert_eq!(turns(&mut ring, &mut members, 4), [0, 2, 1, 0]);
         for index in 0..3 {
             ring.remove(&mut members, index);
         }
-        assert!(ring.is_empty() && turns(&mut ring, &members, 2).is_empty());
+        assert!(ring.is_empty() && turns(&mut ring, &mut members, 2).is_empty());
+    }
+
+    #[test]
+    fn whoever_took_more_than_his_turn_waits_until_the_others_had_as_much() {
+        let mut members = Slab::new();
+        let mut ring = Ring::EMPTY;
+        for _ in 0..2 {
+            let index = members.insert(Someone(Links::OUTSIDE));
+            ring.push_back(&mut members, index);
+        }
+        assert_eq!(turns(&mut ring, &mut members, 1), [0]);
+        (0..3).for_each(|_| Ring::owe(&mut members, 0));
+        assert_eq!(turns(&mut ring, &mut members, 6), [1, 1, 1, 1, 0, 1]);
+        Ring::owe(&mut members, 0);
+        ring.remove(&mut members, 1);
+        assert_eq!(turns(&mut ring, &mut members, 2), [0, 0], "nobody waits for it");
+    }
+
+    #[test]
+    fn a_class_pays_for_a_transaction_of_many_recipients() {
+        let (mut shares, weights, ready) = (Shares::default(), [9, 4, 1, 1], [0, 9, 0, 9]);
+        let mut seen = [0_u32; 4];
+        for _ in 0..4000 {
+            let class = shares.choose(&weights, &ready).expect("something is ready");
+            let recipients = if class == Class::Bulk { 50 } else { 1 };
+            (0..recipients).for_each(|_| shares.charge(class));
+            seen[class.index()] += recipients;
+        }
+        let ratio = f64::from(seen[1]) / f64::from(seen[3]);
+        assert!((3.5..=4.5).contains(&ratio), "{seen:?}");
     }
 
     #[test]

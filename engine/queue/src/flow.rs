@@ -111,6 +111,12 @@ impl Flow {
         }
     }
 
+    /// The first ticket.
+    pub(crate) fn peek(&self, store: &Store) -> Option<Ticket> {
+        // The front is alive: whatever removes a ticket trims the line.
+        self.front().map(|node| store.ticket(node))
+    }
+
     /// Takes the first ticket.
     pub(crate) fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
         self.trim(store);

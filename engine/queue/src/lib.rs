@@ -175,11 +175,16 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`].
     pub fn unpull(&mut self, path: PathId, key: FlowKey, ticket: Ticket) -> Result<(), Refused> {
+        self.unused(path);
+        self.push(path, key, ticket, true)
+    }
+
+    /// Gives the token of a ticket that was pulled and not tried back to the rate.
+    pub fn unused(&mut self, path: PathId) {
         if let Some(path) = self.ready.paths.find(path) {
             let group = self.ready.paths.rows[path].group;
             self.ready.groups[group].give_back();
         }
-        self.push(path, key, ticket, true)
     }
 
     fn push(&mut self, path: PathId, key: FlowKey, ticket: Ticket, comes_back: bool) -> Result<(), Refused> {
@@ -200,6 +205,22 @@ impl Queue {
         let Some(path) = self.ready.paths.find(path) else { return Pull::Empty };
         let Self { ready, store, campaigns, expired, .. } = self;
         pull::pull(ready, store, campaigns, expired, (path, now))
+    }
+
+    /// Hands out up to `max` more tickets of the line that the last pull was served from, as long as `fits` says of the
+    /// next one that it may go in the same transaction. Takes a token for each; they count as turns of their account.
+    pub fn pull_with(
+        &mut self,
+        path: PathId,
+        key: FlowKey,
+        max: usize,
+        mut fits: impl FnMut(&Ticket) -> bool,
+        out: &mut Vec<Ticket>,
+    ) {
+        let Some(path) = self.ready.paths.find(path) else { return };
+        let Self { ready, store, campaigns, now, .. } = self;
+        let next = || pull::pull_with(ready, store, campaigns, (path, key, *now), &mut fits);
+        out.extend(std::iter::from_fn(next).take(max));
     }
 
     /// Takes up to `max` tickets off a path, in the order of service, whatever its limits and suspension: to route

@@ -11,6 +11,9 @@ use policy::{Bucket, Limits};
 const IDLE_MAX: usize = 256;
 /// What a bucket holds unclaimed before bulk may take it while critical mail waits: this much of its time, or of one interval if that is longer.
 const BURST: Duration = Duration::from_millis(100);
+/// How far ahead of the rate the recipients of one transaction may run: one more transaction costs a receiver more than
+/// half a second of it, and critical mail that comes behind it is not delayed by more.
+const AHEAD: Duration = Duration::from_millis(500);
 
 /// Who shares limits: the paths of a source to a provider, or to one site where the provider is only a name for
 /// many that have nothing in common.
@@ -215,6 +218,15 @@ impl Group {
         bucket.take(now)
     }
 
+    /// Takes a token for one more recipient of a transaction that goes anyway, also ahead of the rate unless critical
+    /// mail waits for it.
+    pub(crate) fn take_token_along(&mut self, need: Need, now: UnixMs) -> bool {
+        if need == Need::Other && self.critical_ready > 0 {
+            return self.take_token(need, now).is_ok();
+        }
+        self.bucket.as_mut().is_none_or(|bucket| bucket.take_ahead(now, AHEAD))
+    }
+
     /// For how long a token must have lain unclaimed: critical mail takes it at once; other mail waits while there
     /// is critical mail on any path, so that tokens are kept for it, but do not go to waste when it cannot use them.
     fn patience(&self, need: Need) -> Duration {
@@ -248,7 +260,13 @@ mod tests {
 
     fn group(connections: u32, rate: Option<Rate>) -> Group {
         let key = GroupKey { source: 0, provider: 0, site: None };
-        let limits = Limits { connections, rate, messages_per_connection: 100, pipeline_depth: 1 };
+        let limits = Limits {
+            connections,
+            rate,
+            messages_per_connection: 100,
+            recipients_per_message: 1,
+            pipeline_depth: 1,
+        };
         Group::new(key, limits, 0.2)
     }
 

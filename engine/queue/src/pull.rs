@@ -6,7 +6,7 @@ use crate::campaign::Campaigns;
 use crate::limits::Need;
 use crate::ready::Ready;
 use crate::store::Store;
-use crate::{Pull, Ticket};
+use crate::{FlowKey, Pull, Ticket};
 
 /// Expired tickets put aside in one call, at most.
 const EXPIRED_MAX: usize = 64;
@@ -50,6 +50,30 @@ pub(crate) fn pull(
         return Pull::Ticket(ticket, key);
     }
     Pull::Wait(now)
+}
+
+/// One more ticket of the line that `key` names, if it `fits` and the rate gives a token for it. It is a turn that its
+/// account has had ahead of time.
+pub(crate) fn pull_with(
+    ready: &mut Ready,
+    store: &mut Store,
+    campaigns: &mut Campaigns,
+    (path, key, now): (u32, FlowKey, UnixMs),
+    fits: &mut dyn FnMut(&Ticket) -> bool,
+) -> Option<Ticket> {
+    // It is gone with its last ticket.
+    let flow = ready.flows.find(path, key)?;
+    let group = ready.paths.rows[path].group;
+    let need = if key.class == Class::Critical { Need::First } else { Need::Other };
+    if !ready.groups[group].take_token_along(need, now) {
+        return None;
+    }
+    let mut may_go = |ticket: &Ticket| !ticket.is_expired(now) && fits(ticket);
+    let taken = ready.pop_with(store, campaigns, flow, &mut may_go);
+    if taken.is_none() {
+        ready.groups[group].give_back();
+    }
+    taken
 }
 
 fn must_yield(ready: &mut Ready, path: u32) -> bool {

@@ -6,6 +6,7 @@ use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::campaign::{CampaignState, Campaigns};
+use crate::drr::Ring;
 use crate::flow::Flows;
 use crate::limits::{Group, GroupKey};
 use crate::path::{Path, Paths};
@@ -153,12 +154,32 @@ impl Ready {
         let Some(ring) = turns.ring(class) else {
             return turns.critical.first().map(|(_, flow)| *flow);
         };
-        let tenant = ring.front()?;
-        ring.turn(&self.flows.tenants);
-        let ring = &mut self.flows.tenants[tenant].ring;
-        let flow = ring.front()?;
-        ring.turn(&self.flows.rows);
-        Some(flow)
+        let tenant = ring.take_turn(&mut self.flows.tenants)?;
+        self.flows.tenants[tenant].ring.take_turn(&mut self.flows.rows)
+    }
+
+    /// Takes the next ticket of `flow` ahead of its turn, if `fits` says that it may go with what was taken before. Of
+    /// critical mail it must be the most urgent one.
+    pub(crate) fn pop_with(
+        &mut self,
+        store: &mut Store,
+        campaigns: &mut Campaigns,
+        flow: u32,
+        fits: &mut dyn FnMut(&Ticket) -> bool,
+    ) -> Option<Ticket> {
+        let row = &self.flows.rows[flow];
+        let (path, class, tenant) = (row.path, row.key.class, row.tenant);
+        let critical = &self.paths.rows[path].turns.critical;
+        let is_first = class != Class::Critical || critical.first().is_some_and(|(_, first)| *first == flow);
+        if !is_first || !row.may_be_served() || !fits(&row.peek(store)?) {
+            return None;
+        }
+        let ticket = self.flows.rows[flow].pop(store)?;
+        Ring::owe(&mut self.flows.rows, flow);
+        Ring::owe(&mut self.flows.tenants, tenant);
+        self.paths.rows[path].turns.charge(class);
+        self.after_removal(campaigns, flow, 1);
+        Some(ticket)
     }
 
     /// Takes a ticket out of the middle of its flow.

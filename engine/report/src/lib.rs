@@ -12,6 +12,7 @@ mod rows;
 mod schema;
 mod store;
 mod tail;
+mod tls_report;
 mod write;
 
 pub use cursor::{Cursor, CursorError};
@@ -22,3 +23,4 @@ pub use event::{
 pub use metrics::{METRICS_TYPE, Scrape};
 pub use reporter::Reporter;
 pub use store::{CampaignCounts, Counts, EVENTS_MAX, Store, StoreError, Story};
+pub use tls_report::TlsReportSender;

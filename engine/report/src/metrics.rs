@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mail::{Class, Ledger};
-use mta::{Counters, PathView, WaitingView};
+use mta::{Counters, PathView, TlsCounters, WaitingView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +29,8 @@ pub struct Scrape {
     pub waiting: WaitingView,
     /// All paths.
     pub paths: Vec<PathView>,
+    /// Sessions with receivers, by how they were protected.
+    pub tls: TlsCounters,
 }
 
 impl Scrape {
@@ -42,6 +44,7 @@ impl Scrape {
         self.register_ledger(&mut now);
         self.register_counters(&mut now);
         self.register_queue(&mut now);
+        self.register_tls(&mut now);
         let mut text = String::new();
         encode_registry(&mut text, &now)?;
         encode_registry(&mut text, store.registry())?;
@@ -65,6 +68,18 @@ impl Scrape {
         }
         registry.register("recipients", "Recipients by the books, since the spool was created", recipients);
         gauge(registry, "unknown_retries", "Attempts whose end nobody knows", ledger.unknown_retries);
+    }
+
+    fn register_tls(&self, registry: &mut Registry) {
+        let sessions = Family::<ResultLabel, Counter>::default();
+        for (result, count) in [("successful", self.tls.successful), ("failed", self.tls.failed)] {
+            sessions.get_or_create(&ResultLabel { result }).inc_by(count);
+        }
+        let help = "Sessions with receivers by whether they were protected as the policy of the domain wants";
+        registry.register("tls_sessions", help, sessions);
+        let lost = Counter::<u64>::default();
+        lost.inc_by(self.tls.lost);
+        registry.register("tls_sessions_unreported", "Sessions that no TLS report counts", lost);
     }
 
     fn register_counters(&self, registry: &mut Registry) {
@@ -113,6 +128,11 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let gauge = Gauge::<i64>::default();
     gauge.set(value.cast_signed());
     registry.register(name, help, gauge);
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -92,11 +92,6 @@ impl Capabilities {
         }
     }
 
-    /// The server took `taken` recipients and refused the next as too many.
-    pub(crate) fn learn_recipients_max(&mut self, taken: u32) {
-        self.recipients_max = Some(self.recipients_max.map_or(taken, |max| max.min(taken)));
-    }
-
     fn add_mechanism(&mut self, word: &str) {
         let mechanism = word.to_ascii_uppercase();
         if !mechanism.is_empty() && self.auth.len() < MECHANISMS_MAX && !self.auth.contains(&mechanism) {

@@ -105,7 +105,13 @@ fn held(log: &Log) -> Result<Queue> {
 
 fn ready(log: &Log) -> Result<Queue> {
     let mut queue = new_queue();
-    let limits = Limits { connections: 10, rate: None, messages_per_connection: 100, pipeline_depth: 1 };
+    let limits = Limits {
+        connections: 10,
+        rate: None,
+        messages_per_connection: 100,
+        recipients_per_message: 1,
+        pipeline_depth: 1,
+    };
     for (n, waiting) in (0_u64..).zip(log.waiting()) {
         let path = match n % 2 {
             0 => queue.path(PathKey { source: 0, provider: u16::try_from(n / 2 % 10)?, site: 0 }, limits),

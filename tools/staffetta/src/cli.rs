@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, demo, events, init, ledger, queue, send, serve, sink, spool, top, trace,
-    why,
+    campaign, check, completions, demo, events, explain_reply, init, ledger, queue, send, serve, sink, spool,
+    tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -37,8 +37,12 @@ enum Command {
     Why(why::Why),
     /// Find what was sent to an address
     Trace(trace::Trace),
+    /// Say what a receiver's reply means, by which rule, and what is done about it
+    ExplainReply(explain_reply::ExplainReply),
     /// List what happened, or follow it
     Events(events::Events),
+    /// Show how connections to domains were protected, as their TLS reports will say
+    TlsReport(tls_report::TlsReport),
     /// Watch the engine
     Top(top::Top),
     /// Receive mail and count it: a receiver for tests
@@ -66,7 +70,9 @@ impl Cli {
             Command::Campaign(command) => command.run(),
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
+            Command::ExplainReply(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::TlsReport(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
             Command::Spool(command) => command.run(),
@@ -98,7 +104,7 @@ mod tests {
             "queue ls --control /run/s",
             "queue suspend --provider gmail --seconds 60",
             "queue resume --provider gmail",
-            "why 0040000000c80",
+            "why 0040000000c80 --lang it",
             "trace a@b.test",
             "campaign ls",
             "campaign show 0040000000c80",
@@ -107,6 +113,8 @@ mod tests {
             "campaign resume 0040000000c80",
             "campaign cancel 0040000000c80",
             "events --follow",
+            "tls-report a.test --day 2026-11-22 --json",
+            "explain-reply -1 --provider gmail --phase rcpt --lang it --json",
             "top",
             "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
             "spool verify /tmp/x",

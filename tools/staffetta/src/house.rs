@@ -6,7 +6,7 @@ use anyhow::Context;
 use console::{Console, Listeners};
 use mta::{Engine, Handle};
 use policy::config::Config;
-use report::{Reporter, Store};
+use report::{Reporter, Store, TlsReportSender};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -41,6 +41,9 @@ impl House {
         let reporter = Reporter::start(&config.node.data_dir, handle.readers())
             .context("the event store cannot be opened")?;
         handle.allow_reclaim();
+        if let Some(sender) = TlsReportSender::new(&handle) {
+            engine.runtime().spawn(sender.run());
+        }
         let console = Console::new(handle, reporter.store())?;
         let listeners = engine.runtime().block_on(Listeners::bind(config))?;
         let addresses = addresses(&engine, &listeners);

@@ -7,6 +7,7 @@
 mod chance;
 mod connection;
 mod file;
+mod line;
 mod provider;
 mod units;
 mod words;
@@ -19,6 +20,7 @@ use mail::{Reply, UnixMs};
 
 pub use connection::Connection;
 pub use file::WorldError;
+pub use line::{Latency, Line};
 pub use provider::Counters;
 pub use words::{Cause, Manner};
 

@@ -20,7 +20,8 @@ impl TryFrom<String> for Span {
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a count and one unit.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let count: u64 = text[..unit_at].parse().ok()?;
     let unit_ms = match &text[unit_at..] {

@@ -1,7 +1,7 @@
 //! What pretend providers say is understood by the rules that judge real ones.
 
 use mail::{Address, Phase, Reply, UnixMs};
-use policy::verdict::judge;
+use policy::verdict::Rules;
 use world::{Cause, World};
 
 const START: UnixMs = UnixMs(1_700_000_000_000);
@@ -46,7 +46,7 @@ fn every_refusal_is_judged_as_what_it_is_meant_to_be() {
     ] {
         for (rule, cause, phase) in RULES {
             let reply = refusal(manner, rule, cause);
-            let class = judge(phase, &reply, provider).class;
+            let class = Rules::builtin().judge(phase, &reply, provider).class;
             let expected: &[&str] = match cause {
                 Cause::UnknownUser => &["recipient.unknown"],
                 Cause::MailboxFull => &["recipient.full"],

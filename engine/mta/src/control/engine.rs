@@ -17,10 +17,12 @@ use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
 use crate::logins;
+use crate::mta_sts::MtaSts;
 use crate::shard::{Birth, Recordings, ToShard, Written};
-use crate::shared::{Condition, Shared};
+use crate::shared::{Condition, Counting, Shared};
 use crate::signing::Signing;
 use crate::sources::Sources;
+use crate::tls_report::{self, TlsReports};
 
 /// Messages that a shard's ring holds: some milliseconds of full load.
 const RING_CAPACITY: usize = 16_384;
@@ -82,9 +84,10 @@ impl Engine {
             start::recover_campaigns(&campaigns, &log.reader(), &recovered.campaigns);
         }
         let (rings, receivers): (Vec<_>, Vec<_>) = logs.iter().map(|_| io::mailbox(RING_CAPACITY)).unzip();
+        let tls_reports = TlsReports::open(&config.node.data_dir);
         let destinations = {
             let _inside = control.enter();
-            Destinations::new(Arc::clone(&config)).map_err(StartError::because)?
+            Destinations::new(Arc::clone(&config), &tls_reports).map_err(StartError)?
         };
         let shared = Arc::new(Shared {
             sources: Sources::new(&config, host_name.clone()),
@@ -93,7 +96,7 @@ impl Engine {
             shards: rings,
             readers: logs.iter().map(|(log, _)| log.reader()).collect(),
             books: logs.iter().map(|_| Arc::default()).collect(),
-            counters: logs.iter().map(|_| Arc::default()).collect(),
+            counting: Counting { shards: logs.iter().map(|_| Arc::default()).collect(), tls_reports },
             campaigns,
             signing,
             destinations,
@@ -112,6 +115,10 @@ impl Engine {
         }
         let spool = engine.shared.config.node.data_dir.clone();
         engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
+        engine.control.spawn(tls_report::keep(Arc::clone(&engine.shared)));
+        if let Some(mta_sts) = engine.shared.destinations.mta_sts() {
+            engine.control.spawn(mta_sts.clone().keep(Arc::clone(&engine.shared)));
+        }
         Ok(engine)
     }
 
@@ -163,7 +170,7 @@ impl Engine {
 
     /// Stops: accepts nothing more, finishes the transactions in flight as long as `deliver.stop_grace` lasts, makes
     /// everything durable. What is not finished is queued again at the next start.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
         self.shared.condition.stopping.store(true, Ordering::Release);
         let wait = self.shared.config.deliver.stop_grace + WIND_DOWN_MARGIN;
         let (done, finished) = mpsc::channel();
@@ -189,8 +196,19 @@ impl Engine {
         for index in 0..self.shared.shards.len() {
             self.tell(index, |shard| shard.bells.end.notify_one());
         }
-        self.threads.into_iter().for_each(ShardThread::join);
+        std::mem::take(&mut self.threads).into_iter().for_each(ShardThread::join);
+        self.keep_for_next_start();
         self.control.shutdown_timeout(Duration::from_secs(1));
+    }
+
+    /// Writes what is no mail and should outlive the stop.
+    fn keep_for_next_start(&self) {
+        if let Err(error) = self.shared.counting.tls_reports.save() {
+            tracing::warn!(%error, "the counts for TLS reports cannot be written");
+        }
+        if let Some(Err(error)) = self.shared.destinations.mta_sts().map(MtaSts::save) {
+            tracing::warn!(%error, "MTA-STS policies cannot be written");
+        }
     }
 
     fn tell(&self, shard: usize, what: impl FnOnce(&std::rc::Rc<crate::shard::Shard>) + Send + 'static) {

@@ -11,17 +11,22 @@ use content::Mailbox;
 use content::template::Template;
 use mail::{CampaignId, Ledger, RecipientId, UnixMs};
 use policy::config::Config;
+use policy::provider::ProviderIndex;
 use spool::{CampaignPhase, Content, ContentKind};
 use tokio::sync::oneshot;
 
 use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::counters::Counters;
+use crate::holds::{Hold, Receiver};
+use crate::https::Https;
 use crate::io;
+use crate::resolve::Resolver;
 use crate::shard::{Shard, ToShard};
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
-use crate::views::{PathFilter, PathView, WaitingView, Why};
+use crate::tls_report::TlsReports;
+use crate::views::{HoldView, PathFilter, PathView, WaitingView, Why};
 
 /// The most recipients that [`Handle::add_recipients`] takes at once.
 pub const BATCH_MAX: usize = 1_000;
@@ -154,6 +159,24 @@ impl Handle {
         self.shared.counters()
     }
 
+    /// How sessions with receivers were protected, by day and domain.
+    #[must_use]
+    pub fn tls_reports(&self) -> TlsReports {
+        self.shared.counting.tls_reports.clone()
+    }
+
+    /// Who asks DNS for what is no destination of mail.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        self.shared.destinations.resolver().clone()
+    }
+
+    /// Who asks hosts over HTTPS.
+    #[must_use]
+    pub fn https(&self) -> Https {
+        self.shared.destinations.https().clone()
+    }
+
     /// The logs, for reading; the index is the shard.
     #[must_use]
     pub fn readers(&self) -> Vec<spool::Reader> {
@@ -201,8 +224,31 @@ impl Handle {
         self.of_all(suspend).await.into_iter().sum()
     }
 
-    /// Ends the rest of the paths that `filter` means; returns how many.
+    /// Senders whose mail waits because a receiver refuses it by a fault of our own.
+    #[must_use]
+    pub fn holds(&self) -> Vec<HoldView> {
+        let holds = self.shared.condition.holds.all();
+        let view = |((identity, receiver), hold): (&(Box<str>, Receiver), &Hold)| HoldView {
+            identity: identity.to_string(),
+            provider: self.provider_name(*receiver).to_owned(),
+            until: hold.until,
+            reason: hold.reply.to_string(),
+        };
+        let now = self.now();
+        holds.iter().filter(|(_, hold)| hold.until > now).map(view).collect()
+    }
+
+    fn provider_name(&self, receiver: Receiver) -> &str {
+        &self.shared.config.providers[ProviderIndex(receiver.provider())].name
+    }
+
+    /// Ends the rest of the paths that `filter` means, and, unless it names a source or a site, what holds mail of
+    /// senders for that provider; returns how many paths.
     pub async fn resume(&self, filter: PathFilter) -> usize {
+        if filter.source.is_none() && filter.site.is_none() {
+            let is_meant = |name: &str| filter.provider.as_deref().is_none_or(|provider| provider == name);
+            self.shared.condition.holds.end(|receiver| is_meant(self.provider_name(receiver)));
+        }
         self.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
     }
 

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mail::{Phase, Reply};
-use policy::verdict::{Action, Fault, Scope, judge};
+use policy::verdict::{Action, Fault, Scope};
 use queue::{FlowKey, Pull, Ticket};
-use smtp::client::ClientEvent;
+use smtp::client::{ClientEvent, ClientFault};
 use tokio::sync::Notify;
 
-use super::job::{Job, SPARE_BYTES_MAX, Scratch};
+use super::flight::Flight;
+use super::job::{Job, SPARE_BYTES_MAX, Scratch, SevenBit};
 use super::open::{Connected, OpenFault, open};
 use super::pool::Pool;
 use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
@@ -22,16 +23,6 @@ const WRITTEN_PATIENCE: Duration = Duration::from_millis(5);
 /// How long the answer to QUIT is waited for.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A recipient whose transaction is under way.
-pub(super) struct Flight {
-    pub(super) transaction: u64,
-    pub(super) ticket: Ticket,
-    pub(super) flow: FlowKey,
-    pub(super) began: Instant,
-    /// Its recipient has had the reply and belongs to somebody else; the transaction is not over yet.
-    pub(super) answered: bool,
-}
-
 /// One open connection at work.
 pub(super) struct Connection {
     pub(super) shard: Rc<Shard>,
@@ -39,11 +30,11 @@ pub(super) struct Connection {
     pub(super) connected: Connected,
     /// Transactions under way, oldest first.
     pub(super) flights: VecDeque<Flight>,
-    /// Outcomes that are not written yet where they belong.
-    pub(super) unwritten: Vec<Receipt>,
-    /// Recipients taken from the path.
+    /// Transactions with outcomes that are not written yet where they belong, and the receipt of the last of these.
+    pub(super) unwritten: Vec<(u64, Receipt)>,
+    /// Messages begun.
     begun: u32,
-    /// Recipients answered by a server that went on listening.
+    /// Transactions of which a recipient was answered by a server that went on listening.
     pub(super) heard: u32,
     /// The server has said that it ends the session.
     pub(super) hung_up: bool,
@@ -110,7 +101,7 @@ impl Drop for Seat {
 /// The server does not want to speak with us.
 async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
     let provider = &shard.shared.config.providers[pool.destination().provider];
-    let verdict = judge(phase, reply, &provider.name);
+    let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
     match verdict.action {
         Action::Suspend(rest) if verdict.scope == Scope::Source => {
             shard.suspend_source(pool, rest, &reply.to_string());
@@ -167,7 +158,7 @@ impl Connection {
             if !client.ready() {
                 return Next::Idle;
             }
-            self.unwritten.retain(|receipt| !self.shard.is_written(*receipt));
+            self.unwritten.retain(|(_, receipt)| !self.shard.is_written(*receipt));
             if self.flights.len() + self.unwritten.len() >= usize::from(limit.pipeline_depth.max(1)) {
                 return Next::Unwritten;
             }
@@ -204,26 +195,64 @@ impl Connection {
         }
     }
 
-    /// Puts one message on the wire, or ends it when this server cannot be given it.
+    /// Puts one message on the wire, for all that wait for it together, or ends it when this server cannot be given it.
     async fn begin(&mut self, ticket: Ticket, flow: FlowKey) {
         // More may be waiting than this connection takes: let another begin too.
         self.shard.dispatch(self.pool.path);
         self.begun += 1;
-        let job = match Job::read(&self.shard, ticket) {
+        let mut job = match Job::read(&self.shard, ticket) {
             Ok(job) => job,
             Err(reply) => return self.never_sent(ticket, reply).await,
         };
-        if let Err(reply) = job.render(&self.shard, &mut self.scratch) {
-            return self.never_sent(ticket, reply).await;
+        if self.shard.held_until(job.identity(), &self.pool.destination()).is_some() {
+            // Its token of the rate is free again.
+            self.shard.queue.borrow_mut().unused(self.pool.path);
+            return self.shard.schedule_home(ticket).await;
         }
-        let message = job.message(&self.scratch);
-        self.shard.counters.bytes_out.add(message.len() as u64);
-        match job.begin(&mut self.connected.client, message) {
-            Ok(transaction) => {
-                let flight = Flight { transaction, ticket, flow, began: Instant::now(), answered: false };
-                self.flights.push_back(flight);
+        job.gather(&self.shard, self.pool.path, flow, self.recipients_max());
+        let seven_bit = match self.connected.client.capabilities().eight_bit_mime {
+            true => SevenBit::NotNeeded,
+            false => SevenBit::Needed,
+        };
+        if let Err(reply) = job.render(&self.shard, &mut self.scratch, seven_bit) {
+            for ticket in job.into_tickets() {
+                self.never_sent(ticket, reply.clone()).await;
             }
-            Err(unsendable) => self.never_sent(ticket, unsendable.0).await,
+            return;
+        }
+        self.send(job, flow).await;
+    }
+
+    /// How many recipients a transaction may have here.
+    fn recipients_max(&self) -> usize {
+        let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
+        let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
+        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max()))
+            .min(offered as usize)
+    }
+
+    async fn send(&mut self, mut job: Job, flow: FlowKey) {
+        loop {
+            let message = job.message(&self.scratch);
+            let bytes = message.len() as u64;
+            let unsendable = match job.begin(&mut self.connected.client, message) {
+                Ok(transaction) => {
+                    self.shard.counters.bytes_out.add(bytes);
+                    return self.flights.push_back(Flight::new(transaction, flow, job.into_tickets()));
+                }
+                Err(unsendable) => unsendable,
+            };
+            let others = job.leave_first();
+            if others.is_empty() {
+                for ticket in job.into_tickets() {
+                    self.never_sent(ticket, unsendable.0.clone()).await;
+                }
+                return;
+            }
+            // It may be for one of them only that the server cannot be given it: each goes by itself, the first at once.
+            for ticket in others.into_iter().rev() {
+                self.shard.put_back(&self.pool, flow, ticket).await;
+            }
         }
     }
 
@@ -232,13 +261,10 @@ impl Connection {
         self.connected.exchange(&mut self.replies).await?;
         while let Some(event) = self.connected.client.poll() {
             match event {
-                ClientEvent::Recipient { transaction, phase, reply, .. } => {
-                    self.answered(transaction, phase, reply).await;
+                ClientEvent::Recipient { transaction, index, phase, reply } => {
+                    self.answered((transaction, index), phase, reply).await;
                 }
-                // One recipient is never one too many: the server does not know BDAT.
-                ClientEvent::Untried { transaction, reply, .. } => {
-                    self.answered(transaction, Phase::Body, reply).await;
-                }
+                ClientEvent::Untried { transaction, index, .. } => self.untried((transaction, index)).await,
                 ClientEvent::Done { transaction } => {
                     self.shard.counters.transactions_out.add(1);
                     self.flights.retain(|flight| flight.transaction != transaction);
@@ -247,7 +273,14 @@ impl Connection {
                     self.hung_up = true;
                     return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
                 }
-                ClientEvent::Fault(fault) => return Err((Fault::Protocol, fault.to_string())),
+                ClientEvent::Fault(fault) => {
+                    if let ClientFault::NoChunking(_) = fault {
+                        self.pool.abilities.without_chunking.add(self.connected.address, self.shard.now());
+                        // The next connection does better: it is no failure of the site.
+                        self.heard += 1;
+                    }
+                    return Err((Fault::Protocol, fault.to_string()));
+                }
                 ClientEvent::Ready | ClientEvent::StartTls => {}
             }
         }
@@ -267,7 +300,8 @@ impl Connection {
             return false;
         }
         self.scratch.shrink();
-        self.connected.client.transmit().shrink_to(SPARE_BYTES_MAX);
+        self.connected.client.shrink(SPARE_BYTES_MAX);
+        self.replies.shrink_to(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();

@@ -1,20 +1,24 @@
-//! One message for one recipient: read from the spool's map, rendered and signed while it is being sent.
+//! One message for those who are to have it in one transaction: read from the spool's map, rendered and signed while it is being sent.
 
 use std::sync::Arc;
 
+use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
 use mail::{CampaignId, Enhanced, Reply};
-use queue::Ticket;
+use queue::{FlowKey, PathId, Ticket};
+use smallvec::{SmallVec, smallvec};
 use smtp::client::{Client, To, Transaction, Unsendable};
 use spool::{ContentHead, ContentKind, ContentRef, ReadError, RecipientRef};
 
+use super::flight::Tickets;
 use crate::campaigns::Campaign;
-use crate::shard::Shard;
+use crate::shard::{Shard, domain_of};
 
 /// Room before a message for the signatures that are made when it stands already: two of RSA and Ed25519 fit.
 const HEADROOM: usize = 2048;
-/// What a connection keeps of its buffers while it is idle.
-pub(super) const SPARE_BYTES_MAX: usize = 128 << 10;
+/// What a connection keeps of each of its buffers while it is idle: most messages fit, and ten thousand idle connections
+/// keep less than 64 KiB each.
+pub(super) const SPARE_BYTES_MAX: usize = 16 << 10;
 
 /// The memory of a connection in which messages are made.
 #[derive(Default)]
@@ -57,9 +61,25 @@ impl Scratch {
     }
 }
 
+/// Whether a server takes bytes above 127.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SevenBit {
+    /// It offers 8BITMIME.
+    NotNeeded,
+    Needed,
+}
+
+impl SevenBit {
+    fn convert(self, message: &[u8]) -> Option<Vec<u8>> {
+        (self == Self::Needed).then(|| to_seven_bit(message)).flatten()
+    }
+}
+
 /// What is to be sent to whom.
 pub(super) struct Job {
-    recipient: RecipientRef,
+    tickets: Tickets,
+    /// In the order of `tickets`.
+    recipients: SmallVec<[RecipientRef; 1]>,
     text: Text,
 }
 
@@ -86,7 +106,50 @@ impl Job {
                 Text::Template(head, campaign)
             }
         };
-        Ok(Self { recipient, text })
+        Ok(Self { tickets: smallvec![ticket], recipients: smallvec![recipient], text })
+    }
+
+    /// Takes along those who wait next in `flow` and are to have the same message in the same domain, until they are
+    /// `recipients_max`.
+    pub(super) fn gather(&mut self, shard: &Shard, path: PathId, flow: FlowKey, recipients_max: usize) {
+        let Text::Message(_) = self.text else { return };
+        let more_max = recipients_max.saturating_sub(1);
+        if more_max == 0 {
+            return;
+        }
+        let first = self.recipients[0].clone();
+        let (content, domain) = (first.content(), domain_of(first.address()));
+        let reader = &shard.shared.readers[usize::from(content.0.shard())];
+        let (recipients, mut tickets) = (&mut self.recipients, Vec::new());
+        let goes_along = |ticket: &Ticket| {
+            // What is kept elsewhere is of another message.
+            if ticket.id.0.shard() != content.0.shard() {
+                return false;
+            }
+            let Ok(next) = reader.recipient(ticket.id) else { return false };
+            let fits = next.content() == content && domain_of(next.address()).eq_ignore_ascii_case(domain);
+            if fits {
+                recipients.push(next);
+            }
+            fits
+        };
+        shard.queue.borrow_mut().pull_with(path, flow, more_max, goes_along, &mut tickets);
+        self.tickets.extend(tickets);
+    }
+
+    /// The domain that the message is sent for.
+    pub(super) fn identity(&self) -> &str {
+        self.head().identity()
+    }
+
+    /// All recipients but the first leave the job.
+    pub(super) fn leave_first(&mut self) -> Vec<Ticket> {
+        self.recipients.truncate(1);
+        self.tickets.drain(1..).collect()
+    }
+
+    pub(super) fn into_tickets(self) -> Tickets {
+        self.tickets
     }
 
     fn head(&self) -> &ContentHead {
@@ -96,20 +159,34 @@ impl Job {
         }
     }
 
-    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty.
-    pub(super) fn render(&self, shard: &Shard, scratch: &mut Scratch) -> Result<(), Reply> {
+    /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty. For a server
+    /// that does not take bytes above 127 it is put into ASCII (RFC 6152 section 3), before it is signed.
+    pub(super) fn render(
+        &self,
+        shard: &Shard,
+        scratch: &mut Scratch,
+        seven_bit: SevenBit,
+    ) -> Result<(), Reply> {
         scratch.clear();
         let signing = &shard.shared.signing;
         match &self.text {
             Text::Message(content) => {
-                signing.sign(content.identity(), content.body(), None, shard.now(), &mut scratch.headers);
-                if !scratch.headers.is_empty() {
-                    scratch.bytes.extend_from_slice(content.body());
+                let converted = seven_bit.convert(content.body());
+                let body = converted.as_deref().unwrap_or(content.body());
+                signing.sign(content.identity(), body, None, shard.now(), &mut scratch.headers);
+                if !scratch.headers.is_empty() || converted.is_some() {
+                    scratch.bytes.extend_from_slice(body);
                 }
             }
             Text::Template(head, campaign) => {
                 self.render_template(shard, head, campaign, &mut scratch.bytes)?;
-                let (message, body_hash) = (&scratch.bytes[HEADROOM..], campaign.template.static_body_hash());
+                let mut body_hash = campaign.template.static_body_hash();
+                if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
+                    scratch.bytes.truncate(HEADROOM);
+                    scratch.bytes.extend_from_slice(&converted);
+                    body_hash = None;
+                }
+                let message = &scratch.bytes[HEADROOM..];
                 signing.sign(head.identity(), message, body_hash, shard.now(), &mut scratch.headers);
             }
         }
@@ -124,10 +201,11 @@ impl Job {
         campaign: &Campaign,
         out: &mut Vec<u8>,
     ) -> Result<(), Reply> {
-        let values: Vec<&str> = self.recipient.values().collect();
+        let recipient = &self.recipients[0];
+        let values: Vec<&str> = recipient.values().collect();
         let context = RecipientContext {
-            address: self.recipient.address(),
-            id: self.recipient.id(),
+            address: recipient.address(),
+            id: recipient.id(),
             campaign: campaign.id,
             account: &campaign.tenant,
             host: head.identity(),
@@ -147,14 +225,15 @@ impl Job {
     /// Begins the transaction.
     pub(super) fn begin(&self, client: &mut Client, message: &[u8]) -> Result<u64, Unsendable> {
         let head = self.head();
-        let to = To {
-            address: self.recipient.address(),
-            notify: self.recipient.notify(),
-            original: self.recipient.original(),
+        let to = |recipient| To {
+            address: RecipientRef::address(recipient),
+            notify: recipient.notify(),
+            original: recipient.original(),
         };
+        let recipients: SmallVec<[To<'_>; 1]> = self.recipients.iter().map(to).collect();
         client.begin(Transaction {
             sender: head.sender(),
-            recipients: &[to],
+            recipients: &recipients,
             body: message,
             eight_bit: head.body_type() == mail::BodyType::EightBitMime,
             smtputf8: head.smtputf8(),

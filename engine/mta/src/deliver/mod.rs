@@ -1,10 +1,15 @@
 //! The way out: per path a pool of connections, each taking the next recipient as soon as its receiver can take one.
 
+mod abilities;
 mod avoided;
 mod connection;
+mod current;
+mod flight;
 mod job;
 mod open;
 mod outcome;
 mod pool;
+mod protection;
+mod told;
 
 pub(crate) use pool::Pools;

@@ -1,17 +1,23 @@
 //! Opens a connection of a path: hosts in their order, each address once, greeting, EHLO and STARTTLS.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail::{Phase, Reply, UnixMs};
-use policy::TlsPolicy;
 use policy::config::Source;
-use policy::verdict::{Action, Fault, judge};
+use policy::tls_report::ResultType;
+use policy::verdict::{Action, Fault};
 use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
+use rustc_hash::FxBuildHasher;
+
+use super::current;
 use super::pool::Pool;
+use super::protection::{Protection, Wanted};
+use super::told::{self, TlsFailure};
 use crate::control::destination::{Destination, Host};
 use crate::io::{self, SourceFault, Stream, Target, Watch};
 use crate::shard::Shard;
@@ -28,6 +34,9 @@ pub(super) struct Connected {
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) connect_ms: u32,
+    /// No reply is awaited for longer.
+    reply_timeout: Duration,
+    pub(super) protection: Protection,
 }
 
 /// Why no connection could be opened.
@@ -38,9 +47,17 @@ pub(super) enum OpenFault {
     Failed(Fault, String),
 }
 
+/// Whom a connection is made to.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    destination: &'a Destination,
+    host: &'a Host,
+    address: SocketAddr,
+}
+
 /// Tries the hosts in order until one takes transactions; those that lately did not come last.
 pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected, OpenFault> {
-    let destination = pool.destination();
+    let destination = current::destination(shard, pool).await?;
     let source = shard.shared.sources.get(pool.key.source);
     let provider = &shard.shared.config.providers[destination.provider];
     let mut fault = OpenFault::Failed(
@@ -48,7 +65,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         format!("source {} has no address of the family of any host of the site", source.name),
     );
     for (host, address) in in_order(pool, &destination, source, shard.now()) {
-        let failed = match attempt(shard, pool, host, address).await {
+        let failed = match attempt(shard, pool, Peer { destination: &destination, host, address }).await {
             Ok(connected) => {
                 pool.avoided.remove(address);
                 return Ok(connected);
@@ -57,7 +74,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
         };
         if let OpenFault::Refused(phase, reply) = &failed
             && !matches!(
-                judge(*phase, reply, &provider.name).action,
+                shard.shared.config.replies.judge(*phase, reply, &provider.name).action,
                 Action::NextMx | Action::Defer | Action::Reconnect
             )
         {
@@ -78,10 +95,12 @@ fn in_order<'a>(
 ) -> Vec<(&'a Host, SocketAddr)> {
     let all =
         destination.hosts.iter().flat_map(|host| host.addresses.iter().map(move |&address| (host, address)));
-    let usable = all.filter(|(_, address)| fits(source, address.ip()));
-    let (mut order, last): (Vec<_>, Vec<_>) =
-        usable.partition(|(_, address)| !pool.avoided.holds(*address, now));
-    order.extend(last);
+    let mut order: Vec<_> = all.filter(|(_, address)| fits(source, address.ip())).collect();
+    // Connections take turns at equals, so that these share the load (RFC 5321 section 5.1).
+    let turn = pool.next_turn();
+    order.sort_by_cached_key(|(host, address)| {
+        (pool.avoided.holds(*address, now), host.preference, FxBuildHasher.hash_one((turn, address)))
+    });
     order
 }
 
@@ -100,48 +119,75 @@ fn fits(source: &Source, address: IpAddr) -> bool {
 }
 
 /// One address; once more in clear when its TLS turns out to be broken and the policy allows it.
-async fn attempt(
-    shard: &Rc<Shard>,
-    pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
-) -> Result<Connected, OpenFault> {
-    let wanted = tls_wanted(shard, pool);
-    let first = connect(shard, pool, host, address, wanted).await;
-    match first {
-        Err(OpenFault::Failed(Fault::TlsHandshake, why)) if wanted == TlsWanted::Opportunistic => {
+async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<Connected, OpenFault> {
+    let Peer { destination, host, address } = peer;
+    // Once more, at the last moment: whatever brought the address here, DNS must not make the engine dial it.
+    if destination.domain.is_some() && !shard.shared.destinations.may_dial(address.ip()) {
+        let why = format!("{address} is no address that DNS may name");
+        return Err(OpenFault::Failed(Fault::ForbiddenAddress, why));
+    }
+    let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
+    let wanted = Wanted::of(pool, destination, host, is_broken);
+    let first = connect(shard, pool, peer, &wanted).await;
+    let last = match first {
+        Err(Unopened {
+            fault: OpenFault::Failed(Fault::TlsHandshake | Fault::TlsCertificate, why), ..
+        }) if wanted.tls == TlsWanted::Opportunistic => {
             tracing::info!(host = host.name, why, "TLS is broken there: speaking in clear");
-            pool.tls_is_broken(shard.now());
-            connect(shard, pool, host, address, TlsWanted::Off).await
+            pool.abilities.broken_tls.add(address, shard.now());
+            connect(shard, pool, peer, &Wanted::in_clear()).await
         }
         other => other,
+    };
+    let source = shard.shared.sources.get(pool.key.source);
+    match last {
+        Ok(connected) => {
+            let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
+            told::opened(shard, source, host, &connected, is_broken);
+            Ok(connected)
+        }
+        Err(Unopened { fault, tls }) => {
+            if let Some(failure) = tls {
+                told::failed(shard, source, host, address, failure);
+            }
+            Err(fault)
+        }
     }
 }
 
-fn tls_wanted(shard: &Shard, pool: &Pool) -> TlsWanted {
-    match pool.destination().tls {
-        TlsPolicy::Off => TlsWanted::Off,
-        TlsPolicy::Required => TlsWanted::Required,
-        TlsPolicy::Opportunistic if pool.needs_tls() => TlsWanted::Required,
-        TlsPolicy::Opportunistic if pool.speaks_clear(shard.now()) => TlsWanted::Off,
-        TlsPolicy::Opportunistic => TlsWanted::Opportunistic,
+/// Why a connection could not be opened, and whether TLS was at fault.
+struct Unopened {
+    fault: OpenFault,
+    tls: Option<TlsFailure>,
+}
+
+impl Unopened {
+    /// The session ended between STARTTLS and the handshake.
+    fn tls_is_broken(why: String) -> Self {
+        let failure = TlsFailure { result: ResultType::ValidationFailure, why: why.clone() };
+        Self { fault: OpenFault::Failed(Fault::TlsHandshake, format!("STARTTLS: {why}")), tls: Some(failure) }
+    }
+}
+
+impl From<OpenFault> for Unopened {
+    fn from(fault: OpenFault) -> Self {
+        Self { fault, tls: None }
     }
 }
 
 async fn connect(
     shard: &Rc<Shard>,
     pool: &Rc<Pool>,
-    host: &Host,
-    address: SocketAddr,
-    tls: TlsWanted,
-) -> Result<Connected, OpenFault> {
+    peer: Peer<'_>,
+    wanted: &Wanted,
+) -> Result<Connected, Unopened> {
+    let Peer { destination, host, address } = peer;
     let began = Instant::now();
     let source = shard.shared.sources.get(pool.key.source);
     let target = Target { address, bind_ip: source.ip, device: source.device.clone(), freebind: false };
     let stream = io::connect(&target, shard.shared.config.deliver.connect_timeout)
         .await
         .map_err(|error| OpenFault::Failed(connect_fault(&error), format!("{address}: {error}")))?;
-    let destination = pool.destination();
     let access = &destination.access;
     let config = ClientConfig {
         protocol: match access.protocol {
@@ -149,19 +195,38 @@ async fn connect(
             policy::config::Protocol::Lmtp => Protocol::Lmtp,
         },
         login: access.login.as_deref().map(|login| login_at(login, address)),
+        chunking: !pool.abilities.without_chunking.holds(address, shard.now()),
+        pipelining: !pool.abilities.without_pipelining.holds(address, shard.now()),
         pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
-        tls,
+        tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
-    let watch = shard.deadlines.watch(&stream, began + client.timeout());
-    let host = host.name.clone();
-    let mut connected = Connected { stream, client, watch, host, address, connect_ms: 0 };
-    let verified = pool.destination().tls == TlsPolicy::Required;
-    let tls_config = if verified { &shard.client_tls.verified } else { &shard.client_tls.opportunistic };
-    connected.greet(tls_config).await?;
+    let reply_timeout = shard.shared.config.deliver.reply_timeout;
+    let watch = shard.deadlines.watch(&stream, began + client.timeout().min(reply_timeout));
+    let mut connected = Connected {
+        stream,
+        client,
+        watch,
+        host: host.name.clone(),
+        address,
+        connect_ms: 0,
+        reply_timeout,
+        protection: Protection::default(),
+    };
+    let handshake = Handshake { config: shard.client_tls.config(&wanted.trust, destination.identity), host };
+    connected.greet(&handshake).await?;
+    connected.protection = wanted.got(&connected.stream);
+    connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
+    connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
+}
+
+/// Whom TLS is to believe, and for whom.
+struct Handshake<'a> {
+    config: Arc<rustls::ClientConfig>,
+    host: &'a Host,
 }
 
 /// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
@@ -188,8 +253,9 @@ fn connect_fault(error: &std::io::Error) -> Fault {
 
 impl Connected {
     /// Speaks until the server takes transactions.
-    async fn greet(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
+    async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         let mut buffer = Vec::new();
+        let mut awaits_tls = false;
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
@@ -197,41 +263,65 @@ impl Connected {
                     ClientEvent::StartTls => self.start_tls(tls).await?,
                     // A login that fails is a fault of our configuration: no recipient is to suffer for it.
                     ClientEvent::Refused { phase: Phase::Auth, reply } => {
-                        return Err(OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")));
+                        return Err(
+                            OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")).into()
+                        );
                     }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {
-                        return Err(OpenFault::Failed(Fault::TlsMissing, reply.text));
+                        let fault = OpenFault::Failed(Fault::TlsMissing, reply.text);
+                        return Err(Unopened { fault, tls: Some(TlsFailure::not_offered()) });
                     }
-                    ClientEvent::Refused { phase, reply } => return Err(OpenFault::Refused(phase, reply)),
+                    ClientEvent::Refused { phase: Phase::StartTls, reply } => {
+                        return Err(Unopened::tls_is_broken(reply.to_string()));
+                    }
+                    ClientEvent::Refused { phase, reply } => {
+                        return Err(OpenFault::Refused(phase, reply).into());
+                    }
+                    ClientEvent::Fault(fault) if awaits_tls => {
+                        return Err(Unopened::tls_is_broken(fault.to_string()));
+                    }
                     ClientEvent::Fault(fault) => {
-                        return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()));
+                        return Err(OpenFault::Failed(Fault::Protocol, fault.to_string()).into());
                     }
                     ClientEvent::Recipient { .. }
                     | ClientEvent::Untried { .. }
                     | ClientEvent::Done { .. } => {}
                 }
             }
-            self.exchange(&mut buffer).await.map_err(|(fault, why)| OpenFault::Failed(fault, why))?;
+            awaits_tls = self.client.awaits() == Some(Phase::StartTls);
+            match self.exchange(&mut buffer).await {
+                Ok(()) => {}
+                // Whatever ends the session at STARTTLS: the server offers what it cannot do.
+                Err((_, why)) if awaits_tls => return Err(Unopened::tls_is_broken(why)),
+                Err((fault, why)) => return Err(OpenFault::Failed(fault, why).into()),
+            }
         }
     }
 
-    async fn start_tls(&mut self, tls: &Arc<rustls::ClientConfig>) -> Result<(), OpenFault> {
-        self.watch.extend(self.client.timeout());
-        let host = self.host.as_str();
-        let shaken = self.stream.start_tls_client(Arc::clone(tls), host).await;
+    async fn start_tls(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
+        self.watch.extend(self.patience());
+        let name = tls.host.certificate_name();
+        let shaken = self.stream.start_tls_client(Arc::clone(&tls.config), name).await;
         shaken.map_err(|error| {
-            OpenFault::Failed(Fault::TlsHandshake, format!("{}: TLS handshake: {error}", self.address))
+            let (fault, failure) = TlsFailure::of_handshake(&error, tls.host);
+            let fault = OpenFault::Failed(fault, format!("{}: TLS handshake: {error}", self.address));
+            Unopened { fault, tls: Some(failure) }
         })?;
         self.client.tls_established();
         Ok(())
+    }
+
+    /// How long what is awaited now may take.
+    fn patience(&self) -> Duration {
+        self.client.timeout().min(self.reply_timeout)
     }
 
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
         buffer.clear();
         let sent = self.send().await;
-        self.watch.extend(self.client.timeout());
+        self.watch.extend(self.patience());
         match (self.stream.read(buffer).await, sent) {
             // A server that has heard enough says why before it closes.
             (Ok(1..), _) => self.client.receive(buffer),
@@ -249,7 +339,7 @@ impl Connected {
             return Ok(());
         }
         let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
-        self.watch.extend(self.client.timeout() + at_least);
+        self.watch.extend(self.patience() + at_least);
         self.stream.write_all(self.client.transmit()).await
     }
 

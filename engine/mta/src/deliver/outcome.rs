@@ -1,52 +1,75 @@
 //! From a reply to a recipient, or its absence, to an outcome: what `policy/verdict` says of it is carried out here.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
 use policy::retry::next_attempt;
-use policy::verdict::{Action, Fault, Scope, Verdict, judge, judge_network};
+use policy::verdict::{Action, Fault, Scope, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
-use super::connection::{Connection, Flight};
+use super::connection::Connection;
+use super::flight::Flight;
 use super::open::has_another_host;
 use super::pool::Pool;
+use crate::holds::{Hold, Receiver};
 use crate::shard::{Conclusion, READ_PAUSE, Shard};
 
 /// How long a path rests when its receiver asks us to slow down.
 const SLOW_DOWN_REST: Duration = Duration::from_secs(30);
 
 impl Connection {
-    /// The server has answered for a recipient.
-    pub(super) async fn answered(&mut self, transaction: u64, phase: Phase, reply: Reply) {
-        let is_it = |flight: &&mut Flight| flight.transaction == transaction && !flight.answered;
-        let Some(flight) = self.flights.iter_mut().find(is_it) else { return };
-        flight.answered = true;
-        let (ticket, flow) = (flight.ticket, flight.flow);
-        let transaction_ms = u32::try_from(flight.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    /// The server has answered for a recipient, named by its transaction and its place there.
+    pub(super) async fn answered(&mut self, (transaction, index): (u64, usize), phase: Phase, reply: Reply) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let Some(ticket) = flight.take(index) else { return };
+        let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
+        let is_first = !std::mem::replace(&mut flight.heard, true);
         if reply.code == 421 {
             self.closing = true;
         } else {
-            self.heard += 1;
+            self.heard += u32::from(is_first);
             self.pool.works();
         }
         if phase == Phase::Body && reply.is_positive() {
             let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
-            return self.conclude(ticket, outcome).await;
+            return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let verdict = judge(phase, &reply, &provider.name);
+        let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
         self.act(verdict, &reply);
-        if self.goes_back(verdict, &reply) {
+        if let Action::Hold(rest) = verdict.action
+            && verdict.scope == Scope::Identity
+        {
+            self.hold_identity(ticket, rest, &reply);
+        }
+        if self.goes_back(verdict, &reply, index) {
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
         self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
-        self.conclude(ticket, outcome).await;
+        self.conclude(transaction, ticket, outcome).await;
     }
 
-    async fn conclude(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.unwritten.extend(self.shard.conclude(Conclusion { ticket, outcome }).await);
+    /// The server has not judged a recipient: it waits on, as if it had not been pulled.
+    pub(super) async fn untried(&mut self, (transaction, index): (u64, usize)) {
+        let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
+            return;
+        };
+        let flow = flight.flow;
+        let Some(ticket) = flight.take(index) else { return };
+        self.shard.put_back(&self.pool, flow, ticket).await;
+    }
+
+    /// Sends an outcome home. All recipients of a transaction have the same home, so the last receipt tells of all.
+    async fn conclude(&mut self, transaction: u64, ticket: Ticket, outcome: Outcome) {
+        let Some(receipt) = self.shard.conclude(Conclusion { ticket, outcome }).await else { return };
+        match self.unwritten.last_mut() {
+            Some((of, last)) if *of == transaction => *last = receipt,
+            _ => self.unwritten.push((transaction, receipt)),
+        }
     }
 
     /// What the verdict means for the path and the connection.
@@ -64,7 +87,7 @@ impl Connection {
                 shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
             }
             Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
-            Action::RequireTls => pool.require_tls(),
+            Action::RequireTls => pool.abilities.require_tls(),
             // Every connection would end so with its first message.
             Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
             _ => {}
@@ -75,6 +98,21 @@ impl Connection {
         );
     }
 
+    /// The receiver refuses the sender by a fault of our own: the sender's other mail for it waits as this one does.
+    fn hold_identity(&self, ticket: Ticket, rest: Duration, reply: &Reply) {
+        let reader = &self.shard.shared.readers[usize::from(ticket.id.0.shard())];
+        let content =
+            reader.recipient(ticket.id).and_then(|recipient| reader.content_head(recipient.content()));
+        let Ok(content) = content else { return };
+        let (destination, now) = (self.pool.destination(), self.shard.now());
+        let hold = Hold { until: now + rest, reply: reply.clone() };
+        let holds = &self.shard.shared.condition.holds;
+        if holds.add(content.identity(), Receiver::of(&destination), &hold, now) {
+            let (identity, site) = (content.identity(), destination.site_name());
+            tracing::warn!(identity, site, seconds = rest.as_secs(), reply = %reply, "mail of a sender is held");
+        }
+    }
+
     /// Whether this server has answered for a recipient before `reply`.
     fn heard_before(&self, reply: &Reply) -> bool {
         // This reply is among those heard, unless the server hung up with it.
@@ -83,8 +121,13 @@ impl Connection {
 
     /// Whether the recipient waits on, as if it had not been tried. Each connection that sends somebody back has moved
     /// something on, another recipient or the choice of host, so nobody goes round for ever.
-    fn goes_back(&self, verdict: Verdict, reply: &Reply) -> bool {
+    fn goes_back(&self, verdict: Verdict, reply: &Reply, index: usize) -> bool {
         match verdict.action {
+            // Those before it go on, and the next transaction has no more of them.
+            Action::NextTransaction => {
+                self.pool.abilities.takes_at_most(index);
+                index > 0
+            }
             Action::Suspend(_) => true,
             Action::Reconnect => self.heard_before(reply),
             Action::NextMx => has_another_host(&self.shard, &self.pool),
@@ -95,7 +138,7 @@ impl Connection {
     /// The message was not given to the server at all.
     pub(super) async fn never_sent(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
-        let class = judge(Phase::Mail, &reply, &provider.name).class;
+        let class = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name).class;
         let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
         let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
         let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
@@ -115,26 +158,31 @@ impl Connection {
             // It would meet the next connection too.
             self.shard.rest(&self.pool, why);
         }
-        // A server that hangs up has answered for the recipient under way.
-        let mut is_under_way = !self.hung_up;
-        for lost in self.connected.client.closed() {
-            let is_it = |flight: &Flight| flight.transaction == lost.transaction && !flight.answered;
-            let Some(place) = self.flights.iter().position(is_it) else { continue };
-            let Some(flight) = self.flights.remove(place) else { continue };
-            let was_tried = std::mem::take(&mut is_under_way) || lost.unknown;
-            if !was_tried {
-                self.shard.put_back(&self.pool, flight.flow, flight.ticket).await;
+        if self.heard == 0 && self.connected.client.may_lack_pipelining() {
+            self.pool.abilities.without_pipelining.add(self.connected.address, self.shard.now());
+        }
+        // A server that hangs up has answered for the transaction under way.
+        let lost = self.connected.client.closed();
+        let under_way = lost.first().map(|first| first.transaction).filter(|_| !self.hung_up);
+        for lost in lost {
+            let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == lost.transaction)
+            else {
+                continue;
+            };
+            let Some(ticket) = flight.take(lost.index) else { continue };
+            let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
+            if under_way != Some(lost.transaction) && !lost.unknown {
+                self.shard.put_back(&self.pool, flow, ticket).await;
                 continue;
             }
             let (disposition, fault) = match lost.unknown {
                 true => (Disposition::Unknown, Fault::ConnectionLostAfterBody),
                 false => (Disposition::Deferred, fault),
             };
-            let transaction_ms = u32::try_from(flight.began.elapsed().as_millis()).unwrap_or(u32::MAX);
             let reply = Reply::enhanced(0, Enhanced(4, 4, 2), why);
-            let mut outcome = self.outcome(flight.ticket, lost.phase, reply, disposition, transaction_ms);
-            self.shard.decide_retry(&self.pool, flight.ticket, judge_network(fault), &mut outcome);
-            self.shard.conclude(Conclusion { ticket: flight.ticket, outcome }).await;
+            let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
+            self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
+            self.shard.conclude(Conclusion { ticket, outcome }).await;
         }
     }
 
@@ -168,6 +216,10 @@ impl Connection {
     }
 }
 
+fn elapsed_ms(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
+}
+
 fn disposition_of(verdict: Verdict) -> Disposition {
     match verdict.action {
         Action::Bounce => Disposition::Bounced,
@@ -182,12 +234,12 @@ impl Drop for Connection {
         if !std::thread::panicking() {
             return;
         }
-        for flight in self.flights.drain(..).filter(|flight| !flight.answered) {
+        for ticket in self.flights.iter_mut().flat_map(Flight::waiting) {
             let why = Reply::enhanced(0, Enhanced(4, 3, 0), "the engine failed while it was being delivered");
             let mut outcome = crate::shard::without_attempt(self.shard.now(), Disposition::Unknown, why);
-            outcome.attempt = flight.ticket.attempts.saturating_add(1);
+            outcome.attempt = ticket.attempts.saturating_add(1);
             outcome.phase = Phase::Body;
-            let (shard, pool, ticket) = (Rc::clone(&self.shard), Rc::clone(&self.pool), flight.ticket);
+            let (shard, pool) = (Rc::clone(&self.shard), Rc::clone(&self.pool));
             crate::io::spawn(async move {
                 let verdict = judge_network(Fault::ConnectionLostAfterBody);
                 shard.decide_retry(&pool, ticket, verdict, &mut outcome);
@@ -252,7 +304,8 @@ pub(super) async fn bounce_site(
         let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
         outcome.attempt = ticket.attempts.saturating_add(1);
         outcome.phase = phase;
-        judge(phase, reply, &provider.name).class.clone_into(&mut outcome.verdict);
+        let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+        verdict.class.clone_into(&mut outcome.verdict);
         outcome.provider.clone_from(&provider.name);
         outcome.mx = destination.site_name();
         shard.conclude(Conclusion { ticket, outcome }).await;

@@ -12,6 +12,7 @@ use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use super::abilities::Abilities;
 use super::avoided::Avoided;
 use super::connection;
 use crate::control::destination::Destination;
@@ -27,8 +28,6 @@ const REST: [Duration; 6] = [
     Duration::from_secs(300),
     Duration::from_secs(600),
 ];
-/// How long a server whose TLS is broken is spoken to in clear, where the policy allows it.
-const CLEAR_TTL: Duration = Duration::from_secs(3600);
 
 /// The pools of a shard's paths.
 #[derive(Default)]
@@ -50,15 +49,14 @@ pub(crate) struct Pool {
     open: Cell<u32>,
     /// When the path is to be looked at again; at most one timer runs.
     armed: Cell<Option<UnixMs>>,
+    /// Connections begun.
+    turn: Cell<u64>,
     /// Failed attempts to connect in a row.
     failures: Cell<usize>,
     /// The path rests until then.
     rests_until: Cell<UnixMs>,
-    /// No TLS until then, because it is broken there.
-    clear_until: Cell<UnixMs>,
-    /// The site has said that it takes no mail in clear.
-    needs_tls: Cell<bool>,
     pub(super) avoided: Avoided,
+    pub(super) abilities: Abilities,
 }
 
 impl Pools {
@@ -79,11 +77,11 @@ impl Pools {
             opening: Cell::new(0),
             open: Cell::new(0),
             armed: Cell::new(None),
+            turn: Cell::new(0),
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
-            clear_until: Cell::new(UnixMs(0)),
-            needs_tls: Cell::new(false),
-            avoided: Avoided::default(),
+            avoided: Avoided::hosts(),
+            abilities: Abilities::default(),
         };
         by_path.insert(path, Rc::new(pool));
     }
@@ -130,21 +128,9 @@ impl Pool {
         place.map(|place| idle.swap_remove(place)).is_some()
     }
 
-    pub(super) fn speaks_clear(&self, now: UnixMs) -> bool {
-        now < self.clear_until.get()
-    }
-
-    pub(super) fn needs_tls(&self) -> bool {
-        self.needs_tls.get()
-    }
-
-    pub(super) fn require_tls(&self) {
-        self.needs_tls.set(true);
-        self.clear_until.set(UnixMs(0));
-    }
-
-    pub(super) fn tls_is_broken(&self, now: UnixMs) {
-        self.clear_until.set(now + CLEAR_TTL);
+    /// A number for each connection, which decides among equal hosts.
+    pub(super) fn next_turn(&self) -> u64 {
+        self.turn.replace(self.turn.get() + 1)
     }
 
     /// Whether one more may be opened: at most as many at a time as are open already, and one to begin with. So a site

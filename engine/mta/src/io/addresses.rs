@@ -19,6 +19,13 @@ pub fn is_on_host(ip: IpAddr) -> bool {
         .is_ok()
 }
 
+/// Whether the kernel lets sockets be bound to addresses of other hosts: then [`is_on_host`] says nothing.
+#[must_use]
+pub fn foreign_may_be_bound() -> bool {
+    let is_set = |file| std::fs::read_to_string(file).is_ok_and(|text| text.trim() != "0");
+    is_set("/proc/sys/net/ipv4/ip_nonlocal_bind") || is_set("/proc/sys/net/ipv6/ip_nonlocal_bind")
+}
+
 /// The network devices of this host (of the network namespace of this process), by name.
 ///
 /// # Errors

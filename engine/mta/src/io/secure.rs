@@ -1,10 +1,13 @@
 //! TLS between a stream's two halves: rustls with our own buffers. It touches no socket.
 
 use std::io::{self, BufRead, Write};
+use std::sync::Arc;
 
-use rustls::Connection;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::incoming::Incoming;
+use super::tls::{Standing, during};
 
 /// Plaintext encrypted at a time: four records, so that a large message never stands encrypted as a whole.
 const PIECE_BYTES: usize = 64 << 10;
@@ -12,15 +15,41 @@ const PIECE_BYTES: usize = 64 << 10;
 /// A TLS connection and the plaintext that is on its way out.
 pub(super) struct Secure {
     connection: Connection,
+    standing: Standing,
+    label: Option<&'static str>,
     source: Vec<u8>,
     encrypted: usize,
 }
 
 impl Secure {
-    pub(super) fn new(mut connection: Connection) -> Self {
+    /// A client that expects the certificate to name `name`.
+    pub(super) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let mut standing = Standing::default();
+        let connection = during(&mut standing, || ClientConnection::new(config, name))?;
+        Ok(Self::new(connection.into(), standing))
+    }
+
+    /// A server.
+    pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self::new(ServerConnection::new(config)?.into(), Standing::default()))
+    }
+
+    fn new(mut connection: Connection, standing: Standing) -> Self {
         // The stream takes all output after each piece; a second limit would only cut pieces in two.
         connection.set_buffer_limit(None);
-        Self { connection, source: Vec::new(), encrypted: 0 }
+        Self { connection, standing, label: None, source: Vec::new(), encrypted: 0 }
+    }
+
+    pub(super) const fn label(&mut self, label: &'static str) {
+        self.label = Some(label);
+    }
+
+    /// What the peer's certificate is worth, where any is accepted.
+    pub(super) const fn standing(&self) -> Standing {
+        self.standing
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -63,7 +92,7 @@ impl Secure {
         let mut unread = incoming.unread();
         let taken = self.connection.read_tls(&mut unread)?;
         incoming.consume(taken);
-        match self.connection.process_new_packets() {
+        match during(&mut self.standing, || self.connection.process_new_packets()) {
             Ok(_) => Ok(()),
             Err(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault)),
         }
@@ -86,7 +115,7 @@ impl Secure {
         }
     }
 
-    /// Version and cipher as mail logs write them: `TLSv1.3 TLS_AES_128_GCM_SHA256`.
+    /// Version and cipher as mail logs write them, and the label: `TLSv1.3 TLS_AES_128_GCM_SHA256 (verified)`.
     pub(super) fn description(&self) -> Option<String> {
         let version = match self.connection.protocol_version()? {
             rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
@@ -95,7 +124,11 @@ impl Secure {
         };
         let suite = self.connection.negotiated_cipher_suite()?.suite();
         let cipher = suite.as_str().unwrap_or("an unnamed cipher");
-        Some(format!("{version} {}", cipher.replacen("TLS13_", "TLS_", 1)))
+        let cipher = cipher.replacen("TLS13_", "TLS_", 1);
+        Some(match self.label {
+            Some(label) => format!("{version} {cipher} ({label})"),
+            None => format!("{version} {cipher}"),
+        })
     }
 
     /// Whether an earlier session with this peer was taken up again; `None` before the end of the handshake.

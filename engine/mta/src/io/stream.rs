@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ServerConfig};
 
 use super::buffer;
 use super::incoming::Incoming;
@@ -164,9 +164,9 @@ impl Stream {
             Ok(name) => name.to_owned(),
             Err(_) => ServerName::IpAddress(self.peer_addr()?.ip().into()),
         };
-        let connection = ClientConnection::new(config, name)
+        let secure = Secure::client(config, name)
             .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
-        self.handshake(Secure::new(connection.into())).await
+        self.handshake(secure).await
     }
 
     /// Starts TLS as the server; returns after the handshake.
@@ -174,9 +174,9 @@ impl Stream {
     /// # Errors
     /// `InvalidData` with the cause when the handshake fails, `UnexpectedEof` when the peer closes in the middle.
     pub async fn start_tls_server(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        let connection = ServerConnection::new(config)
-            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
-        self.handshake(Secure::new(connection.into())).await
+        let secure =
+            Secure::server(config).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        self.handshake(secure).await
     }
 
     async fn handshake(&mut self, secure: Secure) -> io::Result<()> {
@@ -206,10 +206,24 @@ impl Stream {
         self.secure.as_ref().is_some_and(|secure| secure.is_handshaking())
     }
 
-    /// Version and cipher of TLS, such as `TLSv1.3 TLS_AES_128_GCM_SHA256`; `None` in the clear.
+    /// Puts what the encryption is worth behind its description, for people.
+    pub fn label_tls(&mut self, label: &'static str) {
+        if let Some(secure) = &mut self.secure {
+            secure.label(label);
+        }
+    }
+
+    /// Version and cipher of TLS, such as `TLSv1.3 TLS_AES_128_GCM_SHA256`, with the label in brackets if it has one;
+    /// `None` in the clear.
     #[must_use]
     pub fn tls_description(&self) -> Option<String> {
         self.secure.as_ref()?.description()
+    }
+
+    /// What the peer's certificate is worth where any is accepted ([`super::tls::Trust::Any`]); `None` in the clear.
+    #[must_use]
+    pub fn tls_standing(&self) -> Option<super::tls::Standing> {
+        Some(self.secure.as_ref()?.standing())
     }
 
     /// Whether TLS took up an earlier session, which saves most of the handshake; `None` in the clear.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 
+use super::tls::{ClientTls, Trust};
 use super::*;
 
 fn on_ring<F: Future>(work: F) -> F::Output {
@@ -39,6 +40,10 @@ fn certificate() -> Arc<ServerConfig> {
     std::fs::write(&certificate, made.cert.pem()).expect("it is written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("it is written");
     tls::server_config(&certificate, &key).expect("a configuration")
+}
+
+fn client_tls(trust: &Trust) -> Arc<ClientConfig> {
+    ClientTls::new(&tls::roots(None).expect("no file to read"), &[]).config(trust, None)
 }
 
 async fn read_exactly(stream: &mut Stream, bytes: usize) -> Vec<u8> {
@@ -91,7 +96,7 @@ fn bytes_of_any_number_come_back_in_the_clear() {
 
 #[test]
 fn a_large_message_passes_in_the_clear_and_encrypted() {
-    let (config, tls) = (certificate(), tls::ClientTls::new());
+    let (config, tls) = (certificate(), client_tls(&Trust::Any));
     for encrypted in [false, true] {
         let (config, tls) = (config.clone(), tls.clone());
         on_ring(async move {
@@ -105,7 +110,7 @@ fn a_large_message_passes_in_the_clear_and_encrypted() {
                 read_exactly(&mut server, expected.len()).await == expected
             });
             if encrypted {
-                client.start_tls_client(tls.opportunistic, "mx.example.test").await.expect("it works");
+                client.start_tls_client(tls, "mx.example.test").await.expect("it works");
             }
             client.write_all(&mut sent.clone()).await.expect("it goes");
             assert!(receiving.await.expect("it ends"));
@@ -115,7 +120,7 @@ fn a_large_message_passes_in_the_clear_and_encrypted() {
 
 #[test]
 fn tls_works_and_the_second_session_is_resumed() {
-    let (config, tls) = (certificate(), tls::ClientTls::new());
+    let (config, tls) = (certificate(), client_tls(&Trust::Any));
     on_ring(async move {
         for (round, length) in [10, 100_000, 10].into_iter().enumerate() {
             let (mut client, mut server) = pair().await;
@@ -124,23 +129,85 @@ fn tls_works_and_the_second_session_is_resumed() {
                 server.start_tls_server(config).await.expect("the handshake works");
                 server
             });
-            client.start_tls_client(tls.opportunistic.clone(), "mx.example.test.").await.expect("it works");
+            client.start_tls_client(tls.clone(), "mx.example.test.").await.expect("it works");
             let server = accepting.await.expect("it ends");
             assert!(client.tls_description().expect("encrypted").starts_with("TLSv1.3 TLS_AES_"));
             assert_eq!(client.tls_description(), server.tls_description());
+            assert_eq!(client.tls_standing(), Some(tls::Standing::Unverified(tls::Doubt::Issuer)));
             echo(&mut client, server, noise(length)).await;
             assert_eq!(client.tls_resumed(), Some(round > 0));
         }
     });
 }
 
+/// A server for `mx.example.test` with a certificate of an authority, and a client that trusts that authority.
+fn vouched(key_is_its_own: bool) -> (Arc<ServerConfig>, ClientTls) {
+    let signed = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key");
+    let key = if key_is_its_own { signed.signing_key.serialize_der() } else { other.serialize_der() };
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the default")
+        .with_no_client_auth();
+    let key =
+        rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.try_into().expect("a key")).expect("a key");
+    let shown = rustls::sign::CertifiedKey::new(vec![signed.cert.der().clone()], key);
+    let mut config = config.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(shown)));
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().expect("random bytes");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(signed.cert.der().clone()).expect("it may be an anchor");
+    (Arc::new(config), ClientTls::new(&Arc::new(roots), &[]))
+}
+
+/// The standing of the server, and whether its session was taken up again, at one connection after the other.
+fn standings(server: &Arc<ServerConfig>, tls: &ClientTls) -> Vec<(Option<tls::Standing>, Option<bool>)> {
+    let (server, config) = (Arc::clone(server), tls.config(&Trust::Any, None));
+    on_ring(async move {
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let (mut client, mut peer) = pair().await;
+            let server = Arc::clone(&server);
+            let accepting = spawn(async move {
+                peer.start_tls_server(server).await.expect("the handshake works");
+                peer.write_all(&mut b"250 ok".to_vec()).await.expect("it is sent");
+                peer
+            });
+            client.start_tls_client(config.clone(), "mx.example.test").await.expect("any is accepted");
+            // The tickets come with it.
+            read_exactly(&mut client, 6).await;
+            seen.push((client.tls_standing(), client.tls_resumed()));
+            drop(accepting.await);
+        }
+        seen
+    })
+}
+
+#[test]
+fn where_any_certificate_is_accepted_a_good_one_is_noted_also_when_resumed() {
+    let (server, tls) = vouched(true);
+    let verified = Some(tls::Standing::Verified);
+    let expected = [(verified, Some(false)), (verified, Some(true)), (verified, Some(true))];
+    assert_eq!(standings(&server, &tls), expected);
+}
+
+#[test]
+fn a_borrowed_certificate_proves_nothing_also_when_resumed() {
+    let (server, tls) = vouched(false);
+    let unverified = Some(tls::Standing::Unverified(tls::Doubt::Other));
+    let expected = [(unverified, Some(false)), (unverified, Some(true)), (unverified, Some(true))];
+    assert_eq!(standings(&server, &tls), expected);
+}
+
 #[test]
 fn a_certificate_of_nobody_is_refused_where_it_must_be_verified() {
-    let (config, tls) = (certificate(), tls::ClientTls::new());
+    let config = certificate();
     on_ring(async move {
         let (mut client, mut server) = pair().await;
         let accepting = spawn(async move { server.start_tls_server(config).await });
-        let fault = client.start_tls_client(tls.verified, "mx.example.test").await.expect_err("self-signed");
+        let fault = client
+            .start_tls_client(client_tls(&Trust::Authorities), "mx.example.test")
+            .await
+            .expect_err("self-signed");
         assert_eq!(fault.kind(), io::ErrorKind::InvalidData);
         let fault = accepting.await.expect("it ends").expect_err("the client went");
         assert!(fault.to_string().contains("alert"), "the client said why: {fault}");
@@ -149,30 +216,30 @@ fn a_certificate_of_nobody_is_refused_where_it_must_be_verified() {
 
 #[test]
 fn a_handshake_with_garbage_or_silence_ends() {
-    let tls = tls::ClientTls::new();
+    let tls = client_tls(&Trust::Any);
     on_ring(async move {
         let (mut client, mut server) = pair().await;
         server.write_all(&mut b"500 no such command\r\n".to_vec()).await.expect("it goes");
-        let fault = client.start_tls_client(tls.opportunistic.clone(), "mx_1.example.test").await;
+        let fault = client.start_tls_client(tls.clone(), "mx_1.example.test").await;
         assert_eq!(fault.expect_err("not TLS").kind(), io::ErrorKind::InvalidData);
 
         let (mut client, server) = pair().await;
         drop(server);
-        let fault = client.start_tls_client(tls.opportunistic.clone(), "not a host name").await;
+        let fault = client.start_tls_client(tls.clone(), "not a host name").await;
         let kind = fault.expect_err("closed").kind();
         assert!([io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset].contains(&kind), "{kind}");
 
         let (mut client, _silent) = pair().await;
         let deadlines = Deadlines::new();
         let _watch = deadlines.watch(&client, Instant::now() + Duration::from_millis(30));
-        let fault = client.start_tls_client(tls.opportunistic, "mx.example.test").await;
+        let fault = client.start_tls_client(tls, "mx.example.test").await;
         assert_eq!(fault.expect_err("silence").kind(), io::ErrorKind::TimedOut);
     });
 }
 
 #[test]
 fn close_notify_ends_the_stream_and_the_other_side_still_works() {
-    let (config, tls) = (certificate(), tls::ClientTls::new());
+    let (config, tls) = (certificate(), client_tls(&Trust::Any));
     on_ring(async move {
         let (mut client, mut server) = pair().await;
         let serving = spawn(async move {
@@ -180,7 +247,7 @@ fn close_notify_ends_the_stream_and_the_other_side_still_works() {
             assert_eq!(server.read(&mut Vec::new()).await.expect("the end"), 0);
             server.write_all(&mut b"221 bye".to_vec()).await.expect("it goes");
         });
-        client.start_tls_client(tls.opportunistic, "mx.example.test").await.expect("it works");
+        client.start_tls_client(tls, "mx.example.test").await.expect("it works");
         client.shutdown().await.expect("it goes");
         assert_eq!(read_exactly(&mut client, 7).await, b"221 bye");
         serving.await.expect("it ends");
@@ -206,7 +273,7 @@ fn an_abandoned_read_loses_no_byte() {
 
 #[test]
 fn an_abandoned_write_leaves_once_and_in_order() {
-    let (config, tls) = (certificate(), tls::ClientTls::new());
+    let (config, tls) = (certificate(), client_tls(&Trust::Any));
     for encrypted in [false, true] {
         let (config, tls) = (config.clone(), tls.clone());
         on_ring(async move {
@@ -224,7 +291,7 @@ fn an_abandoned_write_leaves_once_and_in_order() {
                 read_exactly(&mut server, expected.len() + 3).await == [&expected[..], b"end"].concat()
             });
             if encrypted {
-                client.start_tls_client(tls.opportunistic, "mx.example.test").await.expect("it works");
+                client.start_tls_client(tls, "mx.example.test").await.expect("it works");
             }
             ready.await.expect("it is told");
             let mut from = sent;

@@ -1,5 +1,6 @@
 //! What stands behind the `@`, as DNS wants it: A-labels, or an address literal.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where mail for a domain goes.
@@ -25,6 +26,24 @@ impl Destination {
         let ascii =
             if text.is_ascii() { text.to_ascii_lowercase() } else { idna::domain_to_ascii(text).ok()? };
         is_host_name(&ascii).then_some(Self::Domain(ascii))
+    }
+}
+
+/// A domain as DNS is asked for it: in lower case, in A-labels, without a final dot. What is no domain is left as it is.
+#[must_use]
+pub fn as_asked(domain: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if domain.bytes().all(is_plain) && !domain.ends_with('.') {
+        return Cow::Borrowed(domain);
+    }
+    a_labels(domain).map_or(Cow::Borrowed(domain), Cow::Owned)
+}
+
+/// The domain in lower case, in A-labels, without the final dot; `None` for an address literal and for what cannot be one.
+pub(crate) fn a_labels(text: &str) -> Option<String> {
+    match Destination::parse(text)? {
+        Destination::Domain(name) => Some(name),
+        Destination::Literal(_) => None,
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Host {
     /// Its addresses, IPv4 before IPv6 and otherwise as DNS gave them, at most 16. Empty when there is none or
     /// looking them up failed for now.
     pub addresses: Vec<IpAddr>,
+    /// The names under which TLSA records may stand, first where aliases lead; empty when the addresses are not signed
+    /// by their zone (DNSSEC), or nobody's word on that is taken.
+    pub signed_names: Vec<String>,
 }
 
 /// The hosts of a domain.
@@ -20,6 +23,10 @@ pub struct Host {
 pub struct MailHosts {
     /// By preference, equals by name; at least one has an address.
     pub hosts: Vec<Host>,
+    /// Whether the zone has signed that these are the hosts.
+    pub signed: bool,
+    /// What kept some of the hosts from being known, if anything did.
+    pub incomplete: Option<String>,
     /// For how long this may be used without asking again.
     pub expires_in: Duration,
 }
@@ -50,9 +57,16 @@ mod tests {
 
     #[test]
     fn equals_share_the_load_and_preference_rules() {
-        let host = |name: &str, preference| Host { name: name.to_owned(), preference, addresses: Vec::new() };
+        let host = |name: &str, preference| Host {
+            name: name.to_owned(),
+            preference,
+            addresses: Vec::new(),
+            signed_names: Vec::new(),
+        };
         let hosts = MailHosts {
             hosts: vec![host("a", 5), host("b", 10), host("c", 10), host("d", 10), host("e", 20)],
+            signed: false,
+            incomplete: None,
             expires_in: Duration::ZERO,
         };
         let mut first = [0; 3];

@@ -8,13 +8,20 @@ mod dialable;
 mod domain;
 mod fault;
 mod hosts;
+mod lanes;
 mod query;
 mod resolver;
+mod servers;
+mod texts;
+mod tlsa;
 
 pub use dialable::dialable;
+pub(crate) use domain::a_labels;
+pub use domain::as_asked;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};
 pub use resolver::Resolver;
+pub use tlsa::Tlsa;
 
 #[cfg(test)]
 mod tests;

@@ -1,38 +1,42 @@
 //! Single questions to DNS through hickory, with a limit on how many are open, told apart by what came back.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::Hosts;
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::{DnsResponse, Query, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, AAAA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use tokio::sync::Semaphore;
+use policy::config::Dns;
 
 use super::fault::FaultKind;
+use super::lanes::Lanes;
+use super::servers::Servers;
 
-/// Questions open at a time: each has a socket of its own.
+/// Questions open at a time that may be answered any moment: each has a socket of its own.
 const OPEN_MAX: usize = 256;
+/// The same when each is some dozen, with signatures to check.
+const OPEN_VALIDATED_MAX: usize = 64;
+/// Questions open at a time that have not been answered for a while.
+const SLOW_MAX: usize = 1024;
+const SLOW_VALIDATED_MAX: usize = 128;
 /// How long one name server may take: a little more than the 5 s after which it may itself have asked a second time.
 pub(super) const SERVER_TIMEOUT: Duration = Duration::from_secs(6);
-/// How often a question without an answer is repeated (RFC 1123 section 6.1.3.3).
-const REPEATS: usize = 2;
 /// The end of all repeats.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Aliases (CNAME) followed from a name to its records.
 const ALIASES_MAX: usize = 24;
+/// Questions asked on the way, where the server does not follow aliases itself.
+const STEPS_MAX: usize = 8;
 
 /// What came back, and for how long DNS says that it holds.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Records of the type, behind CNAMEs too.
-    Records(Vec<RData>, Duration),
+    Records(Found),
     /// The name exists, but has no such record (NODATA), as the zone's SOA record confirms.
     NoRecords(Option<Duration>),
     /// An empty answer, or one about something else. Some servers mean NODATA by it, others lie.
@@ -43,25 +47,49 @@ pub(super) enum Outcome {
     Failed(FaultKind, String),
 }
 
+/// Records of the type that was asked for.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) records: Vec<RData>,
+    /// For how long they hold, and the aliases that led to them.
+    pub(super) time: Duration,
+    /// Whether they, and the aliases, are signed by their zones.
+    pub(super) secure: bool,
+    /// Where the aliases led; `None` without any.
+    pub(super) alias_of: Option<String>,
+}
+
+impl Outcome {
+    fn failed(what: impl Into<String>) -> Self {
+        Self::Failed(FaultKind::ServerFailure, what.into())
+    }
+
+    fn silence() -> Self {
+        Self::Failed(FaultKind::NoAnswer, "no answer in time".to_owned())
+    }
+}
+
 /// Who asks.
 pub(super) struct Questions {
-    resolver: TokioResolver,
-    open: Semaphore,
+    servers: Servers,
+    hosts: Hosts,
+    lanes: Lanes,
 }
 
 impl Questions {
-    /// Asks `servers`, or those of the system if there are none.
-    pub(super) fn new(servers: &[SocketAddr], server_timeout: Duration) -> io::Result<Self> {
-        let (config, mut options) =
-            if servers.is_empty() { of_system() } else { (named(servers), options(ResolveHosts::Never)) };
-        // Our cache stands in front and also keeps what hickory would not.
-        options.cache_size = 0;
-        options.timeout = server_timeout;
-        options.attempts = REPEATS;
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        let resolver = builder.build().map_err(io::Error::other)?;
-        Ok(Self { resolver, open: Semaphore::new(OPEN_MAX) })
+    /// Asks the servers of `dns`, or those of the system if there are none.
+    pub(super) fn new(dns: &Dns, server_timeout: Duration) -> io::Result<Self> {
+        let (servers, hosts) = Servers::new(dns, server_timeout)?;
+        let lanes = match servers {
+            Servers::Validating(_) => Lanes::new(OPEN_VALIDATED_MAX, SLOW_VALIDATED_MAX),
+            _ => Lanes::new(OPEN_MAX, SLOW_MAX),
+        };
+        Ok(Self { servers, hosts, lanes })
+    }
+
+    /// Whether any answer can count as signed.
+    pub(super) const fn know_signatures(&self) -> bool {
+        self.servers.know_signatures()
     }
 
     /// Asks for the records of one type. `name` is absolute: search lists are for people at terminals.
@@ -70,61 +98,159 @@ impl Questions {
             return Outcome::NoName(None);
         };
         name.set_fqdn(true);
-        let _permit = self.open.acquire().await.expect("the semaphore is never closed");
-        match tokio::time::timeout(QUESTION_TIMEOUT, self.resolver.lookup(name.clone(), record)).await {
-            Ok(Ok(lookup)) => of_answers(name, record, lookup.answers()),
-            Ok(Err(fault)) => of_fault(&fault),
-            Err(_) => Outcome::Failed(FaultKind::NoAnswer, "no answer in time".to_owned()),
+        if let Some(known) = self.known_here(&name, record) {
+            return known;
+        }
+        let question = tokio::time::timeout(QUESTION_TIMEOUT, self.follow(name, record));
+        match self.lanes.pass(question).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Outcome::silence(),
+            None => Outcome::Failed(
+                FaultKind::NoAnswer,
+                "no answer yet, and too many other questions wait".to_owned(),
+            ),
+        }
+    }
+
+    /// What need not, or must not, be asked: the hosts file, and names that are not of DNS (RFC 6761, RFC 7686).
+    fn known_here(&self, name: &Name, record: RecordType) -> Option<Outcome> {
+        let found = |records| {
+            let time = Duration::from_secs(24 * 3600);
+            Some(Outcome::Records(Found { records, time, secure: false, alias_of: None }))
+        };
+        if let Some(lookup) = self.hosts.lookup_static_host(&Query::query(name.clone(), record)) {
+            let records: Vec<RData> = lookup.answers().iter().map(|answer| answer.data.clone()).collect();
+            return if records.is_empty() { Some(Outcome::NoRecords(None)) } else { found(records) };
+        }
+        let last = name.iter().next_back().unwrap_or_default();
+        match record {
+            _ if last.eq_ignore_ascii_case(b"invalid") || last.eq_ignore_ascii_case(b"onion") => {
+                Some(Outcome::NoName(None))
+            }
+            _ if !last.eq_ignore_ascii_case(b"localhost") => None,
+            RecordType::A => found(vec![RData::A(A::new(127, 0, 0, 1))]),
+            RecordType::AAAA => found(vec![RData::AAAA(AAAA(std::net::Ipv6Addr::LOCALHOST))]),
+            _ => Some(Outcome::NoRecords(None)),
+        }
+    }
+
+    /// Asks, and asks on where an alias leads out of the answer.
+    async fn follow(&self, name: Name, record: RecordType) -> Outcome {
+        let mut trail = Trail::new(name);
+        for _ in 0..STEPS_MAX {
+            let response = match self.servers.ask(trail.owner.clone(), record).await {
+                Ok(response) => response,
+                Err(fault) => return of_fault(&fault),
+            };
+            trail.signed_by_word = self.is_signed_by_word(&response);
+            if let Some(outcome) = trail.walk(record, &response.answers) {
+                return outcome;
+            }
+        }
+        Outcome::failed("aliases without an end")
+    }
+
+    /// Whether the whole answer counts as signed (`Some`), or each record has its own proof.
+    fn is_signed_by_word(&self, response: &DnsResponse) -> Option<bool> {
+        match &self.servers {
+            Servers::Plain(_) => Some(false),
+            Servers::TrustAd(_) => Some(response.metadata.authentic_data),
+            Servers::Validating(_) => None,
         }
     }
 }
 
-/// Follows the aliases from `name` to its records. What belongs to other names is not believed: over TCP, hickory does
-/// not compare the question that comes back with the one that was asked.
-fn of_answers(name: Name, record: RecordType, answers: &[Record]) -> Outcome {
-    let (mut owner, mut seconds) = (name, u32::MAX);
-    for _ in 0..=ALIASES_MAX {
-        let mut records = Vec::new();
-        let mut alias = None;
-        for answer in answers.iter().filter(|answer| answer.name == owner) {
-            match &answer.data {
-                data if data.record_type() == record => records.push(data.clone()),
-                RData::CNAME(target) => alias = Some(target.0.clone()),
-                _ => continue,
+/// The way from a name over its aliases to records.
+struct Trail {
+    owner: Name,
+    aliases: usize,
+    seconds: u32,
+    secure: bool,
+    signed_by_word: Option<bool>,
+}
+
+impl Trail {
+    const fn new(name: Name) -> Self {
+        Self { owner: name, aliases: 0, seconds: u32::MAX, secure: true, signed_by_word: Some(false) }
+    }
+
+    /// Follows the aliases within an answer; `None` when they lead out of it. What belongs to other names is not
+    /// believed: over TCP, hickory does not compare the question that comes back with the one that was asked.
+    fn walk(&mut self, record: RecordType, answers: &[Record]) -> Option<Outcome> {
+        let began_with = self.aliases;
+        loop {
+            let (mut records, mut alias) = (Vec::new(), None);
+            for answer in answers.iter().filter(|answer| answer.name == self.owner) {
+                match &answer.data {
+                    data if data.record_type() == record => records.push(data.clone()),
+                    RData::CNAME(target) => alias = Some(target.0.clone()),
+                    _ => continue,
+                }
+                match (self.signed_by_word, answer.proof) {
+                    (Some(signed), _) => self.secure &= signed,
+                    (None, Proof::Secure) => {}
+                    (None, Proof::Insecure) => self.secure = false,
+                    (None, Proof::Bogus | Proof::Indeterminate) => {
+                        return Some(Outcome::failed("the DNSSEC signatures are not good"));
+                    }
+                }
+                // The shortest-lived link of the chain decides.
+                self.seconds = self.seconds.min(answer.ttl);
             }
-            // The shortest-lived link of the chain decides.
-            seconds = seconds.min(answer.ttl);
-        }
-        match alias {
-            _ if !records.is_empty() => {
-                return Outcome::Records(records, Duration::from_secs(u64::from(seconds)));
+            if !records.is_empty() {
+                return Some(Outcome::Records(self.found(records)));
             }
-            Some(target) => owner = target,
-            None => return Outcome::Nothing,
+            let Some(target) = alias else {
+                return if self.aliases > began_with { None } else { Some(Outcome::Nothing) };
+            };
+            self.owner = target;
+            self.aliases += 1;
+            if self.aliases > ALIASES_MAX {
+                return Some(Outcome::failed("aliases without an end"));
+            }
         }
     }
-    Outcome::Failed(FaultKind::ServerFailure, "aliases without an end".to_owned())
+
+    fn found(&self, records: Vec<RData>) -> Found {
+        let alias_of = || self.owner.to_ascii().to_ascii_lowercase().trim_end_matches('.').to_owned();
+        Found {
+            records,
+            time: Duration::from_secs(u64::from(self.seconds)),
+            secure: self.secure,
+            alias_of: (self.aliases > 0).then(alias_of),
+        }
+    }
 }
 
 fn of_fault(fault: &NetError) -> Outcome {
     match fault {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => {
-            let holds = none.negative_ttl.map(|seconds| Duration::from_secs(u64::from(seconds)));
-            match none.response_code {
-                ResponseCode::NXDomain => Outcome::NoName(holds),
-                ResponseCode::NoError if none.soa.is_some() => Outcome::NoRecords(holds),
-                ResponseCode::NoError => Outcome::Nothing,
-                other => Outcome::Failed(FaultKind::ServerFailure, mnemonic(other)),
+        NetError::Dns(DnsError::NoRecordsFound(none)) => of_none(none),
+        NetError::Dns(DnsError::ResponseCode(code)) => Outcome::failed(mnemonic(*code)),
+        // There is no proof that there is none, and the zone is not signed: as good as anywhere else.
+        NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. }) => {
+            match DnsError::from_response((**response).clone()) {
+                Err(DnsError::NoRecordsFound(none)) => of_none(&none),
+                _ => Outcome::Nothing,
             }
         }
-        NetError::Dns(DnsError::ResponseCode(code)) => {
-            Outcome::Failed(FaultKind::ServerFailure, mnemonic(*code))
+        NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus) => {
+            Outcome::failed("the DNSSEC proof of absence is not good")
         }
-        NetError::Timeout => Outcome::Failed(FaultKind::NoAnswer, "no answer in time".to_owned()),
+        NetError::Timeout => Outcome::silence(),
         NetError::NoConnections | NetError::Io(_) | NetError::Busy => {
             Outcome::Failed(FaultKind::NoAnswer, format!("no name server could be reached: {fault}"))
         }
-        other => Outcome::Failed(FaultKind::ServerFailure, format!("an unusable answer: {other}")),
+        other => Outcome::failed(format!("an unusable answer: {other}")),
+    }
+}
+
+fn of_none(none: &NoRecords) -> Outcome {
+    let holds = none.negative_ttl.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    match none.response_code {
+        ResponseCode::NXDomain => Outcome::NoName(holds),
+        ResponseCode::NoError if none.soa.is_some() => Outcome::NoRecords(holds),
+        ResponseCode::NoError => Outcome::Nothing,
+        other => Outcome::failed(mnemonic(other)),
     }
 }
 
@@ -137,33 +263,6 @@ fn mnemonic(code: ResponseCode) -> String {
         ResponseCode::NotImp => "NOTIMP".to_owned(),
         other => format!("code {}, {other}", u16::from(other)),
     }
-}
-
-fn options(hosts: ResolveHosts) -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.use_hosts_file = hosts;
-    options
-}
-
-fn named(servers: &[SocketAddr]) -> ResolverConfig {
-    let server = |address: &SocketAddr| {
-        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        connections.iter_mut().for_each(|connection| connection.port = address.port());
-        NameServerConfig::new(address.ip(), true, connections)
-    };
-    ResolverConfig::from_name_servers(servers.iter().map(server).collect())
-}
-
-/// The servers of /etc/resolv.conf; without any, the one on this host, as the C library does.
-fn of_system() -> (ResolverConfig, ResolverOpts) {
-    let (_, _, servers) = match hickory_resolver::system_conf::read_system_conf() {
-        Ok((config, _)) => config.into_parts(),
-        Err(fault) => {
-            tracing::warn!(%fault, "no name server in /etc/resolv.conf; 127.0.0.1 is asked");
-            named(&[SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53)]).into_parts()
-        }
-    };
-    (ResolverConfig::from_name_servers(servers), options(ResolveHosts::Always))
 }
 
 #[cfg(test)]
@@ -184,10 +283,14 @@ mod tests {
     }
 
     fn shown(answers: &[Record]) -> String {
-        match of_answers(name("a.test."), RecordType::A, answers) {
-            Outcome::Records(records, time) => format!("{} for {}", records.len(), time.as_secs()),
-            Outcome::Failed(_, what) => what,
-            other => format!("{other:?}"),
+        match Trail::new(name("a.test.")).walk(RecordType::A, answers) {
+            Some(Outcome::Records(found)) => {
+                let alias = found.alias_of.map(|to| format!(" at {to}")).unwrap_or_default();
+                format!("{} for {}{alias}", found.records.len(), found.time.as_secs())
+            }
+            Some(Outcome::Failed(_, what)) => what,
+            Some(other) => format!("{other:?}"),
+            None => "to be asked on".to_owned(),
         }
     }
 
@@ -199,10 +302,35 @@ mod tests {
             alias("c.test.", "a.test.", 10),
         );
         assert_eq!(shown(&[address("A.test.", 60), address("a.test.", 50)]), "2 for 50");
-        assert_eq!(shown(&[address("c.test.", 60), bc.clone(), ab.clone()]), "1 for 20");
-        assert_eq!(shown(&[ab.clone(), bc.clone(), address("evil.test.", 5)]), "Nothing");
+        assert_eq!(shown(&[address("c.test.", 60), bc.clone(), ab.clone()]), "1 for 20 at c.test");
+        assert_eq!(shown(&[ab.clone(), bc.clone(), address("evil.test.", 5)]), "to be asked on");
         assert_eq!(shown(&[address("evil.test.", 60)]), "Nothing");
         assert_eq!(shown(&[]), "Nothing");
         assert_eq!(shown(&[ab, bc, ca]), "aliases without an end");
+    }
+
+    #[test]
+    fn one_unsigned_link_leaves_the_chain_unsigned_and_a_bad_one_breaks_it() {
+        let proven = |mut record: Record, proof| {
+            record.proof = proof;
+            record
+        };
+        for (first, second, expected) in [
+            (Proof::Secure, Proof::Secure, Some(true)),
+            (Proof::Secure, Proof::Insecure, Some(false)),
+            (Proof::Insecure, Proof::Secure, Some(false)),
+            (Proof::Secure, Proof::Bogus, None),
+            (Proof::Indeterminate, Proof::Secure, None),
+        ] {
+            let answers =
+                [proven(alias("a.test.", "b.test.", 30), first), proven(address("b.test.", 30), second)];
+            let mut trail = Trail { signed_by_word: None, ..Trail::new(name("a.test.")) };
+            let secure = match trail.walk(RecordType::A, &answers) {
+                Some(Outcome::Records(found)) => Some(found.secure),
+                Some(Outcome::Failed(FaultKind::ServerFailure, _)) => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(secure, expected, "{first:?} {second:?}");
+        }
     }
 }

@@ -1,28 +1,37 @@
-//! From a domain to its mail hosts, by the rules of RFC 5321 section 5.1 and RFC 7505, through two shared caches.
+//! From a domain to its mail hosts, by the rules of RFC 5321 section 5.1 and RFC 7505, through shared caches.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, join_all, select};
 use hickory_resolver::proto::rr::{RData, RecordType};
+use policy::config::Dns;
 
-use super::cache::{Answer, Cache};
+use super::cache::{Answer, Cache, Staleness};
 use super::domain::{Destination, is_host_name};
 use super::fault::{FaultKind, ResolveFault};
 use super::hosts::{Host, MailHosts};
-use super::query::{Outcome, Questions, SERVER_TIMEOUT};
+use super::query::{Found, Outcome, Questions, SERVER_TIMEOUT};
+use super::tlsa::{Proofs, Tlsa};
 
 /// Answers hold so long at least: below it, names that change at every question would cost one per message.
-const ANSWER_MIN: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_MIN: Duration = Duration::from_secs(60);
 /// Answers hold so long at most, whatever DNS says.
-const ANSWER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// "There is none" holds so long at least, and at most: a domain just registered should not wait for a day.
 const ABSENCE_MIN: Duration = Duration::from_secs(5 * 60);
 const ABSENCE_MAX: Duration = Duration::from_secs(60 * 60);
 /// A failure holds so long: mail waits longer than this anyway, and the server is spared.
-const FAILURE: Duration = Duration::from_secs(30);
+pub(super) const FAILURE: Duration = Duration::from_secs(30);
+
+/// So long after its time an answer is given at once, while a new one is fetched: mail for a site in use never waits
+/// for DNS.
+const STALE_MEANWHILE: Duration = Duration::from_secs(5 * 60);
+/// So long after its time an answer is better than none: a resolver that is down for a night stops no mail to sites
+/// that are known (RFC 8767 section 5 has one to three days).
+const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When a host has addresses of one kind, so long are those of the other kind waited for.
 const SECOND_ANSWER: Duration = Duration::from_secs(3);
@@ -42,8 +51,27 @@ pub struct Resolver {
 
 struct Shared {
     questions: Questions,
-    domains: Cache<Result<Arc<[Host]>, Lack>>,
+    domains: Cache<Known>,
     hosts: Cache<Addresses>,
+    proofs: Proofs,
+}
+
+/// What is known of a domain.
+type Known = Result<Hosts, Lack>;
+
+/// The hosts of a domain, as [`MailHosts`] has them.
+#[derive(Clone)]
+struct Hosts {
+    list: Arc<[Host]>,
+    signed: bool,
+    incomplete: Option<Arc<str>>,
+}
+
+impl Hosts {
+    fn one(host: Host) -> Self {
+        let signed = !host.signed_names.is_empty();
+        Self { list: [host].into(), signed, incomplete: None }
+    }
 }
 
 /// A [`ResolveFault`] before its time is known.
@@ -65,21 +93,29 @@ struct Addresses {
     found: Arc<[IpAddr]>,
     /// What failed, if a question did; then `found` may be incomplete.
     failed: Option<Lack>,
+    /// See [`Host::signed_names`].
+    signed_names: Arc<[String]>,
 }
 
 impl Resolver {
-    /// Asks `servers`, or those of /etc/resolv.conf (and /etc/hosts for addresses) if there are none.
+    /// Asks the servers of `dns`, or those of /etc/resolv.conf (and /etc/hosts for addresses) if there are none.
     ///
     /// # Errors
-    /// When the resolver cannot be set up.
-    pub fn new(servers: &[SocketAddr]) -> io::Result<Self> {
-        Self::with_timeout(servers, SERVER_TIMEOUT)
+    /// When the resolver cannot be set up, or the trust anchors cannot be read.
+    pub fn new(dns: &Dns) -> io::Result<Self> {
+        Self::with_timeout(dns, SERVER_TIMEOUT)
     }
 
-    pub(super) fn with_timeout(servers: &[SocketAddr], server_timeout: Duration) -> io::Result<Self> {
-        let questions = Questions::new(servers, server_timeout)?;
-        let (domains, hosts) = (Cache::new(DOMAINS_MAX), Cache::new(HOSTS_MAX));
-        Ok(Self { shared: Arc::new(Shared { questions, domains, hosts }) })
+    pub(super) fn with_timeout(dns: &Dns, server_timeout: Duration) -> io::Result<Self> {
+        let questions = Questions::new(dns, server_timeout)?;
+        let domains = Cache::with_stale(DOMAINS_MAX, staleness(is_unknown));
+        let hosts = Cache::with_stale(HOSTS_MAX, staleness(Addresses::is_unknown));
+        Ok(Self { shared: Arc::new(Shared { questions, domains, hosts, proofs: Proofs::new() }) })
+    }
+
+    /// For questions of other kinds, which have no cache here.
+    pub(super) fn questions(&self) -> &Questions {
+        &self.shared.questions
     }
 
     /// The hosts that take mail for `domain`: what stands behind the `@`, in any script, or an address literal.
@@ -94,8 +130,20 @@ impl Resolver {
             Some(Destination::Literal(ip)) => return Ok(of_literal(domain, ip)),
             None => return Err(not_a_domain(domain)),
         };
-        let answer = self.shared.domains.get(&name, || self.shared.find(&name)).await;
-        unwrap(answer)
+        let Some(stale) = self.shared.domains.stale(&name) else {
+            return unwrap(self.shared.domain(&name).await);
+        };
+        if stale.is_alone {
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { drop(shared.domain(&name).await) });
+        }
+        unwrap(stale.answer)
+    }
+
+    /// What signed TLSA records say of a host of [`Resolver::mail_hosts`] for the service at `port`, and for how long
+    /// this may be used.
+    pub async fn tlsa(&self, host: &Host, port: u16) -> (Tlsa, Duration) {
+        self.shared.proofs.find(&self.shared.questions, host, port).await
     }
 
     /// The addresses of a host that the operator has named, without a look at its MX records.
@@ -113,7 +161,7 @@ impl Resolver {
         };
         let answer = self.shared.addresses(&name).await;
         let value = match (&answer.value.failed, answer.value.found.is_empty()) {
-            (_, false) => Ok([host(&name, 0, &answer.value)].into()),
+            (_, false) => Ok(Hosts::one(host(&name, 0, &answer.value))),
             (Some(lack), true) => Err(lack.clone()),
             (None, true) => Err(Lack::new(
                 FaultKind::NoAddress,
@@ -130,17 +178,39 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-fn unwrap(answer: Answer<Result<Arc<[Host]>, Lack>>) -> Result<MailHosts, ResolveFault> {
+fn staleness<V>(is_failure: fn(&V) -> bool) -> Staleness<V> {
+    Staleness { is_failure, meanwhile: STALE_MEANWHILE, at_most: STALE_MAX, holds: FAILURE }
+}
+
+fn is_unknown(known: &Known) -> bool {
+    known.as_ref().is_err_and(|lack| !lack.kind.is_permanent())
+}
+
+impl Addresses {
+    fn is_unknown(&self) -> bool {
+        self.found.is_empty() && self.failed.is_some()
+    }
+}
+
+fn unwrap(answer: Answer<Known>) -> Result<MailHosts, ResolveFault> {
     let expires_in = answer.until.saturating_duration_since(Instant::now());
     match answer.value {
-        Ok(hosts) => Ok(MailHosts { hosts: hosts.to_vec(), expires_in }),
+        Ok(Hosts { list, signed, incomplete }) => {
+            let incomplete = incomplete.map(|what| what.as_ref().to_owned());
+            Ok(MailHosts { hosts: list.to_vec(), signed, incomplete, expires_in })
+        }
         Err(lack) => Err(ResolveFault { kind: lack.kind, text: lack.text.as_ref().to_owned(), expires_in }),
     }
 }
 
 fn of_literal(text: &str, ip: IpAddr) -> MailHosts {
-    let host = Host { name: text.to_ascii_lowercase(), preference: 0, addresses: vec![ip] };
-    MailHosts { hosts: vec![host], expires_in: ANSWER_MAX }
+    let host = Host {
+        name: text.to_ascii_lowercase(),
+        preference: 0,
+        addresses: vec![ip],
+        signed_names: Vec::new(),
+    };
+    MailHosts { hosts: vec![host], signed: false, incomplete: None, expires_in: ANSWER_MAX }
 }
 
 fn not_a_domain(text: &str) -> ResolveFault {
@@ -149,21 +219,30 @@ fn not_a_domain(text: &str) -> ResolveFault {
 }
 
 fn host(name: &str, preference: u16, addresses: &Addresses) -> Host {
-    Host { name: name.to_owned(), preference, addresses: addresses.found.to_vec() }
+    Host {
+        name: name.to_owned(),
+        preference,
+        addresses: addresses.found.to_vec(),
+        signed_names: addresses.signed_names.to_vec(),
+    }
 }
 
-fn holds<V>(value: V, time: Duration) -> Answer<V> {
+pub(super) fn holds<V>(value: V, time: Duration) -> Answer<V> {
     Answer { value, until: Instant::now() + time }
 }
 
-fn absence(time: Option<Duration>) -> Duration {
+pub(super) fn absence(time: Option<Duration>) -> Duration {
     time.unwrap_or_default().clamp(ABSENCE_MIN, ABSENCE_MAX)
 }
 
 impl Shared {
-    async fn find(&self, domain: &str) -> Answer<Result<Arc<[Host]>, Lack>> {
+    async fn domain(&self, domain: &str) -> Answer<Known> {
+        self.domains.get(domain, || self.find(domain)).await
+    }
+
+    async fn find(&self, domain: &str) -> Answer<Known> {
         match self.questions.ask(domain, RecordType::MX).await {
-            Outcome::Records(records, time) => self.of_exchanges(domain, &records, time).await,
+            Outcome::Records(found) => self.of_exchanges(domain, &found).await,
             Outcome::NoRecords(time) => self.of_implicit(domain, absence(time)).await,
             Outcome::Nothing => self.of_implicit(domain, FAILURE).await,
             Outcome::NoName(time) => holds(
@@ -178,11 +257,11 @@ impl Shared {
     }
 
     /// No MX record: the domain itself is the host (RFC 5321 section 5.1, "implicit MX").
-    async fn of_implicit(&self, domain: &str, time: Duration) -> Answer<Result<Arc<[Host]>, Lack>> {
+    async fn of_implicit(&self, domain: &str, time: Duration) -> Answer<Known> {
         let answer = self.addresses(domain).await;
         let until = answer.until.min(Instant::now() + time);
         let value = match (&answer.value.failed, answer.value.found.is_empty()) {
-            (_, false) => Ok([host(domain, 0, &answer.value)].into()),
+            (_, false) => Ok(Hosts::one(host(domain, 0, &answer.value))),
             (Some(lack), true) => Err(lack.clone()),
             (None, true) => Err(Lack::new(
                 FaultKind::NoRecords,
@@ -192,14 +271,9 @@ impl Shared {
         Answer { value, until }
     }
 
-    async fn of_exchanges(
-        &self,
-        domain: &str,
-        records: &[RData],
-        time: Duration,
-    ) -> Answer<Result<Arc<[Host]>, Lack>> {
-        let time = time.clamp(ANSWER_MIN, ANSWER_MAX);
-        let exchanges = match exchanges(domain, records) {
+    async fn of_exchanges(&self, domain: &str, found: &Found) -> Answer<Known> {
+        let time = found.time.clamp(ANSWER_MIN, ANSWER_MAX);
+        let exchanges = match exchanges(domain, &found.records) {
             Ok(exchanges) => exchanges,
             Err(lack) => return holds(Err(lack), time.clamp(ABSENCE_MIN, ABSENCE_MAX)),
         };
@@ -208,10 +282,12 @@ impl Shared {
         let pairs = exchanges.iter().zip(&answers);
         let hosts: Vec<Host> =
             pairs.map(|((preference, name), answer)| host(name, *preference, &answer.value)).collect();
-        if hosts.iter().any(|host| !host.addresses.is_empty()) {
-            return Answer { value: Ok(hosts.into()), until };
-        }
         let failed = answers.into_iter().find_map(|answer| answer.value.failed);
+        if hosts.iter().any(|host| !host.addresses.is_empty()) {
+            let incomplete = failed.map(|lack| lack.text);
+            let value = Ok(Hosts { list: hosts.into(), signed: found.secure, incomplete });
+            return Answer { value, until };
+        }
         let lack = failed.unwrap_or_else(|| no_address(domain, hosts.iter().map(|host| host.name.as_str())));
         Answer { value: Err(lack), until }
     }
@@ -224,11 +300,13 @@ impl Shared {
         let (v4, v6) = self.ask_both(name).await;
         let (mut found, mut failed, mut empty) = (Vec::new(), None, None);
         let mut time = ANSWER_MAX;
+        let mut signing = Signing::default();
         for (record, outcome) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
             let so_long = match outcome {
-                Outcome::Records(records, so_long) => {
-                    found.extend(records.iter().filter_map(RData::ip_addr).take(ADDRESSES_MAX / 2));
-                    so_long.clamp(ANSWER_MIN, ANSWER_MAX)
+                Outcome::Records(answer) => {
+                    found.extend(answer.records.iter().filter_map(RData::ip_addr).take(ADDRESSES_MAX / 2));
+                    signing.add(&answer);
+                    answer.time.clamp(ANSWER_MIN, ANSWER_MAX)
                 }
                 Outcome::NoRecords(so_long) | Outcome::NoName(so_long) => absence(so_long),
                 Outcome::Nothing => {
@@ -246,7 +324,25 @@ impl Shared {
         if found.is_empty() && failed.is_none() && empty.is_some() {
             (failed, time) = (empty, FAILURE);
         }
-        holds(Addresses { found: found.into(), failed }, time)
+        let signed_names = self.signed_names(name, signing).await;
+        holds(Addresses { found: found.into(), failed, signed_names }, time)
+    }
+
+    /// The names under which TLSA records may stand (RFC 7672 section 2.2.2).
+    async fn signed_names(&self, name: &str, signing: Signing) -> Arc<[String]> {
+        let own = || name.to_owned();
+        match (signing.all, signing.alias_of) {
+            (Some(true), Some(target)) if target != name => [target, own()].into(),
+            (Some(true), _) => [own()].into(),
+            // The alias may be signed though what it leads to is not.
+            (Some(false), Some(_)) if self.questions.know_signatures() => {
+                match self.questions.ask(name, RecordType::CNAME).await {
+                    Outcome::Records(found) if found.secure => [own()].into(),
+                    _ => [].into(),
+                }
+            }
+            _ => [].into(),
+        }
     }
 
     async fn ask_both(&self, name: &str) -> (Outcome, Outcome) {
@@ -265,9 +361,24 @@ impl Shared {
     }
 }
 
+/// Whether the addresses of a host are signed.
+#[derive(Default)]
+struct Signing {
+    /// All answers that there were.
+    all: Option<bool>,
+    alias_of: Option<String>,
+}
+
+impl Signing {
+    fn add(&mut self, answer: &Found) {
+        self.all = Some(self.all.unwrap_or(true) && answer.secure);
+        self.alias_of = self.alias_of.take().or_else(|| answer.alias_of.clone());
+    }
+}
+
 /// Waits for the second answer; not for long if the first one is good. Some name servers never answer AAAA questions.
 async fn other(first: &Outcome, second: impl Future<Output = Outcome>) -> Outcome {
-    if !matches!(first, Outcome::Records(..)) {
+    if !matches!(first, Outcome::Records(_)) {
         return second.await;
     }
     let late = |_| Outcome::Failed(FaultKind::NoAnswer, "no answer in time".to_owned());

@@ -10,6 +10,8 @@ use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+use policy::config::{Dns, Dnssec};
+
 use super::*;
 
 type Zone = HashMap<(String, RecordType), Vec<(u32, RData)>>;
@@ -43,7 +45,12 @@ impl Server {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(&[self.address]).expect("it is set up")
+        self.resolver_with(Dnssec::Off)
+    }
+
+    fn resolver_with(&self, dnssec: Dnssec) -> Resolver {
+        Resolver::new(&Dns { servers: vec![self.address], dnssec, trust_anchor_file: None })
+            .expect("it is set up")
     }
 
     fn questions(&self) -> usize {
@@ -245,11 +252,16 @@ fn answers_are_shared_and_questions_coalesced() {
     });
 }
 
+fn nobody_answers(address: SocketAddr) -> Resolver {
+    let dns = Dns { servers: vec![address], dnssec: Dnssec::Off, trust_anchor_file: None };
+    Resolver::with_timeout(&dns, Duration::from_millis(50)).expect("it is set up")
+}
+
 #[test]
 fn a_server_that_is_not_there_is_a_temporary_fault() {
     let nobody = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     on_tokio(async {
-        let resolver = Resolver::with_timeout(&[nobody], Duration::from_millis(50)).expect("it is set up");
+        let resolver = nobody_answers(nobody);
         let fault = resolver.mail_hosts("example.test").await.expect_err("nobody answers");
         assert!(!fault.is_permanent(), "{fault:?}");
     });

@@ -109,7 +109,10 @@ impl Shard {
         match phase {
             Some(CampaignPhase::Created | CampaignPhase::Paused) => self.hold(CampaignId(content.0), ticket),
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
-            _ => self.route(ticket, flow, head.identity(), domain_of(recipient.address())).await,
+            _ => {
+                let domain = domain_of(recipient.address());
+                self.route(ticket, flow, head.identity(), domain, head.tls_wish()).await;
+            }
         }
     }
 
@@ -187,6 +190,6 @@ pub(crate) fn cancelled() -> Reply {
 }
 
 /// What stands behind the last `@`.
-pub(super) fn domain_of(address: &str) -> &str {
+pub(crate) fn domain_of(address: &str) -> &str {
     address.rsplit('@').next().unwrap_or_default()
 }

@@ -14,7 +14,6 @@ use super::{Bells, Journal, Shard, ToShard};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
-use crate::io::tls::ClientTls;
 use crate::io::{self, Deadlines, Receiver};
 use crate::shard::LedgerBook;
 use crate::shard::route::Routes;
@@ -75,7 +74,7 @@ pub(crate) async fn run(birth: Birth) {
 
 impl Shard {
     fn new(index: u8, shared: Arc<Shared>, log: spool::Log) -> Self {
-        let counters: Arc<ShardCounters> = Arc::clone(&shared.counters[usize::from(index)]);
+        let counters: Arc<ShardCounters> = Arc::clone(&shared.counting.shards[usize::from(index)]);
         let book: Arc<LedgerBook> = Arc::clone(&shared.books[usize::from(index)]);
         let weights = Class::ALL.map(|class| shared.config.class(class).weight);
         Self {
@@ -90,7 +89,7 @@ impl Shard {
             bells: Bells::default(),
             campaigns: Default::default(),
             unwritten: Default::default(),
-            client_tls: ClientTls::new(),
+            client_tls: shared.destinations.client_tls(),
             sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
             last_unique: Cell::new(0),
             shared,

@@ -32,7 +32,7 @@ use crate::io::tls::ClientTls;
 use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
-pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled};
+pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled, domain_of};
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
 pub(crate) use receipts::{Receipt, Written};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Class, Disposition, RecipientId, UnixMs};
+use mail::{Class, Disposition, RecipientId, TlsWish, UnixMs};
 use policy::retry::next_attempt;
 use policy::verdict::judge_network;
 use queue::{FlowKey, PathId, PathKey, Queue, Ticket};
@@ -14,16 +14,26 @@ use rustc_hash::FxHashMap;
 
 use super::{Conclusion, Ready, Shard, ToShard, book};
 use crate::control::destination::{Destination, Unroutable, by_addresses};
+use crate::holds::{Hold, Receiver};
 use crate::io;
 
 /// How long a failed look-up answers for its domain.
 const FAULT_TTL: Duration = Duration::from_secs(30);
+/// How often held mail looks whether its hold has been ended by hand.
+const HELD_PAUSE: Duration = Duration::from_secs(60);
 /// How many domains are remembered; when there are more, all are forgotten and asked again.
 const KNOWN_MAX: usize = 200_000;
 
-/// What the shard knows of domains.
+/// What the shard knows of domains, apart for mail that wants to arrive whatever they publish about TLS.
 #[derive(Default)]
 pub(crate) struct Routes {
+    heeding: Ways,
+    regardless: Ways,
+}
+
+/// Where domains lead.
+#[derive(Default)]
+struct Ways {
     known: RefCell<FxHashMap<Box<str>, Known>>,
     /// Recipients that wait for the answer for their domain.
     asked: RefCell<FxHashMap<Box<str>, Vec<Ticket>>>,
@@ -36,6 +46,22 @@ enum Known {
 }
 
 impl Routes {
+    fn of(&self, wish: TlsWish) -> &Ways {
+        if wish == TlsWish::NotRequired { &self.regardless } else { &self.heeding }
+    }
+
+    /// Recipients that wait for DNS.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.heeding.waiting() + self.regardless.waiting()
+    }
+
+    /// Whether a recipient waits for what DNS says of its domain.
+    pub(crate) fn asks_for(&self, id: RecipientId, domain: &str) -> bool {
+        self.heeding.asks_for(id, domain) || self.regardless.asks_for(id, domain)
+    }
+}
+
+impl Ways {
     fn lookup(&self, domain: &str, now: UnixMs) -> Option<Known> {
         let known = self.known.borrow();
         let entry = known.get(domain)?;
@@ -54,13 +80,11 @@ impl Routes {
         known.insert(domain.into(), entry);
     }
 
-    /// Recipients that wait for DNS.
-    pub(crate) fn waiting(&self) -> u64 {
+    fn waiting(&self) -> u64 {
         self.asked.borrow().values().map(|tickets| tickets.len() as u64).sum()
     }
 
-    /// Whether a recipient waits for what DNS says of its domain.
-    pub(crate) fn asks_for(&self, id: RecipientId, domain: &str) -> bool {
+    fn asks_for(&self, id: RecipientId, domain: &str) -> bool {
         let asked = self.asked.borrow();
         asked.get(domain).is_some_and(|tickets| tickets.iter().any(|ticket| ticket.id == id))
     }
@@ -68,21 +92,29 @@ impl Routes {
 
 impl Shard {
     /// Brings a due recipient to its path, or lets it wait for DNS.
-    pub(crate) async fn route(self: &Rc<Self>, ticket: Ticket, flow: FlowKey, identity: &str, domain: &str) {
+    pub(crate) async fn route(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        flow: FlowKey,
+        identity: &str,
+        domain: &str,
+        wish: TlsWish,
+    ) {
         let now = self.now();
-        match self.known_or_literal(domain, now) {
+        match self.known_or_literal(domain, wish, now) {
             Some(Known::Found(destination)) => self.to_path(ticket, flow, identity, destination).await,
             Some(Known::Not(fault, _)) => self.not_routed(ticket, &fault).await,
-            None => self.ask(domain, ticket),
+            None => self.ask(domain, wish, ticket),
         }
     }
 
-    fn known_or_literal(&self, domain: &str, now: UnixMs) -> Option<Known> {
-        if let Some(known) = self.routes.lookup(domain, now) {
+    fn known_or_literal(&self, domain: &str, wish: TlsWish, now: UnixMs) -> Option<Known> {
+        let ways = self.routes.of(wish);
+        if let Some(known) = ways.lookup(domain, now) {
             return Some(known);
         }
         let found = Known::Found(Arc::new(by_addresses(&self.shared.config, domain, now)?));
-        self.routes.remember(domain, found.clone());
+        ways.remember(domain, found.clone());
         Some(found)
     }
 
@@ -93,6 +125,9 @@ impl Shard {
         identity: &str,
         destination: Arc<Destination>,
     ) {
+        if let Some(until) = self.held_until(identity, &destination) {
+            return self.schedule(ticket, flow.campaign, until.min(self.now() + HELD_PAUSE));
+        }
         let provider = &self.shared.config.providers[destination.provider];
         let source = self.shared.sources.choose(identity, ticket.class, &provider.name);
         let target = self.shared.shard_of(source, &destination);
@@ -102,6 +137,22 @@ impl Shard {
         } else {
             self.counters.handovers.add(1);
             self.send_to(target, ToShard::Ready(ready)).await;
+        }
+    }
+
+    /// Until when mail of `identity` waits because the receiver refuses it by a fault of our own, if it does.
+    pub(crate) fn held_until(&self, identity: &str, destination: &Destination) -> Option<UnixMs> {
+        let hold = self.shared.condition.holds.find(identity, Receiver::of(destination), self.now());
+        hold.map(|hold| hold.until)
+    }
+
+    /// What holds mail of `identity` for `domain`, as far as this shard knows the domain.
+    pub(crate) fn hold_on(&self, identity: &str, domain: &str) -> Option<Hold> {
+        match self.routes.heeding.lookup(domain, self.now())? {
+            Known::Found(destination) => {
+                self.shared.condition.holds.find(identity, Receiver::of(&destination), self.now())
+            }
+            Known::Not(..) => None,
         }
     }
 
@@ -134,8 +185,8 @@ impl Shard {
     }
 
     /// Asks the control runtime for a destination; one question per domain at a time.
-    fn ask(self: &Rc<Self>, domain: &str, ticket: Ticket) {
-        let mut asked = self.routes.asked.borrow_mut();
+    fn ask(self: &Rc<Self>, domain: &str, wish: TlsWish, ticket: Ticket) {
+        let mut asked = self.routes.of(wish).asked.borrow_mut();
         if let Some(waiting) = asked.get_mut(domain) {
             waiting.push(ticket);
             return;
@@ -146,10 +197,10 @@ impl Shard {
         self.shared.control.spawn(async move {
             let (of, name) = (Arc::clone(&shared), domain.clone());
             // In a task of its own: whoever waits is answered even if it fails.
-            let asked = tokio::spawn(async move { of.destinations.find(&name, of.clock.now()).await });
+            let asked = tokio::spawn(async move { of.destinations.find(&name, wish, of.clock.now()).await });
             let answer = asked.await.unwrap_or_else(|_| Err(Unroutable::failed()));
             let mut message = ToShard::Call(Box::new(move |shard| {
-                drop(io::spawn(answered(Rc::clone(shard), domain, answer)))
+                drop(io::spawn(answered(Rc::clone(shard), domain, wish, answer)))
             }));
             while let Err(back) = shared.shards[shard].try_send(message) {
                 if shared.shards[shard].is_closed() {
@@ -176,13 +227,19 @@ impl Shard {
 }
 
 /// DNS has answered: everybody who waited for the domain goes on.
-async fn answered(shard: Rc<Shard>, domain: Box<str>, answer: Result<Destination, Unroutable>) {
+async fn answered(
+    shard: Rc<Shard>,
+    domain: Box<str>,
+    wish: TlsWish,
+    answer: Result<Destination, Unroutable>,
+) {
     let known = match answer {
         Ok(destination) => Known::Found(Arc::new(destination)),
         Err(fault) => Known::Not(Arc::new(fault), shard.now() + FAULT_TTL),
     };
-    shard.routes.remember(&domain, known);
-    let waiting = shard.routes.asked.borrow_mut().remove(&domain).unwrap_or_default();
+    let ways = shard.routes.of(wish);
+    ways.remember(&domain, known);
+    let waiting = ways.asked.borrow_mut().remove(&domain).unwrap_or_default();
     for ticket in waiting {
         shard.start(ticket).await;
     }

@@ -52,7 +52,7 @@ impl Shard {
         self.counters.bytes_in.add(body.len() as u64);
         let flow = FlowKey { class: meta.class, tenant: tenant_number(&meta.tenant), campaign: None };
         for (id, record) in ids.iter().zip(&records) {
-            self.begin(life.ticket(*id), flow, &content.identity, record, now).await;
+            self.begin(life.ticket(*id), flow, &content, record, now).await;
         }
         Ok(Taken { accepted: Accepted { message, recipients: ids }, _proof: proof })
     }
@@ -61,14 +61,15 @@ impl Shard {
         self: &Rc<Self>,
         ticket: Ticket,
         flow: FlowKey,
-        identity: &str,
+        content: &Content,
         to: &Recipient,
         now: UnixMs,
     ) {
         if to.not_before > now || self.shared.is_holding() {
             return self.schedule(ticket, None, to.not_before.max(now));
         }
-        self.route(ticket, flow, identity, domain_of(&to.address)).await;
+        let domain = domain_of(&to.address);
+        self.route(ticket, flow, &content.identity, domain, content.needs.tls).await;
     }
 
     /// Takes a campaign; its recipients come later.

@@ -118,7 +118,15 @@ impl Shard {
         if self.shared.is_holding() {
             return "`staffetta queue release`: the spool was restored from a copy".to_owned();
         }
-        match reader.recipient(id) {
+        let recipient = reader.recipient(id);
+        if let Ok(recipient) = &recipient
+            && let Ok(content) = reader.content_head(recipient.content())
+            && let Some(hold) = self.hold_on(content.identity(), domain_of(recipient.address()))
+        {
+            let identity = content.identity();
+            return format!("mail of {identity} for this receiver is held, because it said: {}", hold.reply);
+        }
+        match recipient {
             Ok(recipient) if recipient.not_before() > self.now() => {
                 "the time before which it must not be sent".to_owned()
             }

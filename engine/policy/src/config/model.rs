@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Class, Secret};
+use mail::{Address, Class, Secret};
 
 use crate::provider::{ProviderIndex, Providers};
+use crate::verdict::Rules;
 use crate::{Network, Rate, TlsPolicy};
 
 /// A checked configuration.
@@ -37,8 +38,12 @@ pub struct Config {
     pub classes: [ClassPolicy; 4],
     /// `[provider.NAME]` over the built-in table.
     pub providers: Providers,
+    /// `[[reply_rule]]` before the built-in rules.
+    pub replies: Rules,
     /// `[deliver]`
     pub deliver: Deliver,
+    /// `[tls_report]`
+    pub tls_report: TlsReport,
 }
 
 /// `[node]`: this process.
@@ -138,6 +143,31 @@ pub struct Http {
 pub struct Dns {
     /// Resolvers; empty: those of the system.
     pub servers: Vec<SocketAddr>,
+    /// Whose word on DNSSEC is taken.
+    pub dnssec: Dnssec,
+    /// DNSKEY records that validation begins with; `None`: those of the root.
+    pub trust_anchor_file: Option<PathBuf>,
+}
+
+/// Whose word on the signatures of DNS answers is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dnssec {
+    /// The AD bit of the resolvers where all of them are on this host; nobody's otherwise.
+    #[default]
+    Auto,
+    /// Nobody's: no answer counts as signed.
+    Off,
+    /// The AD bit of the resolvers (RFC 6840 section 5.7), wherever they are.
+    TrustAd,
+    /// The engine checks the signatures itself.
+    Validate,
+}
+
+impl Dnssec {
+    /// The names of the configuration file, in the order of [`Dnssec::ALL`].
+    pub const NAMES: [&'static str; 4] = ["auto", "off", "trust-ad", "validate"];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Off, Self::TrustAd, Self::Validate];
 }
 
 /// `[[account]]`: somebody who may send.
@@ -241,6 +271,10 @@ pub struct Route {
     pub hosts: Vec<HostPort>,
     /// How connections are protected; `None`: as the provider or `[deliver]` say.
     pub tls: Option<TlsPolicy>,
+    /// Whom the certificates of the hosts must name; `None`: each host its own name.
+    pub tls_name: Option<String>,
+    /// What the hosts are shown when they ask who we are.
+    pub certificate: Option<Certificate>,
     /// How its hosts are spoken to.
     pub access: Access,
 }
@@ -324,14 +358,33 @@ pub struct Deliver {
     pub port: u16,
     /// How connections are protected where neither route nor provider say.
     pub tls: TlsPolicy,
+    /// PEM file of authorities that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whether TLSA records are asked for and heeded (RFC 7672).
+    pub dane: bool,
+    /// Whether MTA-STS policies are asked for and heeded (RFC 8461).
+    pub mta_sts: bool,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+    /// How long any reply may take at most.
+    pub reply_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Addresses that DNS may name though they are private.
     pub allow_private: Vec<Network>,
     /// How long transactions under way may take to end when the engine stops.
     pub stop_grace: Duration,
+}
+
+/// `[tls_report]`: who tells domains how connections to them were protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsReport {
+    /// The address that reports are sent from; without one none is sent.
+    pub from: Option<Address>,
+    /// The name of the organization that reports.
+    pub organization: Option<String>,
+    /// Whom to ask about a report.
+    pub contact: Option<String>,
 }
 
 impl Config {

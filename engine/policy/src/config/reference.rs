@@ -37,7 +37,7 @@ pub fn reference() -> String {
         describe(section, &mut page);
     }
     page.push_str("\n## The built-in providers\n\n");
-    page.push_str("| name | connections | rate | messages per connection | pipeline depth | known by |\n|---|---|---|---|---|---|\n");
+    page.push_str("| name | connections | rate | messages per connection | recipients per message | pipeline depth | known by |\n|---|---|---|---|---|---|---|\n");
     for (_, provider) in Providers::builtin().iter() {
         page.push_str(&provider_row(provider));
     }
@@ -84,10 +84,11 @@ fn provider_row(provider: &Provider) -> String {
     let networks = provider.networks.iter().map(ToString::to_string);
     let marks: Vec<_> = provider.mx.iter().chain(&provider.domains).cloned().chain(networks).collect();
     format!(
-        "| `{}` | {} | {rate} | {} | {} | {} |\n",
+        "| `{}` | {} | {rate} | {} | {} | {} | {} |\n",
         provider.name,
         limits.connections,
         limits.messages_per_connection,
+        limits.recipients_per_message,
         limits.pipeline_depth,
         marks.join(" ")
     )

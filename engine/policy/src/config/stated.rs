@@ -10,13 +10,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::complaints::{missing_key, not_a_name, unknown_class, unknown_key, unknown_section, wrong_shape};
 use super::document::{parsed, without_broken_sections};
-use super::keys::{Key, SECTIONS, Section, Shape, Standard};
+use super::keys::{Key, Kind, SECTIONS, Section, Shape, Standard};
 use super::problems::{Place, Problems};
 use super::value::{Item, Value, read_value};
 
 /// One section as it was written, with the defaults of the keys that were not.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
+    section: &'static Section,
     pub(crate) place: Place,
     /// The NAME of `[section.NAME]`; empty for other shapes.
     pub(crate) name: String,
@@ -85,7 +86,7 @@ impl Block {
     fn new(section: &'static Section, place: Place, name: &str) -> Self {
         let defaults =
             section.keys.iter().filter_map(|key| Some((key.name, default_of(key, name)?))).collect();
-        Self { place, name: name.to_owned(), stated: BTreeMap::new(), defaults }
+        Self { section, place, name: name.to_owned(), stated: BTreeMap::new(), defaults }
     }
 
     fn read(
@@ -155,6 +156,18 @@ impl Block {
             Value::Choice(index) => choices.get(index).copied(),
             _ => None,
         }
+    }
+
+    /// The names that a list of choices says.
+    pub(crate) fn names(&self, key: &str) -> Vec<String> {
+        let Some(Item { value: Value::List(items), .. }) = self.item(key) else { return Vec::new() };
+        let kind = self.section.keys.iter().find(|one| one.name == key).map(|key| key.kind);
+        let Some(Kind::List(Kind::OneOf(names))) = kind else { return Vec::new() };
+        let index = |item: &Item| match item.value {
+            Value::Choice(index) => names.get(index).map(|name| (*name).to_owned()),
+            _ => None,
+        };
+        items.iter().filter_map(index).collect()
     }
 
     /// The entries of a list with their places; empty when it was misread.

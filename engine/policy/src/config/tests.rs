@@ -105,6 +105,8 @@ address = "127.0.0.1:8080"
 
 [dns]
 servers = ["127.0.0.1:5353", "::1"]
+dnssec = "validate"
+trust_anchor_file = "anchors.key"
 
 [[account]]
 name = "shop"
@@ -144,6 +146,9 @@ reserve = ["a"]
 domain = "*.corp.test"
 hosts = ["relay.corp.test", "[::1]:2525"]
 tls = "required"
+tls_name = "Gate.corp.test"
+tls_certificate = "client.pem"
+tls_key = "client.key"
 [[route]]
 domain = "vip.corp.test"
 hosts = ["10.0.0.1"]
@@ -170,11 +175,19 @@ rate = "unlimited"
 
 [deliver]
 port = 2525
-tls = "required"
+tls = "verified"
+ca_file = "authorities.pem"
+dane = false
+mta_sts = false
 connect_timeout = "5s"
 idle_timeout = "1m30s"
 allow_private = ["127.0.0.0/8"]
 stop_grace = "1s"
+
+[tls_report]
+from = "tls@Mail.Example.test"
+organization = "Example"
+contact = "postmaster@example.test"
 "#;
 
 #[test]
@@ -205,6 +218,19 @@ fn every_key_of_the_contract_is_taken() {
     assert_eq!(config.class(Class::Critical).retry.len(), 2);
     assert_eq!((config.class(Class::Critical).pool, config.class(Class::Bulk).pool), (0, 1));
     assert_eq!(config.deliver.idle_timeout, Duration::from_secs(90));
+    assert_eq!(config.deliver.ca_file.as_deref(), Some(Path::new("/etc/staffetta/authorities.pem")));
+    assert!(!config.deliver.dane && !config.deliver.mta_sts);
+    let report = &config.tls_report;
+    assert_eq!(report.from.as_ref().map(mail::Address::domain), Some("mail.example.test"));
+    assert_eq!(
+        (report.organization.as_deref(), report.contact.as_deref()),
+        (Some("Example"), Some("postmaster@example.test"))
+    );
+    assert_eq!((config.dns.dnssec, config.dns.trust_anchor_file.is_some()), (Dnssec::Validate, true));
+    let route = config.route("x.corp.test").expect("a route");
+    assert_eq!(route.tls_name.as_deref(), Some("gate.corp.test"));
+    let certificate = route.certificate.as_ref().expect("a certificate");
+    assert_eq!(certificate.key_file, Path::new("/etc/staffetta/client.key"));
 }
 
 #[test]
@@ -241,7 +267,7 @@ fn route_provider_and_deliver_say_in_this_order_how_to_protect() {
     let google = config.providers.by_name("google").expect("built in");
     assert_eq!(config.tls(config.route("a.corp.test"), own), TlsPolicy::Required);
     assert_eq!(config.tls(None, own), TlsPolicy::Off);
-    assert_eq!(config.tls(None, google), TlsPolicy::Required);
+    assert_eq!(config.tls(None, google), TlsPolicy::Verified);
     assert_eq!(config.retry(Class::Bulk, google), [Duration::from_secs(600)]);
     assert_eq!(config.retry(Class::Critical, google).len(), 2);
     assert_eq!(config.retry(Class::Bulk, own).len(), 5);
@@ -262,7 +288,8 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
         ("[deliver]\nport = 70000", "11 deliver.port: write a number from 1 to 65535".to_owned()),
         (
             "[deliver]\ntls = \"require\"",
-            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required".to_owned(),
+            "11 deliver.tls: did you mean \"required\"? It takes: off, opportunistic, required, verified"
+                .to_owned(),
         ),
         (
             "[deliver]\nallow_private = \"10.0.0.0/8\"",
@@ -309,13 +336,42 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
 }
 
 #[test]
+fn wrong_values_about_tls_are_named_too() {
+    for (lines, expected) in [
+        ("[deliver]\ndane = \"true\"", "11 deliver.dane: write it like true"),
+        (
+            "[tls_report]\nfrom = \"reports\"",
+            "11 tls_report.from: write it like \"tls-reports@example.test\"",
+        ),
+        (
+            "[tls_report]\nfrom = \"reports@example.test\"",
+            "11 tls_report.from: add a [[domain]] of this name with a [[domain.dkim]], or send from a domain that has one: name = \"example.test\"",
+        ),
+        (
+            "[dns]\ntrust_anchor_file = \"keys\"",
+            "11 dns.trust_anchor_file: write dnssec = \"validate\", or remove the key",
+        ),
+        (
+            "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
+            "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`",
+        ),
+    ] {
+        let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));
+        assert!(
+            found.iter().any(|complaint| complaint == expected),
+            "{lines}\nexpected {expected}\nfound {found:#?}"
+        );
+    }
+}
+
+#[test]
 fn each_unknown_name_is_answered_with_the_nearest_one() {
     for (lines, expected) in [
         ("[deliver]\nstopgrace = \"1s\"", "11 deliver.stopgrace: did you mean `stop_grace`?"),
         ("[deliver]\nmax_message = \"1MiB\"", "11 deliver.max_message: move it to [[smtp_listener]]"),
         (
             "[deliver]\ncolour = 1",
-            "11 deliver.colour: use one of: port, tls, connect_timeout, idle_timeout, allow_private, stop_grace",
+            "11 deliver.colour: use one of: port, tls, ca_file, dane, mta_sts, connect_timeout, reply_timeout, idle_timeout, allow_private, stop_grace",
         ),
         ("[delivery]\nport = 25", "10 delivery: did you mean [deliver]?"),
         ("[smtp_listeners]\n", "10 smtp_listeners: did you mean [[smtp_listener]]?"),

@@ -42,6 +42,7 @@ pub(crate) enum Value {
     Host(StatedHost),
     Secret(SecretHash),
     Share(StatedShare),
+    Flag(bool),
     List(Vec<Item>),
     Blocks(Vec<Block>),
     /// There was one, but it was wrong.
@@ -88,6 +89,9 @@ pub(super) fn read_value(
         }
         Kind::Integer { min, max } => integer(value.get_ref(), *min, *max),
         Kind::Share => share(value.get_ref()),
+        Kind::Flag => {
+            value.get_ref().as_bool().map(Value::Flag).ok_or_else(|| kind.mismatch(value.get_ref()))
+        }
         kind => match value.get_ref().as_str() {
             Some(text) => kind.of_text(text),
             None => Err(kind.mismatch(value.get_ref())),
@@ -192,7 +196,7 @@ impl Kind {
                 units::host_port(text).map(|(host, port)| Value::Host(StatedHost { host, port }))
             }
             Self::Secret => units::secret(text).map(Value::Secret),
-            Self::Integer { .. } | Self::Share | Self::List(_) | Self::Sections(_) => None,
+            Self::Integer { .. } | Self::Flag | Self::Share | Self::List(_) | Self::Sections(_) => None,
         };
         value.ok_or_else(|| self.malformed(text))
     }
@@ -230,6 +234,7 @@ impl Kind {
                 "a bare number could be per any time"
             }
             (Self::Integer { .. }, DeValue::String(_)) => "a number in quotes is text",
+            (Self::Flag, DeValue::String(_)) => "true and false are written without quotes",
             (_, DeValue::Array(_)) => "brackets around a single value",
             _ => "a value of another key, or missing quotes",
         };
@@ -272,6 +277,7 @@ impl Kind {
             Self::SenderPattern => "address or `@domain`",
             Self::Secret => "hash",
             Self::Device => "network device",
+            Self::Flag => "true or false",
             Self::Share => "source with or without weight",
             Self::List(_) => "list",
             Self::Sections(_) => "list of sections",
@@ -302,6 +308,7 @@ impl Kind {
             Self::SenderPattern => "\"@example.test\"",
             Self::Secret => "\"sha256:…\", the output of `printf %s SECRET | sha256sum`",
             Self::Device => "\"eth1\"",
+            Self::Flag => "true",
             Self::Share => "\"a\" or { source = \"a\", weight = 2 }",
             Self::List(inner) => return format!("[{}]", inner.example()),
             Self::Sections(section) => return section.heading(),
@@ -367,6 +374,7 @@ macro_rules! from_value {
 
 from_value! {
     String: Value::Text(text) => Some(text.clone()),
+    bool: Value::Flag(flag) => Some(*flag),
     u64: Value::Integer(number) => Some(*number),
     u32: Value::Integer(number) => u32::try_from(*number).ok(),
     u16: Value::Integer(number) => u16::try_from(*number).ok(),

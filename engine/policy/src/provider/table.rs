@@ -30,6 +30,7 @@ pub(crate) struct Partial {
     /// `Some(None)` is unlimited.
     pub(crate) rate: Option<Option<Rate>>,
     pub(crate) messages_per_connection: Option<u32>,
+    pub(crate) recipients_per_message: Option<u16>,
     pub(crate) pipeline_depth: Option<u16>,
     pub(crate) tls: Option<TlsPolicy>,
     pub(crate) retry: Option<Vec<Duration>>,
@@ -48,8 +49,9 @@ impl Partial {
             connections: block.get("connections"),
             rate: block.get("rate"),
             messages_per_connection: block.get("messages_per_connection"),
+            recipients_per_message: block.get("recipients_per_message"),
             pipeline_depth: block.get("pipeline_depth"),
-            tls: block.choice("tls", &[TlsPolicy::Off, TlsPolicy::Opportunistic, TlsPolicy::Required]),
+            tls: block.choice("tls", &TlsPolicy::ALL),
             retry: (!retry.is_empty()).then_some(retry),
         }
     }
@@ -71,6 +73,7 @@ impl Partial {
             connections: self.connections.or(below.connections),
             rate: self.rate.or(below.rate),
             messages_per_connection: self.messages_per_connection.or(below.messages_per_connection),
+            recipients_per_message: self.recipients_per_message.or(below.recipients_per_message),
             pipeline_depth: self.pipeline_depth.or(below.pipeline_depth),
             tls: self.tls.or(below.tls),
             retry: self.retry.clone().or_else(|| below.retry.clone()),
@@ -84,6 +87,7 @@ impl Partial {
             connections: self.connections.unwrap_or(1),
             rate: self.rate.flatten(),
             messages_per_connection: self.messages_per_connection.unwrap_or(1),
+            recipients_per_message: self.recipients_per_message.unwrap_or(1),
             pipeline_depth: self.pipeline_depth.unwrap_or(1),
         };
         let Self { name, mx, domains, networks, tls, retry, .. } = self;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Scope, Verdict};
+use super::{Action, RuleId, Scope, Verdict};
 
 /// What went wrong before or between replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +95,8 @@ pub const fn judge_network(fault: Fault) -> Verdict {
     };
     // Only the domain's own word: a name that is not found may be back tomorrow.
     let suppress = matches!(fault, Fault::NullMx);
-    Verdict { class, scope, action, suppress, alert: matches!(fault, Fault::SourceUnusable), rule }
+    let alert = matches!(fault, Fault::SourceUnusable);
+    Verdict { class, scope, action, suppress, alert, rule: RuleId::Builtin(rule) }
 }
 
 /// How long mail waits for a source that this host cannot use: long enough not to spin, short enough to leave soon after it is mended.

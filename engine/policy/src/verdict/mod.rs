@@ -4,15 +4,23 @@
 //! codes, that before general words, those before the registry of enhanced codes, and that before the basic code.
 
 mod fault;
+mod lint;
 mod pattern;
+mod quoted;
 mod rules;
 mod table;
+mod words;
 
+use std::fmt;
 use std::time::Duration;
 
-use mail::{Phase, Reply};
-
 pub use fault::{Fault, judge_network};
+pub use quoted::Quoted;
+pub use rules::{Because, Explained, Knowledge, RuleId, Rules};
+pub use words::{Language, Words, explain};
+
+pub(crate) use lint::Finding;
+pub(crate) use table::{RuleFault, StatedRule};
 
 /// What a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +36,7 @@ pub struct Verdict {
     /// Whether the operator should be told: something of our own is to be mended.
     pub alert: bool,
     /// The rule that said so.
-    pub rule: &'static str,
+    pub rule: RuleId,
 }
 
 /// What a failure concerns.
@@ -59,6 +67,9 @@ pub enum Action {
     SlowDown,
     /// Try the site's next host now; when there is none, defer.
     NextMx,
+    /// Too many recipients for one transaction: this one goes in another. When it was the first of its transaction,
+    /// defer.
+    NextTransaction,
     /// Close this connection and take the recipient up again on another; the attempt does not count. When it was the
     /// connection's first message, defer, or it would go round for ever.
     Reconnect,
@@ -77,16 +88,55 @@ impl Action {
     /// Whether the try that led here is one of the recipient's attempts.
     #[must_use]
     pub const fn counts_attempt(self) -> bool {
-        !matches!(self, Self::Reconnect | Self::Suspend(_) | Self::Hold(_))
+        !matches!(self, Self::NextTransaction | Self::Reconnect | Self::Suspend(_) | Self::Hold(_))
     }
 }
 
-/// Says what `reply`, given in `phase` by a server of `provider`, means. For replies that are not what was hoped for; any
-/// other is a breach of the protocol.
-#[must_use]
-pub fn judge(phase: Phase, reply: &Reply, provider: &str) -> Verdict {
-    rules::judge(phase, reply, provider)
+impl fmt::Display for Action {
+    /// As in the file of rules: `bounce`, `suspend 15m`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bounce => f.write_str("bounce"),
+            Self::Defer => f.write_str("defer"),
+            Self::SlowDown => f.write_str("slow-down"),
+            Self::NextMx => f.write_str("next-mx"),
+            Self::NextTransaction => f.write_str("next-transaction"),
+            Self::Reconnect => f.write_str("reconnect"),
+            Self::RequireTls => f.write_str("require-tls"),
+            Self::WithoutTls => f.write_str("without-tls"),
+            Self::Suspend(time) => write!(f, "suspend {}", Short(time)),
+            Self::Hold(time) => write!(f, "hold {}", Short(time)),
+        }
+    }
 }
 
+/// A time in the largest unit that divides it.
+struct Short(Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+        let fits = units.into_iter().find(|&(unit, _)| seconds >= unit && seconds.is_multiple_of(unit));
+        let (unit, name) = fits.unwrap_or((1, "s"));
+        write!(f, "{}{name}", seconds / unit)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recipient => "recipient",
+            Self::Message => "message",
+            Self::Session => "session",
+            Self::Site => "site",
+            Self::Source => "source",
+            Self::Identity => "identity",
+        })
+    }
+}
+
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

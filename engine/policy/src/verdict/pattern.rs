@@ -45,7 +45,7 @@ impl Text {
             if words.len() + word.len() > TEXT_BYTES_MAX {
                 break;
             }
-            words.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+            words.extend(word.chars().map(plain));
             words.push(' ');
         }
         let mut pairs = Pairs::default();
@@ -54,8 +54,17 @@ impl Text {
     }
 }
 
-/// The enhanced code that a word is: `5.7.1`, or as lines of one reply repeat it, `550-5.7.1`.
+/// A letter as patterns have it: in lower case, with the apostrophe of typewriters.
+const fn plain(letter: char) -> char {
+    match letter {
+        '\u{2019}' => '\'',
+        letter => letter.to_ascii_lowercase(),
+    }
+}
+
+/// The enhanced code that a word is: `5.7.1`, or as lines of one reply repeat it, `550-5.7.1`, or as qmail has it, `(#5.7.1)`.
 fn code_of(word: &str) -> Option<Enhanced> {
+    let word = word.strip_prefix("(#").map_or(word, |rest| rest.trim_end_matches(['.', ')']));
     let bare = match word.as_bytes() {
         [a, b, c, b'-' | b',', ..] if [a, b, c].into_iter().all(u8::is_ascii_digit) => &word[4..],
         _ => word,
@@ -64,7 +73,7 @@ fn code_of(word: &str) -> Option<Enhanced> {
 }
 
 /// A text to be found in replies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     pieces: Vec<Vec<u8>>,
     /// The pairs that a text must have; most texts fail here, at the price of sixteen words.
@@ -88,6 +97,18 @@ impl Pattern {
 
     pub(super) fn is_in(&self, text: &Text) -> bool {
         text.pairs.holds(&self.pairs) && self.is_found(text.words.as_bytes())
+    }
+
+    /// The words of `text` from the first piece to the last.
+    pub(super) fn found_in(&self, text: &Text) -> Option<String> {
+        let words = text.words.as_bytes();
+        let (mut begin, mut end) = (None, 0);
+        for piece in &self.pieces {
+            let at = end + place_of(piece, &words[end..])?;
+            begin.get_or_insert(at);
+            end = at + piece.len();
+        }
+        Some(String::from_utf8_lossy(&words[begin?..end]).trim().to_owned())
     }
 
     /// Whether the pieces occur, one behind the other.

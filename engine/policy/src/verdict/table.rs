@@ -16,7 +16,22 @@ use super::{Action, Scope};
 #[serde(deny_unknown_fields)]
 struct File {
     class: BTreeMap<String, StatedClass>,
+    #[serde(default)]
+    hallmark: Vec<StatedHallmark>,
     rule: Vec<StatedRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatedHallmark {
+    provider: String,
+    #[serde(default)]
+    text: Vec<String>,
+    #[serde(default)]
+    enhanced: Vec<String>,
+    samples: Vec<String>,
+    #[serde(default)]
+    others: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -24,6 +39,8 @@ struct File {
 struct StatedClass {
     about: String,
     scope: String,
+    action: String,
+    action_transient: Option<String>,
     transient: String,
     permanent: String,
     #[serde(default)]
@@ -32,63 +49,86 @@ struct StatedClass {
     alert: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// A rule as it is written, in the built-in file or by an operator.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StatedRule {
-    id: String,
+pub(crate) struct StatedRule {
+    pub(crate) id: String,
     #[serde(default)]
-    providers: Vec<String>,
+    pub(crate) providers: Vec<String>,
     #[serde(default)]
-    text: Vec<String>,
+    pub(crate) text: Vec<String>,
     #[serde(default)]
-    enhanced: Vec<String>,
+    pub(crate) enhanced: Vec<String>,
     #[serde(default)]
-    codes: Vec<String>,
+    pub(crate) codes: Vec<String>,
     #[serde(default)]
-    phases: Vec<String>,
-    class: String,
-    transient: Option<String>,
-    permanent: Option<String>,
-    suppress: Option<bool>,
+    pub(crate) phases: Vec<String>,
+    pub(crate) class: String,
+    pub(crate) scope: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) transient: Option<String>,
+    pub(crate) permanent: Option<String>,
+    pub(crate) suppress: Option<bool>,
     #[serde(default)]
-    samples: Vec<String>,
+    pub(crate) samples: Vec<String>,
     #[serde(default)]
-    others: Vec<String>,
+    pub(crate) others: Vec<String>,
+}
+
+/// A class, ready to be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    pub(super) name: String,
+    /// What it is, in a sentence.
+    pub(super) about: String,
+    then: Then,
 }
 
 /// One rule, ready to be applied.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) id: String,
+    /// The provider whose words it knows; samples are judged as its.
+    pub(super) provider: Option<String>,
+    pub(super) group: u8,
     pub(super) when: When,
     pub(super) then: Then,
     /// Replies that it is for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests run them"))]
     pub(super) samples: Vec<String>,
     /// Replies that it must not fit.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests run them"))]
     pub(super) others: Vec<String>,
 }
 
 /// What a reply must be like; what is empty asks for nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct When {
     pub(super) providers: Vec<String>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) enhanced: Vec<Codes>,
-    pub(super) codes: Vec<String>,
+    pub(super) codes: Vec<Digits>,
     pub(super) phases: Vec<Phase>,
 }
 
 /// What it means.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Then {
-    pub(super) class: String,
+    /// Position in [`Table::classes`].
+    pub(super) class: usize,
     pub(super) scope: Scope,
-    pub(super) transient: Action,
-    pub(super) permanent: Action,
+    /// What it concerns, in the words for people.
+    pub(super) concerns: String,
+    pub(super) transient: Deed,
+    pub(super) permanent: Deed,
     pub(super) suppress: bool,
     pub(super) alert: bool,
+}
+
+/// What is done, for the engine and in the words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Deed {
+    pub(super) action: Action,
+    pub(super) words: String,
 }
 
 /// Some enhanced codes.
@@ -128,53 +168,196 @@ impl Codes {
     }
 }
 
-/// The rules of a file in the order in which they are tried.
-///
-/// # Errors
-/// Says which rule or class cannot be read, and why.
-pub(super) fn read(text: &str) -> Result<Vec<Rule>, String> {
-    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-    for (name, class) in &file.class {
-        let used = file.rule.iter().any(|rule| rule.class == *name);
-        if class.about.is_empty() || !used {
-            return Err(format!("class {name}: nothing says what it is, or no rule gives it"));
+/// The first of the three digits of a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digits {
+    first: u16,
+    /// What a code is divided by to leave so many digits.
+    divisor: u16,
+}
+
+impl Digits {
+    fn parse(text: &str) -> Option<Self> {
+        let left = 3_u32.checked_sub(u32::try_from(text.len()).ok()?)?;
+        let first = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        Some(Self { first, divisor: 10_u16.pow(left) })
+    }
+
+    pub(super) const fn begin(self, code: u16) -> bool {
+        code / self.divisor == self.first
+    }
+}
+
+/// The classes and the rules of a file, the latter in the order in which they are tried.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) classes: Vec<Class>,
+    pub(super) hallmarks: Vec<Hallmark>,
+    pub(super) rules: Vec<Rule>,
+    /// The providers that rules name, sorted.
+    named: Vec<String>,
+}
+
+/// What replies of a provider are known by.
+#[derive(Debug)]
+pub(super) struct Hallmark {
+    pub(super) provider: String,
+    pub(super) when: When,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests run them"))]
+    pub(super) samples: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests run them"))]
+    pub(super) others: Vec<String>,
+}
+
+#[cfg(test)]
+impl Class {
+    /// What it means where a rule does not say otherwise.
+    pub(super) const fn then(&self) -> &Then {
+        &self.then
+    }
+}
+
+impl Table {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Says which rule or class cannot be read, and why.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut classes = Vec::with_capacity(file.class.len());
+        for (name, stated) in file.class {
+            if stated.about.is_empty() || !file.rule.iter().any(|rule| rule.class == name) {
+                return Err(format!("class {name}: nothing says what it is, or no rule gives it"));
+            }
+            let then = stated.then(classes.len()).map_err(|why| format!("class {name}: {why}"))?;
+            classes.push(Class { name, about: stated.about, then });
         }
+        let mut rules = Vec::with_capacity(file.rule.len());
+        for stated in file.rule {
+            let id = stated.id.clone();
+            rules.push(stated.compile(&classes).map_err(|fault| format!("{id}: {fault}"))?);
+        }
+        rules.sort_by_key(|rule: &Rule| rule.group);
+        let mut named: Vec<String> = rules.iter().flat_map(|rule| rule.when.providers.clone()).collect();
+        named.sort_unstable();
+        named.dedup();
+        let mut hallmarks = Vec::with_capacity(file.hallmark.len());
+        for stated in file.hallmark {
+            let provider = stated.provider.clone();
+            hallmarks.push(stated.compile().map_err(|fault| format!("hallmark of {provider}: {fault}"))?);
+        }
+        Ok(Self { classes, hallmarks, rules, named })
     }
-    let mut rules = Vec::with_capacity(file.rule.len());
-    for stated in file.rule {
-        let id = stated.id.clone();
-        let class =
-            file.class.get(&stated.class).ok_or_else(|| format!("{id}: no class {}", stated.class))?;
-        rules.push(stated.compile(class).ok_or_else(|| format!("{id}: cannot be read"))?);
+
+    /// Whether some rule is for `provider`, or for the one whose name it begins with.
+    pub(super) fn names(&self, provider: &str) -> bool {
+        let mut begin = provider;
+        while self.named.binary_search_by(|name| name.as_str().cmp(begin)).is_err() {
+            let Some((shorter, _)) = begin.rsplit_once('-') else { return false };
+            begin = shorter;
+        }
+        true
     }
-    rules.sort_by_key(|rule| rule.when.group());
-    Ok(rules)
+}
+
+/// What cannot be understood about a rule, and at which of its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuleFault {
+    pub(crate) key: &'static str,
+    /// Which entry of the key's list.
+    pub(crate) entry: usize,
+    pub(crate) written: String,
+}
+
+impl std::fmt::Display for RuleFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` cannot be read as {}", self.written, self.key)
+    }
+}
+
+impl StatedClass {
+    fn then(&self, class: usize) -> Result<Then, String> {
+        let deed = |engine: &str, words: &str| {
+            let action = action(engine).ok_or_else(|| format!("{engine} is no action"))?;
+            Ok::<_, String>(Deed { action, words: words.to_owned() })
+        };
+        Ok(Then {
+            class,
+            scope: scope(&self.scope).ok_or_else(|| format!("{} is no scope", self.scope))?,
+            concerns: self.scope.clone(),
+            transient: deed(&self.transient, self.action_transient.as_ref().unwrap_or(&self.action))?,
+            permanent: deed(&self.permanent, &self.action)?,
+            suppress: self.suppress,
+            alert: self.alert,
+        })
+    }
+}
+
+impl StatedHallmark {
+    fn compile(self) -> Result<Hallmark, RuleFault> {
+        let when = When {
+            providers: Vec::new(),
+            patterns: read_each("text", &self.text, Pattern::parse)?,
+            enhanced: read_each("enhanced", &self.enhanced, Codes::parse)?,
+            codes: Vec::new(),
+            phases: Vec::new(),
+        };
+        Ok(Hallmark { provider: self.provider, when, samples: self.samples, others: self.others })
+    }
 }
 
 impl StatedRule {
-    fn compile(self, class: &StatedClass) -> Option<Rule> {
-        let then = Then {
-            class: self.class,
-            scope: scope(&class.scope)?,
-            transient: action(self.transient.as_deref().unwrap_or(&class.transient))?,
-            permanent: action(self.permanent.as_deref().unwrap_or(&class.permanent))?,
-            suppress: self.suppress.unwrap_or(class.suppress),
-            alert: class.alert,
-        };
+    /// The rule, with what it does not say taken from its class.
+    pub(super) fn compile(self, classes: &[Class]) -> Result<Rule, RuleFault> {
+        let then = self.then(classes)?;
         let when = When {
             providers: self.providers,
-            patterns: self.text.iter().map(|text| Pattern::parse(text)).collect::<Option<_>>()?,
-            enhanced: self.enhanced.iter().map(|text| Codes::parse(text)).collect::<Option<_>>()?,
-            codes: self.codes,
-            phases: self.phases.iter().map(|name| phase(name)).collect::<Option<_>>()?,
+            patterns: read_each("text", &self.text, Pattern::parse)?,
+            enhanced: read_each("enhanced", &self.enhanced, Codes::parse)?,
+            codes: read_each("codes", &self.codes, Digits::parse)?,
+            phases: read_each("phases", &self.phases, phase)?,
         };
-        Some(Rule { id: self.id, when, then, samples: self.samples, others: self.others })
+        let (group, provider) = (when.group(), when.providers.first().cloned());
+        Ok(Rule { id: self.id, provider, group, when, then, samples: self.samples, others: self.others })
     }
+
+    fn then(&self, classes: &[Class]) -> Result<Then, RuleFault> {
+        let fault = |key, written: &str| RuleFault { key, entry: 0, written: written.to_owned() };
+        let class = classes.iter().find(|class| class.name == self.class);
+        let mut then = class.ok_or_else(|| fault("class", &self.class))?.then.clone();
+        if let Some(words) = &self.scope {
+            then.scope = scope(words).ok_or_else(|| fault("scope", words))?;
+            then.concerns.clone_from(words);
+        }
+        if let Some(words) = &self.action {
+            then.transient.words.clone_from(words);
+            then.permanent.words.clone_from(words);
+        }
+        if let Some(written) = &self.transient {
+            then.transient.action = action(written).ok_or_else(|| fault("transient", written))?;
+        }
+        if let Some(written) = &self.permanent {
+            then.permanent.action = action(written).ok_or_else(|| fault("permanent", written))?;
+        }
+        then.suppress = self.suppress.unwrap_or(then.suppress);
+        Ok(then)
+    }
+}
+
+fn read_each<T>(
+    key: &'static str,
+    texts: &[String],
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, RuleFault> {
+    let one = |(entry, text): (usize, &String)| {
+        read(text).ok_or_else(|| RuleFault { key, entry, written: text.clone() })
+    };
+    texts.iter().enumerate().map(one).collect()
 }
 
 impl When {
     /// The group of rules that it belongs to: the nearer to the provider's own words, the sooner it is tried.
-    pub(super) fn group(&self) -> u8 {
+    fn group(&self) -> u8 {
         match (self.providers.is_empty(), self.patterns.is_empty(), self.enhanced.is_empty()) {
             (false, false, _) => 1,
             (false, true, _) => 2,
@@ -190,14 +373,15 @@ pub(super) fn phase(name: &str) -> Option<Phase> {
     Phase::ALL.into_iter().find(|phase| phase.name() == name)
 }
 
-fn scope(name: &str) -> Option<Scope> {
-    match name {
+/// What the engine takes the words for people as; of two joined by a bar, the first.
+fn scope(words: &str) -> Option<Scope> {
+    match words.split('|').next()? {
         "recipient" => Some(Scope::Recipient),
-        "message" => Some(Scope::Message),
-        "session" => Some(Scope::Session),
-        "site" => Some(Scope::Site),
-        "source" => Some(Scope::Source),
-        "identity" => Some(Scope::Identity),
+        "message" | "campaign" => Some(Scope::Message),
+        "session" | "connection" => Some(Scope::Session),
+        "provider" | "domain" | "routing" => Some(Scope::Site),
+        "source" | "path" => Some(Scope::Source),
+        "sender-identity" => Some(Scope::Identity),
         _ => None,
     }
 }
@@ -210,6 +394,7 @@ fn action(text: &str) -> Option<Action> {
         ("defer", None) => Some(Action::Defer),
         ("slow-down", None) => Some(Action::SlowDown),
         ("next-mx", None) => Some(Action::NextMx),
+        ("next-transaction", None) => Some(Action::NextTransaction),
         ("reconnect", None) => Some(Action::Reconnect),
         ("require-tls", None) => Some(Action::RequireTls),
         ("suspend", Some(time)) => Some(Action::Suspend(time)),
@@ -242,19 +427,34 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_its_name() {
-        let class =
-            "[class.a]\nabout = \"x\"\nscope = \"site\"\ntransient = \"defer\"\npermanent = \"bounce\"\n";
-        for (rule, expected) in [
-            ("[[rule]]\nid = \"r\"\nclass = \"b\"", "r: no class b"),
-            ("[[rule]]\nid = \"r\"\nclass = \"a\"\ntext = [\"Upper\"]", "r: cannot be read"),
-            ("[[rule]]\nid = \"r\"\nclass = \"a\"\nenhanced = [\"7.7.7\"]", "r: cannot be read"),
-            ("[[rule]]\nid = \"r\"\nclass = \"a\"\ntransient = \"suspend\"", "r: cannot be read"),
-            ("[[rule]]\nid = \"r\"\nclass = \"a\"\nphases = [\"lunch\"]", "r: cannot be read"),
-        ] {
-            let text = format!("{class}[[rule]]\nid = \"first\"\nclass = \"a\"\n{rule}\n");
-            assert_eq!(read(&text).expect_err(rule), expected);
+    fn digits_are_the_beginning_of_a_code() {
+        for (text, code, expected) in
+            [("4", 421, true), ("4", 521, false), ("55", 554, true), ("55", 545, false), ("552", 552, true)]
+        {
+            assert_eq!(Digits::parse(text).expect(text).begin(code), expected, "{text} {code}");
         }
-        assert!(read(&format!("{class}rule = []\n")).is_err(), "a class that no rule gives");
+        for text in ["", "x", "+5", "5521"] {
+            assert_eq!(Digits::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_its_name() {
+        let class = "[class.a]\nabout = \"x\"\nscope = \"path\"\naction = \"retry\"\ntransient = \"defer\"\n\
+            permanent = \"bounce\"\n";
+        for (rule, expected) in [
+            ("class = \"b\"", "r: `b` cannot be read as class"),
+            ("class = \"a\"\ntext = [\"Upper\"]", "r: `Upper` cannot be read as text"),
+            ("class = \"a\"\nenhanced = [\"7.7.7\"]", "r: `7.7.7` cannot be read as enhanced"),
+            ("class = \"a\"\ncodes = [\"5xx\"]", "r: `5xx` cannot be read as codes"),
+            ("class = \"a\"\ntransient = \"suspend\"", "r: `suspend` cannot be read as transient"),
+            ("class = \"a\"\nscope = \"sky\"", "r: `sky` cannot be read as scope"),
+            ("class = \"a\"\nphases = [\"lunch\"]", "r: `lunch` cannot be read as phases"),
+        ] {
+            let text =
+                format!("{class}[[rule]]\nid = \"first\"\nclass = \"a\"\n[[rule]]\nid = \"r\"\n{rule}\n");
+            assert_eq!(Table::read(&text).expect_err(rule), expected);
+        }
+        assert!(Table::read(&format!("{class}rule = []\n")).is_err(), "a class that no rule gives");
     }
 }

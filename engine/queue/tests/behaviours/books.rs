@@ -17,7 +17,7 @@ enum Act {
     Enqueue { path: u64, flow: (usize, u32, Option<u64>), expiry_s: u32, deadline_s: u32 },
     Hold { campaign: u64, expiry_s: u32 },
     Due { max: usize },
-    Pull { path: u64, back: bool },
+    Pull { path: u64, more: usize, back: bool },
     Suspend { path: u64, for_ms: u64 },
     Resume { path: u64 },
     Pause { campaign: u64 },
@@ -46,7 +46,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(path, flow, expiry_s, deadline_s)| Act::Enqueue { path, flow, expiry_s, deadline_s }),
         2 => (campaign(), expiry()).prop_map(|(campaign, expiry_s)| Act::Hold { campaign, expiry_s }),
         3 => (0_usize..20).prop_map(|max| Act::Due { max }),
-        10 => (path(), any::<bool>()).prop_map(|(path, back)| Act::Pull { path, back }),
+        10 => (path(), 0_usize..6, any::<bool>()).prop_map(|(path, more, back)| Act::Pull { path, more, back }),
         1 => (path(), 0_u64..20_000).prop_map(|(path, for_ms)| Act::Suspend { path, for_ms }),
         1 => path().prop_map(|path| Act::Resume { path }),
         1 => campaign().prop_map(|campaign| Act::Pause { campaign }),
@@ -127,7 +127,7 @@ impl Books {
         let mut out = Vec::new();
         match *act {
             Act::Due { max } => self.queue.due(self.now, max, &mut out),
-            Act::Pull { path, back } => self.pull(path, back),
+            Act::Pull { path, more, back } => self.pull(path, more, back),
             Act::Cancel { campaign } => out = self.queue.cancel_campaign(CampaignId::from_raw(campaign)),
             Act::Release { campaign, max } => {
                 self.queue.release_some(CampaignId::from_raw(campaign), max, &mut out);
@@ -146,12 +146,15 @@ impl Books {
         self.gave(out);
     }
 
-    fn pull(&mut self, path: u64, back: bool) {
+    fn pull(&mut self, path: u64, more: usize, back: bool) {
         let path = self.path(path);
         let Pull::Ticket(ticket, key) = self.queue.pull(path, self.now) else { return };
         assert!(!ticket.is_expired(self.now));
-        self.gave([ticket]);
-        if back {
+        let mut tickets = vec![ticket];
+        self.queue.pull_with(path, key, more, |next| next.id.raw() % 7 != 0, &mut tickets);
+        assert!(tickets.iter().all(|ticket| !ticket.is_expired(self.now) && ticket.class == key.class));
+        self.gave(tickets.iter().copied());
+        for ticket in tickets.into_iter().filter(|_| back) {
             let result = self.queue.unpull(path, key, ticket);
             self.took(ticket, result);
         }

@@ -83,6 +83,59 @@ fn tenants_share_equally_and_so_do_the_campaigns_of_each() {
 }
 
 #[test]
+fn transactions_of_many_recipients_cost_their_account_as_many_turns() {
+    let mut queue = queue();
+    let path = queue.path(key(1, 1), limits(10, None));
+    for tenant in [1, 2] {
+        let first = u64::from(tenant) * 100_000;
+        fill(&mut queue, path, flow(Class::Bulk, tenant), first..first + 10_000, START);
+    }
+    let mut counts = [0_usize; 3];
+    while counts[1] + counts[2] < 4000 {
+        let Pull::Ticket(ticket, key) = queue.pull(path, START) else { panic!("something waits") };
+        let mut tickets = vec![ticket];
+        if key.tenant == 2 {
+            queue.pull_with(path, key, 49, |_| true, &mut tickets);
+        }
+        counts[key.tenant as usize] += tickets.len();
+    }
+    assert!(counts[1].abs_diff(counts[2]) <= 50, "{counts:?}");
+}
+
+#[test]
+fn what_goes_along_is_of_the_same_line_fits_and_has_a_token() {
+    let mut queue = queue();
+    let path = queue.path(key(1, 1), limits(10, Some(Rate::per_second(10))));
+    let bulk = flow(Class::Bulk, 1);
+    fill(&mut queue, path, bulk, 0..100, START);
+    fill(&mut queue, path, flow(Class::Bulk, 2), 500..600, START);
+    let Pull::Ticket(_, key) = queue.pull(path, at(900)) else { panic!("one is ready") };
+    assert_eq!(key, bulk);
+    let mut more = Vec::new();
+    queue.pull_with(path, key, 3, |ticket| ticket.id.raw() < 3, &mut more);
+    assert_eq!(more.iter().map(|ticket| ticket.id.raw()).collect::<Vec<_>>(), [1, 2]);
+    more.clear();
+    queue.pull_with(path, key, 1000, |_| true, &mut more);
+    assert_eq!(more.len(), 3, "half a second of the rate, of which two went before");
+    assert_eq!(queue.pull(path, at(900)), Pull::Wait(at(900 + 600)));
+}
+
+#[test]
+fn critical_mail_goes_along_only_while_it_is_the_most_urgent() {
+    let mut queue = queue();
+    let path = queue.path(key(1, 1), limits(10, None));
+    for (tenant, id, seconds) in [(1, 1, 10), (1, 2, 20), (2, 3, 30), (1, 4, 40)] {
+        queue
+            .enqueue(path, flow(Class::Critical, tenant), urgent(id, seconds), START)
+            .expect("the path is there");
+    }
+    let Pull::Ticket(_, key) = queue.pull(path, START) else { panic!("one is ready") };
+    let mut more = Vec::new();
+    queue.pull_with(path, key, 9, |_| true, &mut more);
+    assert_eq!(more.iter().map(|ticket| ticket.id.raw()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn transactional_mail_waits_for_no_more_than_what_is_on_the_wire() {
     let mut queue = queue();
     let path = queue.path(key(1, 1), limits(10, None));

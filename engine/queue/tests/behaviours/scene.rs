@@ -20,7 +20,7 @@ pub(crate) fn queue() -> Queue {
 }
 
 pub(crate) fn limits(connections: u32, rate: Option<Rate>) -> Limits {
-    Limits { connections, rate, messages_per_connection: 100, pipeline_depth: 1 }
+    Limits { connections, rate, messages_per_connection: 100, recipients_per_message: 1, pipeline_depth: 1 }
 }
 
 pub(crate) const fn key(provider: u16, site: u64) -> PathKey {

@@ -1,6 +1,6 @@
 //! The transactions of a session: how they are sent, and what their replies mean for each recipient.
 
-use mail::{Enhanced, Phase, Reply};
+use mail::{Enhanced, Phase};
 
 use super::awaited::{Awaited, Due};
 use super::replies::RawReply;
@@ -123,14 +123,8 @@ impl ClientSession {
         if let Some(flight) = self.flights.front_mut()
             && flight.answer(index)
         {
-            let (transaction, taken) = (flight.number, flight.taken);
-            let reply = raw.to_reply();
-            self.events.push_back(if taken > 0 && wants_fewer_recipients(&reply) {
-                self.capabilities.learn_recipients_max(taken);
-                ClientEvent::Untried { transaction, index, reply }
-            } else {
-                ClientEvent::Recipient { transaction, index, phase: Phase::Rcpt, reply }
-            });
+            let (transaction, reply) = (flight.number, raw.to_reply());
+            self.events.push_back(ClientEvent::Recipient { transaction, index, phase: Phase::Rcpt, reply });
         }
         self.proceed();
     }
@@ -300,15 +294,6 @@ impl ClientSession {
         self.awaited.clear();
         self.state = State::Over { nothing_pending };
         lost
-    }
-}
-
-/// RFC 5321 section 4.5.3.1.10: so many recipients are too many for one transaction. 452 alone may also speak of room
-/// for mail; the next transaction will tell, in which this recipient stands first.
-fn wants_fewer_recipients(reply: &Reply) -> bool {
-    match reply.enhanced {
-        Some(Enhanced(_, subject, detail)) => (subject, detail) == (5, 3),
-        None => reply.code == 452,
     }
 }
 

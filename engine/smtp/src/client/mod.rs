@@ -95,8 +95,8 @@ pub struct Transaction<'a> {
     pub recipients: &'a [To<'a>],
     /// The complete message in CRLF lines, not dot-stuffed.
     pub body: &'a [u8],
-    /// Whether the body holds bytes above 127. To a server without 8BITMIME it is sent as it is: all of them pass such
-    /// bytes today, and re-encoding would break signatures.
+    /// Whether the body holds bytes above 127, which is said to servers with 8BITMIME. For others the caller has put it
+    /// into ASCII.
     pub eight_bit: bool,
     /// Whether the message needs SMTPUTF8; an address beyond ASCII needs it anyway.
     pub smtputf8: bool,
@@ -169,9 +169,8 @@ pub enum ClientEvent {
         /// What the server said.
         reply: Reply,
     },
-    /// The server did not judge this recipient: send to it again, soon, and count no attempt. It wants fewer recipients
-    /// in a transaction (RFC 5321 section 4.5.3.1.10; at least one of this transaction was taken), or it does not know
-    /// BDAT although it offers CHUNKING ([`ClientFault::NoChunking`] follows).
+    /// The server did not judge this recipient: send to it again, soon, and count no attempt. It does not know BDAT
+    /// although it offers CHUNKING ([`ClientFault::NoChunking`] follows).
     Untried {
         /// Which transaction, as [`Client::begin`] named it.
         transaction: u64,

@@ -54,6 +54,14 @@ impl Client {
         &mut self.session.outgoing.bytes
     }
 
+    /// Gives back what the buffers for messages hold beyond `bytes_max` each; while nothing is under way.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        self.session.outgoing.bytes.shrink_to(bytes_max);
+        for flight in &mut self.session.spare {
+            flight.text.shrink_to(bytes_max);
+        }
+    }
+
     /// The next event; `None` until more is received.
     pub fn poll(&mut self) -> Option<ClientEvent> {
         self.session.events.pop_front()

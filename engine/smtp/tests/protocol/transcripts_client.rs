@@ -140,10 +140,6 @@ impl Side for Sender {
             }
             "ready?" => return vec![('E', format!("ready={}", self.client.ready()))],
             "deaf?" => return vec![('E', format!("deaf={}", self.client.may_lack_pipelining()))],
-            "limit?" => {
-                let limit = self.client.capabilities().recipients_max;
-                return vec![('E', format!("limit={limit:?}"))];
-            }
             "over?" => return vec![('E', format!("over={}", self.client.is_over()))],
             "spent?" => return vec![('E', format!("spent={}", self.client.is_spent()))],
             "awaits?" => {

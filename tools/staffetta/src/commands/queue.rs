@@ -130,6 +130,11 @@ pub(crate) fn render(queue: &Value, now_ms: u64, paint: Paint) -> String {
     if queue.get("holding").and_then(Value::as_bool).unwrap_or_default() {
         text.insert_str(0, "  restored from a copy: nothing is sent until `staffetta queue release`\n");
     }
+    for hold in value::list(queue, "holds") {
+        let [identity, provider, until, reason] =
+            ["identity", "provider", "until", "reason"].map(|key| value::text(hold, key));
+        text.push_str(&format!("  mail of {identity} for {provider} is held until {until}: {reason}\n"));
+    }
     let paths = value::list(queue, "paths");
     if paths.is_empty() {
         text.push_str("  nothing is ready to be sent\n");

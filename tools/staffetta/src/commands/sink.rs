@@ -2,12 +2,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use world::World;
+use world::{Latency, World};
 
 use crate::receiver::{self, Door, Options, Receiver, Tally};
 use crate::ui::progress::Pace;
@@ -35,6 +36,15 @@ pub(crate) struct Sink {
     /// Write a line for each accepted recipient: time, client, recipient, Message-ID
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
+    /// Pretend to be far away: each reply leaves so long after its command has come (100ms); replies overlap
+    #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
+    latency: Latency,
+    /// Offer STARTTLS with the certificate in this PEM file
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
@@ -58,6 +68,8 @@ impl Sink {
             threads: usize::from(self.threads),
             keep: self.keep.clone(),
             ids: self.ids.clone(),
+            latency: self.latency,
+            tls: self.cert.as_deref().zip(self.key.as_deref()).map(read_certificate).transpose()?,
         })?;
         let addresses: Vec<String> = receiver.doors().iter().map(|door| door.address.to_string()).collect();
         ui::line(&format!("ready {}", addresses.join(" ")))?;
@@ -109,6 +121,10 @@ fn read_world(file: &Path, seed: u64) -> anyhow::Result<World> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the world {} cannot be read", file.display()))?;
     World::from_toml(&text, seed).with_context(|| file.display().to_string())
+}
+
+fn read_certificate((cert, key): (&Path, &Path)) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    Ok(mta::io::tls::server_config(cert, key)?)
 }
 
 fn live(tally: &Tally, pace: &Pace) -> String {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use mail::RecipientId;
+use policy::verdict::{Language, explain};
 use serde_json::Value;
 
 use super::events;
@@ -13,6 +14,9 @@ use crate::ui::{self, human, paint::Paint, table};
 pub(crate) struct Why {
     /// The recipient, as given at submission and in events
     id: RecipientId,
+    /// The language of cause and next step: en or it [default: en]
+    #[arg(long, value_name = "LANG")]
+    lang: Option<Language>,
     #[command(flatten)]
     connect: Connect,
 }
@@ -30,7 +34,8 @@ impl Why {
                 return Ok(ui::json(&answer)?);
             }
             let message = client.get(&format!("/v1/messages/{}", self.id)).await?;
-            Ok(ui::out(&render(&answer, &message, human::now_ms(), Paint::stdout()))?)
+            let attempts = attempts(&message, self.lang.unwrap_or_default(), Paint::stdout());
+            Ok(ui::out(&(render(&answer, &message, human::now_ms(), Paint::stdout()) + &attempts))?)
         })
     }
 }
@@ -63,13 +68,23 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
         say("path", parts.join(" → "));
     }
     say_message(&mut text, message, paint);
+    text
+}
+
+/// Every attempt, with the likely cause and the next step where it failed.
+fn attempts(message: &Value, language: Language, paint: Paint) -> String {
     let recipients = value::list(message, "recipients").iter();
     let attempts: Vec<&Value> = recipients.flat_map(|recipient| value::list(recipient, "attempts")).collect();
+    let mut text = String::new();
     if !attempts.is_empty() {
         text.push_str(&format!("\n  {}\n", paint.dim(&human::plural(attempts.len() as u64, "attempt"))));
     }
     for attempt in attempts {
         text.push_str(&attempt_lines(attempt, paint));
+        let class = value::text(attempt, "verdict");
+        if let Some(words) = explain(&class, language) {
+            text.push_str(&format!("      {}: {} {}\n", table::printable(&class), words.cause, words.next));
+        }
     }
     text
 }
@@ -120,15 +135,17 @@ mod tests {
         let message = serde_json::json!({
             "id": "0040000000b00", "sender": "news@s.test", "campaign": "0040000000a00",
             "recipients": [{"attempts": [{"at": 2000, "event": "deferred", "source": "a", "provider": "gmail", "mx": "mx.g.test",
-                "code": 451, "enhanced": "4.7.1", "reply": "greylisted"}]}],
+                "code": 451, "enhanced": "4.7.1", "reply": "greylisted", "verdict": "greylist"}]}],
         });
-        let text = render(&answer, &message, 5000, Paint::plain());
+        let attempts = attempts(&message, Language::Italian, Paint::plain());
+        let text = render(&answer, &message, 5000, Paint::plain()) + &attempts;
         for part in [
             "waits for  its next attempt",
             "(in 1m 00s)",
             "a → gmail → mx.g.test",
             "1 attempt",
             "451 4.7.1 greylisted",
+            "greylist: Il ricevente fa aspettare i mittenti nuovi",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
-use world::World;
+use world::{Latency, World};
 
 pub(crate) use tally::{Tally, final_json, summary};
 
@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) keep: Option<PathBuf>,
     /// One line per accepted recipient goes here.
     pub(crate) ids: Option<PathBuf>,
+    /// How far away it pretends to be.
+    pub(crate) latency: Latency,
+    /// STARTTLS is offered with this.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Where the receiver listens, and as whom.
@@ -73,6 +77,8 @@ pub(crate) struct Desk {
     book: Mutex<Book>,
     files: Option<Files>,
     world: Option<Mutex<World>>,
+    latency: Latency,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Desk {
@@ -96,7 +102,8 @@ impl Receiver {
         let files = Files::open(options.keep.as_deref(), options.ids.as_deref())?;
         check_doors(&options)?;
         let world = options.world.map(Mutex::new);
-        let desk = Arc::new(Desk { book: Mutex::default(), files, world });
+        let (latency, tls) = (options.latency, options.tls);
+        let desk = Arc::new(Desk { book: Mutex::default(), files, world, latency, tls });
         let (stop, stopped) = watch::channel(false);
         let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
@@ -184,6 +191,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpStream;
+    use std::time::{Duration, Instant};
 
     const WORLD: &str = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\n\
                          [[provider]]\nname = \"all\"\ndomains = [\"*\"]\n";
@@ -255,6 +263,44 @@ mod tests {
         let replies = talk(receiver.doors()[1].address, &lines);
         assert!(replies[3].starts_with("250 ") && replies[4].starts_with("250 "), "{replies:?}");
         receiver.stop().expect("stopped");
+    }
+
+    #[test]
+    fn replies_come_one_latency_after_their_commands_and_not_one_after_the_other() {
+        let latency = "80ms".parse().expect("a latency");
+        let mut receiver = start(Options { latency, ..Options::default() });
+        let begun = Instant::now();
+        let replies = talk(receiver.doors()[0].address, &["EHLO me\r\n", "NOOP\r\n"]);
+        let lock_step = begun.elapsed();
+        assert!(replies.len() == 3 && lock_step >= Duration::from_millis(240), "{replies:?} {lock_step:?}");
+        let mut stream = TcpStream::connect(receiver.doors()[0].address).expect("connected");
+        let begun = Instant::now();
+        stream.write_all(&b"NOOP\r\n".repeat(50)).expect("sent");
+        stream.write_all(b"QUIT\r\n").expect("sent");
+        let replies: Vec<_> = BufReader::new(stream).lines().map(|line| line.expect("a reply")).collect();
+        let pipelined = begun.elapsed();
+        assert_eq!(replies.len(), 52);
+        assert!(
+            pipelined >= Duration::from_millis(80) && pipelined < Duration::from_secs(2),
+            "{pipelined:?}"
+        );
+        receiver.stop().expect("stopped");
+    }
+
+    #[test]
+    fn starttls_is_offered_only_with_a_certificate() {
+        let made = rcgen::generate_simple_self_signed(["sink.test".to_owned()]).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a directory");
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        let tls = Some(mta::io::tls::server_config(&cert, &key).expect("they go together"));
+        for (tls, code) in [(tls, "220 "), (None, "502 ")] {
+            let mut receiver = start(Options { tls, ..Options::default() });
+            let replies = talk(receiver.doors()[0].address, &["EHLO me\r\n", "STARTTLS\r\n"]);
+            assert!(replies[2].starts_with(code), "{replies:?}");
+            receiver.stop().expect("stopped");
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mail::{Enhanced, Reply, UnixMs};
 use mta::io::Stream;
 use smtp::server::{Config, Peer, Question, ReceivedMessage, Session, Step, Verdicts};
-use world::{Answer, Connection, World};
+use world::{Answer, Connection, Line, World};
 
 use super::Desk;
 use super::tally::Arrival;
@@ -25,7 +25,8 @@ pub(super) struct Office {
 
 impl Office {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let config = Arc::new(Config { hostname: "sink.staffetta.test".to_owned(), ..Config::default() });
+        let hostname = "sink.staffetta.test".to_owned();
+        let config = Arc::new(Config { hostname, starttls: desk.tls.is_some(), ..Config::default() });
         Self { desk, config, sessions: Cell::new(0), closing: Cell::new(false) }
     }
 
@@ -127,16 +128,24 @@ impl Visit {
         session.recycle(message.body);
     }
 
-    /// Sends what is to be said, as late as the world wants it.
-    async fn speak(&mut self, session: &mut Session, stream: &mut Stream) -> std::io::Result<()> {
+    /// Says what is to be said, as late as the world wants it; it is heard when it has come through the line.
+    async fn speak(&mut self, session: &mut Session, line: &mut Line) {
         if session.output().is_empty() {
-            return Ok(());
+            return;
         }
         let delay = std::mem::take(&mut self.delay);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        stream.write_all(session.output()).await
+        line.put(session.output(), Instant::now());
+    }
+
+    /// Makes the TLS handshake that the client has asked for; false when it fails.
+    async fn encrypt(&self, stream: &mut Stream) -> bool {
+        match &self.office.desk.tls {
+            Some(tls) => stream.start_tls_server(Arc::clone(tls)).await.is_ok(),
+            None => false,
+        }
     }
 }
 
@@ -157,28 +166,85 @@ fn now() -> UnixMs {
 /// Serves one connection to its end.
 pub(super) async fn run(mut stream: Stream, mut visit: Visit) {
     let mut session = visit.session();
+    let mut line = Line::new(visit.office.desk.latency);
     loop {
         match session.step() {
             Step::AwaitVerdict if visit.settle(&mut session) => {}
             Step::NeedInput | Step::AwaitVerdict => {
-                let said = visit.speak(&mut session, &mut stream).await;
-                let is_over = said.is_err() || visit.leave || visit.office.closing.get();
-                if is_over || !matches!(stream.read(session.input()).await, Ok(1..)) {
+                visit.speak(&mut session, &mut line).await;
+                if visit.leave || visit.office.closing.get() {
+                    break;
+                }
+                if !listen(&mut stream, &mut session, &mut line).await {
                     return;
                 }
             }
             Step::Flush => {
-                if visit.speak(&mut session, &mut stream).await.is_err() {
+                visit.speak(&mut session, &mut line).await;
+                if let Some(due) = line.due()
+                    && hand_over(&mut stream, &mut line, due).await.is_err()
+                {
                     return;
                 }
             }
             Step::Message(message) => visit.take(&mut session, *message),
-            Step::StartTls | Step::Close => {
-                // The sink offers no STARTTLS, so this is the end in both cases; nobody minds a failed goodbye.
-                drop(visit.speak(&mut session, &mut stream).await);
-                return;
+            Step::StartTls => {
+                visit.speak(&mut session, &mut line).await;
+                if !drain(&mut stream, &mut line).await || !visit.encrypt(&mut stream).await {
+                    return;
+                }
+                session.tls_established();
+            }
+            Step::Close => {
+                visit.speak(&mut session, &mut line).await;
+                break;
             }
             Step::Authenticate { .. } => session.authenticated(None),
         }
+    }
+    // Nobody minds a failed goodbye.
+    drain(&mut stream, &mut line).await;
+}
+
+/// Waits until all has come out of the line; false when the client is gone.
+async fn drain(stream: &mut Stream, line: &mut Line) -> bool {
+    while let Some(due) = line.due() {
+        if hand_over(stream, line, due).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits for the next input; meanwhile the client gets what comes out of the line. False when it is gone.
+async fn listen(stream: &mut Stream, session: &mut Session, line: &mut Line) -> bool {
+    while let Some(due) = line.due() {
+        if due > Instant::now() {
+            // A read that is given up for the moment is taken up by the next one, and no byte of it is lost.
+            let read = tokio::select! {
+                biased;
+                read = stream.read(session.input()) => Some(read),
+                () = tokio::time::sleep_until(due.into()) => None,
+            };
+            if let Some(read) = read {
+                return matches!(read, Ok(1..));
+            }
+        }
+        if hand_over(stream, line, due).await.is_err() {
+            return false;
+        }
+    }
+    matches!(stream.read(session.input()).await, Ok(1..))
+}
+
+/// Gives the client what comes out of the line at `due`.
+async fn hand_over(stream: &mut Stream, line: &mut Line, due: Instant) -> std::io::Result<()> {
+    // The timer rounds up to the next millisecond, also what is due already.
+    if due > Instant::now() {
+        tokio::time::sleep_until(due.into()).await;
+    }
+    match line.take(due) {
+        Some(mut text) => stream.write_all(&mut text).await,
+        None => Ok(()),
     }
 }

@@ -1,9 +1,13 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
 mod receive;
+mod replies;
+mod report;
 mod send;
 
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
+use replies::REPLY_RULE;
+use report::TLS_REPORT;
 use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
 
 pub(crate) use send::PROVIDER;
@@ -104,6 +108,8 @@ pub(crate) enum Kind {
     /// Told to nobody, not even in a problem.
     Password,
     Device,
+    /// `true` or `false`.
+    Flag,
     /// A name, or `{ source = "a", weight = 2 }`.
     Share,
     List(&'static Kind),
@@ -139,6 +145,7 @@ impl Kind {
             Self::Secret => "\"sha256:\" and 64 hexadecimal digits, or \"$argon2id$…\"".to_owned(),
             Self::Password => "text".to_owned(),
             Self::Device => "network device such as \"eth1\"".to_owned(),
+            Self::Flag => "true or false".to_owned(),
             Self::Share => "name, or { source = name, weight = number }".to_owned(),
             Self::List(kind) => format!("list of: {}", kind.words()),
             Self::Sections(section) => format!("sections `[[…{}]]`", section.name),
@@ -160,7 +167,9 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROUTE,
     &CLASS,
     &PROVIDER,
+    &REPLY_RULE,
     &DELIVER,
+    &TLS_REPORT,
 ];
 
 /// The key that a section of many is known by.

@@ -1,5 +1,7 @@
 //! The keys of what comes in and of what the engine itself is: node, spool, listeners, accounts, domains.
 
+use crate::config::model::Dnssec;
+
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const GIB: u64 = 1 << 30;
@@ -150,13 +152,29 @@ pub(super) const DNS: Section = Section {
     name: "dns",
     shape: Shape::Once,
     about: "Whom to ask for MX and addresses.",
-    keys: &[Key {
-        name: "servers",
-        kind: Kind::List(&Kind::Resolver),
-        default: Standard::Is("[]"),
-        about: "Resolvers. Block lists and DANE want one of your own, not a public one.",
-        reason: "The system's resolvers, from /etc/resolv.conf.",
-    }],
+    keys: &[
+        Key {
+            name: "servers",
+            kind: Kind::List(&Kind::Resolver),
+            default: Standard::Is("[]"),
+            about: "Resolvers. Block lists and DANE want one of your own, not a public one.",
+            reason: "The system's resolvers, from /etc/resolv.conf.",
+        },
+        Key {
+            name: "dnssec",
+            kind: Kind::OneOf(&Dnssec::NAMES),
+            default: Standard::Is("\"auto\""),
+            about: "Whose word on the signatures of DNS answers is taken, which DANE stands on: `trust-ad` believes the resolvers when they say that an answer is signed, `validate` checks the signatures in the engine, `off` believes nobody, `auto` is `trust-ad` where all resolvers are on this host (loopback) and `off` otherwise.",
+            reason: "A validating resolver on this host costs nothing more and nobody stands between; what comes over a network could be anybody's word.",
+        },
+        Key {
+            name: "trust_anchor_file",
+            kind: Kind::Path,
+            default: Standard::Nothing,
+            about: "File of DNSKEY records that validation begins with instead of the root's: for laboratories with a DNS of their own.",
+            reason: "Without it the keys of the root, which are compiled in.",
+        },
+    ],
 };
 
 pub(super) const ACCOUNT: Section = Section {

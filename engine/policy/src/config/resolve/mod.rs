@@ -3,12 +3,14 @@
 mod access;
 mod providers;
 mod receive;
+mod replies;
+mod report;
 mod send;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::model::{Config, Dns, Durability, Node, Spool};
+use super::model::{Config, Dns, Dnssec, Durability, Node, Spool};
 use super::problems::{Complaint, Place, Problems, nearest};
 use super::stated::{Block, Stated};
 
@@ -30,14 +32,16 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let routes = resolver.routes(deliver.as_ref().map(|deliver| deliver.port));
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
-    let dns = Dns { servers: resolver.dns_servers() };
+    let replies = resolver.reply_rules(&providers);
+    let dns = resolver.dns();
+    let tls_report = resolver.tls_report(&domains);
     resolver.check_ways_in();
     Some(Config {
         node: node?,
         spool: spool?,
         listeners,
         http,
-        dns,
+        dns: dns?,
         accounts,
         domains,
         sources,
@@ -45,7 +49,9 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
         routes,
         classes: classes?,
         providers,
+        replies,
         deliver: deliver?,
+        tls_report,
     })
 }
 
@@ -86,9 +92,20 @@ impl<'a> Resolver<'a, '_> {
         })
     }
 
-    fn dns_servers(&self) -> Vec<std::net::SocketAddr> {
-        let block = self.once("dns");
-        block.into_iter().flat_map(|block| block.list("servers")).map(|(server, _)| server).collect()
+    fn dns(&mut self) -> Option<Dns> {
+        let block = self.once("dns")?;
+        let dnssec = block.choice("dnssec", &Dnssec::ALL)?;
+        let trust_anchor_file = self.path(block, "trust_anchor_file");
+        if trust_anchor_file.is_some() && dnssec != Dnssec::Validate {
+            let complaint = Complaint::new(
+                "`trust_anchor_file` is not used",
+                "the engine checks no signatures itself unless dnssec is \"validate\"",
+                "write dnssec = \"validate\", or remove the key",
+            );
+            self.problems.warning(&block.place_of("trust_anchor_file"), complaint);
+        }
+        let servers = block.list("servers").into_iter().map(|(server, _)| server).collect();
+        Some(Dns { servers, dnssec, trust_anchor_file })
     }
 
     /// Complains of a name that an earlier section of the same kind has already.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mail::Class;
 
 use crate::TlsPolicy;
-use crate::config::model::{ClassPolicy, Deliver, HostPort, Pool, Route, Share, Source};
+use crate::config::model::{Certificate, ClassPolicy, Deliver, HostPort, Pool, Route, Share, Source};
 use crate::config::problems::Complaint;
 use crate::config::stated::Block;
 use crate::config::value::{StatedHost, StatedShare};
@@ -14,8 +14,6 @@ use super::Resolver;
 
 /// The name of the source and of the pool that are there when the file has none.
 const DEFAULT: &str = "default";
-/// The policies in the order of their names.
-const TLS: [TlsPolicy; 3] = [TlsPolicy::Off, TlsPolicy::Opportunistic, TlsPolicy::Required];
 
 impl Resolver<'_, '_> {
     pub(super) fn sources(&mut self) -> Vec<Source> {
@@ -97,10 +95,33 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.error(&block.place_of("domain"), complaint);
             }
-            let tls = block.choice("tls", &TLS);
-            routes.push(Route { domain, hosts, tls, access: self.access(block, tls) });
+            let certificate = self.client_certificate(block);
+            let tls = block.choice("tls", &TlsPolicy::ALL);
+            let access = self.access(block, tls);
+            routes.push(Route { domain, hosts, tls, tls_name: block.get("tls_name"), certificate, access });
         }
         routes
+    }
+
+    /// The certificate that a route's hosts are shown: both files or neither.
+    fn client_certificate(&mut self, block: &Block) -> Option<Certificate> {
+        match (self.path(block, "tls_certificate"), self.path(block, "tls_key")) {
+            (Some(cert_file), Some(key_file)) => Some(Certificate { cert_file, key_file }),
+            (None, None) => None,
+            (certificate, _) => {
+                let (there, missing) = match certificate {
+                    Some(_) => ("tls_certificate", "tls_key"),
+                    None => ("tls_key", "tls_certificate"),
+                };
+                let complaint = Complaint::new(
+                    format!("`{missing}` is missing"),
+                    "a certificate is of use only with its private key",
+                    format!("add `{missing} = \"….pem\"`, or remove `{there}`"),
+                );
+                self.problems.missing(&block.place_of(there), complaint);
+                None
+            }
+        }
     }
 
     fn hosts(&mut self, block: &Block, port: Option<u16>) -> Vec<HostPort> {
@@ -179,8 +200,12 @@ impl Resolver<'_, '_> {
         let block = self.once("deliver")?;
         Some(Deliver {
             port: block.get("port")?,
-            tls: block.choice("tls", &TLS)?,
+            tls: block.choice("tls", &TlsPolicy::ALL)?,
+            ca_file: self.path(block, "ca_file"),
+            dane: block.get("dane")?,
+            mta_sts: block.get("mta_sts")?,
             connect_timeout: block.get("connect_timeout")?,
+            reply_timeout: block.get("reply_timeout")?,
             idle_timeout: block.get("idle_timeout")?,
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,

@@ -1,113 +1,15 @@
-//! TLS configuration: whom we believe as a client, whom we claim to be as a server. Always with aws-lc-rs.
+//! Certificates and keys from PEM files: an operator's fault is one sentence that names the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 
-/// Servers whose sessions a shard remembers; a session takes a few kilobytes.
-const SESSIONS_MAX: usize = 1024;
-
-/// The client's configurations of one shard; connections that share one take up each other's sessions.
-#[derive(Clone, Debug)]
-pub struct ClientTls {
-    /// Accepts any certificate: encryption against listeners, as good as the cleartext it replaces (RFC 7435).
-    pub opportunistic: Arc<ClientConfig>,
-    /// Accepts certificates that a public authority has issued for the name.
-    pub verified: Arc<ClientConfig>,
-}
-
-impl ClientTls {
-    /// The configurations for one shard.
-    #[must_use]
-    pub fn new() -> Self {
-        let any = AcceptAny { schemes: provider().signature_verification_algorithms.supported_schemes() };
-        let opportunistic = client_builder().dangerous().with_custom_certificate_verifier(Arc::new(any));
-        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        let verified = client_builder().with_root_certificates(roots);
-        Self {
-            opportunistic: Arc::new(remembering(opportunistic.with_no_client_auth())),
-            verified: Arc::new(remembering(verified.with_no_client_auth())),
-        }
-    }
-}
-
-impl Default for ClientTls {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// 128 random bits in hexadecimal digits.
-pub fn nonce() -> String {
-    let mut bytes = [0; 16];
-    provider().secure_random.fill(&mut bytes).expect("the kernel gives random bytes to everybody");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn provider() -> CryptoProvider {
-    aws_lc_rs::default_provider()
-}
-
-fn client_builder() -> rustls::ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs has ciphers for TLS 1.2 and 1.3")
-}
-
-fn remembering(mut config: ClientConfig) -> ClientConfig {
-    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-    config
-}
-
-/// Believes everybody. What a certificate is worth to somebody who would also have sent in the clear: nothing, so a
-/// malformed one must not send the mail back to the clear.
-#[derive(Debug)]
-struct AcceptAny {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
-}
+use super::provider;
 
 /// Why certificate and key cannot be used. An operator's fault; each is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +79,37 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
+/// What a client shows to a server that asks who it is.
+pub type Identity = Arc<CertifiedKey>;
+
+/// A client certificate from PEM files: the certificate first in its file, then the chain.
+///
+/// # Errors
+/// One sentence that names the file.
+pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, TlsFileFault> {
+    let chain = read_chain(certificate)?;
+    let private = read_key(key)?;
+    CertifiedKey::from_der(chain, private, &provider())
+        .map(Arc::new)
+        .map_err(|cause| TlsFileFault::Unusable { certificate: certificate.into(), key: key.into(), cause })
+}
+
+/// The public authorities, and those of a PEM file.
+///
+/// # Errors
+/// One sentence that names the file.
+pub fn roots(more: Option<&Path>) -> Result<Arc<RootCertStore>, TlsFileFault> {
+    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    if let Some(path) = more {
+        for authority in read_chain(path)? {
+            roots
+                .add(authority)
+                .map_err(|fault| TlsFileFault::NotPem { path: path.into(), cause: fault.to_string() })?;
+        }
+    }
+    Ok(Arc::new(roots))
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileFault> {
     let blocks = CertificateDer::pem_file_iter(path).map_err(|fault| explain(path, fault))?;
     let chain: Vec<_> = blocks.collect::<Result<_, _>>().map_err(|fault| explain(path, fault))?;
@@ -233,9 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn both_client_configurations_can_be_built() {
-        let tls = ClientTls::new();
-        assert!(!tls.opportunistic.crypto_provider().cipher_suites.is_empty());
-        assert!(!tls.verified.crypto_provider().cipher_suites.is_empty());
+    fn authorities_of_a_file_are_added_to_the_public_ones() {
+        let public = roots(None).expect("they are compiled in").len();
+        let made = rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).expect("a certificate");
+        let more = file(&made.cert.pem());
+        assert_eq!(roots(Some(&more)).expect("one more").len(), public + 1);
+        let fault = roots(Some(Path::new("/none.pem"))).expect_err("no file").to_string();
+        assert!(fault.contains("/none.pem cannot be read"), "{fault}");
     }
 }
