@@ -53,7 +53,7 @@ pub struct Prepared {
     pub subject: String,
     /// Whether the message says of itself that it goes to many: List-Id, List-Unsubscribe, Precedence bulk or list.
     pub looks_bulk: bool,
-    /// Whether the message says `TLS-Required: No` (RFC 8689 section 5).
+    /// Whether the message says `TLS-Required: No` (RFC 8689).
     pub tls: TlsWish,
 }
 
@@ -189,7 +189,7 @@ impl Seen {
                 self.message_id.get_or_insert(text.trim_matches(['<', '>']).to_owned());
             }
             b"subject" => self.subject = decoded(field),
-            // RFC 8689 section 5 knows no other word than No.
+            // RFC 8689 knows no other word than No.
             b"tls-required" if field.text().eq_ignore_ascii_case("no") => self.tls = TlsWish::NotRequired,
             b"list-id" | b"list-unsubscribe" => self.looks_bulk = true,
             b"precedence" => {

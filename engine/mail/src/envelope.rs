@@ -28,10 +28,9 @@ pub enum TlsWish {
     /// Nothing: what the receivers' policies and ours say.
     #[default]
     Unstated = 0,
-    /// `REQUIRETLS` of MAIL: only to authenticated servers that promise the same (section 4.2.1).
+    /// `REQUIRETLS` of MAIL: only to authenticated servers that promise the same.
     Required = 1,
-    /// `TLS-Required: No` in its header: better in clear than not at all, whatever policies receivers publish
-    /// (section 5).
+    /// `TLS-Required: No` in its header: better in clear than not at all, whatever policies receivers publish.
     NotRequired = 2,
 }
 

@@ -66,7 +66,7 @@ fn notice(shared: &Shared, original: &ContentHead, body: Vec<u8>, now: UnixMs) -
             class: CLASS,
             identity: shared.host_name.clone(),
             notice: true,
-            // RFC 8689 section 4.3: a notice tells of the message, so it is not to go where the message may not.
+            // RFC 8689: a notice tells of the message, so it is not to go where the message may not.
             needs: Needs {
                 tls: match original.tls_wish() {
                     TlsWish::Required => TlsWish::Required,

@@ -62,7 +62,7 @@ pub(super) fn submission(
         smtputf8: envelope.smtputf8,
         dsn_return: envelope.dsn_return,
         envelope_id: envelope.envelope_id,
-        // RFC 8689 section 5: REQUIRETLS overrules the header.
+        // RFC 8689: REQUIRETLS overrules the header.
         tls: match envelope.tls {
             TlsWish::Unstated => prepared.tls,
             stated => stated,

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use mail::Secret;
 
-/// What RFC 7677 section 4 asks of servers at least; fewer let an eavesdropper guess the password cheaply.
+/// What RFC 7677 asks of servers at least; fewer let an eavesdropper guess the password cheaply.
 const ITERATIONS_MIN: u32 = 4096;
 /// The server chooses how long we compute. So many take some 30 ms, in which the shard does nothing else.
 const ITERATIONS_MAX: u32 = 100_000;
