@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hostile receivers: the engine's binary against servers that break every rule, and what becomes of each message.
 
-    tests/hostile/run.py --tools DIR [--binary target/release/staffetta] [--slow] [NAME...]
+    tests/hostile/run.py --tools DIR [--binary target/release/staffetta] [NAME...]
 
 Each check prints what it found, and PASS, FAIL or SKIP. Exit status: 0 all passed or skipped, 1 one failed, 2 usage."""
 
@@ -24,11 +24,9 @@ def main():
     reader = runner.reader_of(__doc__, HERE.parents[1] / "target/release/staffetta")
     reader.add_argument("--tools", metavar="DIR", default=os.environ.get("HOSTILE_TOOLS"),
                         help="where hostile_sink.py is [environment HOSTILE_TOOLS]")
-    reader.add_argument("--slow", action="store_true", help="also what ends with a timeout of minutes")
     reader.add_argument("--only", metavar="TEXT", default="", help="of `behaviours` those with this in their name")
     reader.add_argument("--depth", type=int, default=8, help="messages on the wire of one connection [8]")
-    reader.add_argument("--patience", type=int, default=150, help="seconds until everything must have ended [150]")
-    reader.add_argument("--timeouts", metavar="TEXT", default="", help="further lines of `[deliver]`")
+    reader.add_argument("--patience", type=int, default=180, help="seconds until everything must have ended [180]")
     reader.add_argument("--rounds", type=int, default=5, help="alternating measurements of `neighbours` [5]")
     reader.add_argument("--seconds", type=int, default=1800, help="most seconds that a check may take [1800]")
     options = runner.parse(reader, NAMES)
@@ -42,7 +40,7 @@ def tell(options):
     about, version = os.uname(), None
     if os.path.isfile(options.binary):
         version = subprocess.run([options.binary, "--version"], capture_output=True, text=True).stdout.strip()
-    print(json.dumps({"checks": options.names, "slow": options.slow, "depth": options.depth, "kernel": about.release,
+    print(json.dumps({"checks": options.names, "depth": options.depth, "kernel": about.release,
                       "machine": about.machine, "processors": os.cpu_count(), "version": version}), flush=True)
 
 

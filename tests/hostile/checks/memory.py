@@ -7,7 +7,7 @@ from harness.engine import BASE, Engine, balances, route
 from harness.receivers import Sink
 from rig.flood import Flood
 from rig.letters import Letter, expect, submit
-from rig.processes import descriptors, resident, wait_for_sockets
+from rig.processes import at_rest, resident, wait_for_sockets
 
 STAGES = ["banner", "ehlo", "mail", "rcpt", "body"]
 EACH = 10
@@ -33,7 +33,7 @@ def run(stage):
     back = Sink(stage, name="back")
     engine = Engine(stage, SETTINGS + route(back.port, "back.test") + routes, base=BASE.replace('"64MiB"', '"32MiB"'))
     engine.start()
-    at_rest = descriptors(engine.process.pid)
+    opened = at_rest(engine.process.pid)
     letters = [Letter("ann@back.test", {f"v@c{number}.test": expect("waits")}) for number in range(len(floods))]
     start = time.time() + 3
     submit(engine, letters, start)
@@ -50,8 +50,8 @@ def run(stage):
     ledger = engine.wait_empty(60, accepted=2 * len(letters))
     stage.fact("the letters expire, their sender is told, and the ledger balances", balances(ledger) and ledger["expired"] == len(letters)
                and back.settled().messages == len(letters), reports=back.book.messages, **ledger)
-    left = wait_for_sockets(engine.process.pid, at_rest["socket"], 20)
-    stage.fact("every connection is closed at the end", left["socket"] <= at_rest["socket"], at_rest=dict(at_rest), left=dict(left),
+    left = wait_for_sockets(engine.process.pid, opened["socket"], 20)
+    stage.fact("every connection is closed at the end", left["socket"] <= opened["socket"], at_rest=dict(opened), left=dict(left),
                connections=sum(len(flood.sent) for flood in floods))
     status, _ = engine.stop()
     stage.fact("SIGTERM ends it with status 0", status == 0, status=status)

@@ -11,7 +11,7 @@ import time
 from harness.engine import BASE, Engine, balances
 from harness.stage import Failed, Skipped, need
 from rig.letters import BOUNCED, DELIVERED, WAITS, Letter, expect, problems, read_stories, submit
-from rig.processes import descriptors, wait_for_sockets
+from rig.processes import at_rest, wait_for_sockets
 from rig.sinks import lines, program
 
 NAME = "mtalab"
@@ -61,7 +61,7 @@ def part(stage, lab, what, resolver, domains):
     """One engine that asks this resolver, and letters to these domains."""
     engine = Engine(stage, SETTINGS.format(resolver=resolver), name=f"engine-{resolver}", base=BASE.replace('"64MiB"', '"32MiB"'))
     engine.start()
-    at_rest = descriptors(engine.process.pid)
+    opened = at_rest(engine.process.pid)
     letters = [Letter("", {f"v{number}@{domain}": wanted}, body=b".\r\n..\r\nGood morning.\r\n") for domain, wanted in domains.items() for number in range(EACH)]
     began = time.time()
     submit(engine, letters, began)
@@ -77,8 +77,8 @@ def part(stage, lab, what, resolver, domains):
         stage.fact(domain, not found, told=last_words(mine), **({"first": found[:3]} if found else {}))
     ledger = engine.ledger()
     stage.fact(f"{what}: the ledger balances", balances(ledger), **ledger)
-    left = wait_for_sockets(engine.process.pid, at_rest["socket"], 20)
-    stage.fact(f"{what}: every connection is closed at the end", left["socket"] <= at_rest["socket"], at_rest=dict(at_rest),
+    left = wait_for_sockets(engine.process.pid, opened["socket"], 20)
+    stage.fact(f"{what}: every connection is closed at the end", left["socket"] <= opened["socket"], at_rest=dict(opened),
                left=dict(left))
     status, _ = engine.stop()
     stage.fact(f"{what}: SIGTERM ends it with status 0", status == 0, status=status)

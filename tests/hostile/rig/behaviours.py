@@ -11,15 +11,11 @@ from .letters import BOUNCED, DELIVERED, WAITS, expect
 @dataclasses.dataclass(frozen=True)
 class Behaviour:
     """`token` is put into the sender's address when `at` is `mail`, else into the recipient's. `only_data`: it shows only
-    behind DATA, so with CHUNKING the recipient is delivered. `slow`: it ends with a timeout of minutes. `not_bdat`: the
-    receiver cannot do it with CHUNKING. `excused`: what
-    the receiver calls a violation and brought about itself."""
+    behind DATA, so with CHUNKING the recipient is delivered. `not_bdat`: the receiver cannot do it with CHUNKING."""
     token: str
     wanted: object
     only_data: bool = False
-    slow: bool = False
     not_bdat: bool = False
-    excused: tuple = ()
 
     @property
     def at(self):
@@ -47,10 +43,12 @@ STAYS = expect(WAITS, deferred=1)
 ANY = expect(DELIVERED, WAITS)
 
 
-def refused(code):
+def refused(stage, code):
+    """At MAIL an address that is not wanted is the sender's."""
+    classes = {"sender.rejected"} if stage == "mail" and code in ("550", "553") else CLASS[code]
     if code[0] == "4":
-        return expect(WAITS, classes=CLASS[code], deferred=1)
-    return expect(BOUNCED, classes=CLASS[code])
+        return expect(WAITS, classes=classes, deferred=1)
+    return expect(BOUNCED, classes=classes)
 
 
 def table():
@@ -58,7 +56,7 @@ def table():
     for stage, codes in CODES.items():
         only_data = stage == "data"
         for code in codes:
-            yield Behaviour(f"{stage}{code}", refused(code), only_data)
+            yield Behaviour(f"{stage}{code}", refused(stage, code), only_data)
         for code in ("421", "451"):
             # Once an hour would be enough for it: taken at the third try.
             yield Behaviour(f"{stage}{code}n2", expect(DELIVERED, deferred=1 if code == "421" else 2), only_data)
@@ -66,7 +64,7 @@ def table():
             yield Behaviour(f"{stage}{code}", expect(WAITS, deferred=1), only_data)
         yield Behaviour(f"drop{stage}", STAYS, only_data)
         yield Behaviour(f"rst{stage}", STAYS, only_data)
-        yield Behaviour(f"stopread{stage}", STAYS, only_data, slow=True)
+        yield Behaviour(f"stopread{stage}", STAYS, only_data)
     yield from replies()
     yield from bodies()
 
@@ -80,7 +78,7 @@ def replies():
     yield Behaviour("split", once)
     yield Behaviour("many50", once)
     yield Behaviour("slow5", once)
-    yield Behaviour("slow150", once)
+    yield Behaviour("slow100", once)
     yield Behaviour("tarpit1", once)
     # 250 before the text was sent is no acceptance: it may wait for ever, and must not be lost. With BDAT the receiver says nothing at all.
     yield Behaviour("ahead", ANY, not_bdat=True)
@@ -92,7 +90,7 @@ def replies():
     yield Behaviour("many9000", broken)
     yield Behaviour("giant2000000", broken)
     yield Behaviour("endless", broken)
-    yield Behaviour("nocrlf", ANY, slow=True)
+    yield Behaviour("nocrlf", ANY)
 
 
 def bodies():

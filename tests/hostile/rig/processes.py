@@ -17,6 +17,12 @@ def descriptors(pid):
     return kinds
 
 
+def at_rest(pid):
+    """The same of an engine that has just said `ready`: the last of its threads may still be opening something."""
+    time.sleep(1)
+    return descriptors(pid)
+
+
 def wait_for_sockets(pid, most, seconds):
     """Waits until it has at most so many sockets open; gives everything that it has open."""
     until = time.monotonic() + seconds

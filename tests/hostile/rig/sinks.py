@@ -39,7 +39,7 @@ class Hostile:
     def __init__(self, stage, profiles, name="hostile", hold=900, host="127.0.0.1", bodies=False):
         self.stage, self.out = stage, stage.path(name)
         tool = program(stage.options)
-        command = [sys.executable, tool, "--out", self.out, "--hold", hold, "--seed", "1"]
+        command = [sys.executable, tool, "--out", self.out, "--hold", hold, "--seed", "1", "--gencerts"]
         command += ["--bodies"] if bodies else []
         for port, profile in profiles.items():
             command += ["--listen", f"{host}:{port}={profile}"]
@@ -52,8 +52,12 @@ class Hostile:
             raise Failed(f"the hostile receiver did not start: {stage.path(f'{name}.log').read_text()[-400:]}")
 
     def accepted(self):
-        """Every message that it kept, in order."""
-        return lines(self.out / "accepted.jsonl")
+        """Every message that it kept, in order; `file` has it, with `bodies`."""
+        return [{**message, "file": self.out / f"bodies/{message['seq']:06}.eml"} for message in lines(self.out / "accepted.jsonl")]
+
+    def authority(self):
+        """The file with the certificate that the good ones are signed by."""
+        return self.out / "certs/ca.crt"
 
     def events(self):
         return lines(self.out / "events.jsonl")
