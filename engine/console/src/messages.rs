@@ -178,6 +178,7 @@ fn assemble(
         deadline: directives.deadline,
         identity: prepared.from.ok().map(|from| from.domain().to_owned()),
         smtputf8: !is_ascii,
+        tls: prepared.tls,
         ..SubmissionMeta::new(Some(sender), class)
     };
     let recipients = recipients.into_iter().map(NewRecipient::plain).collect();

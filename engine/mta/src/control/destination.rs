@@ -179,7 +179,7 @@ impl Destinations {
     }
 
     /// Where the mail of `domain` goes, by route or by DNS. With `TLS-Required: No` what the domain publishes about TLS is
-    /// not heeded (RFC 8689 section 5); what the operator says is.
+    /// not heeded (RFC 8689 section 3); what the operator says is.
     pub(crate) async fn find(
         &self,
         domain: &str,

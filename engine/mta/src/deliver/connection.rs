@@ -20,6 +20,8 @@ use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
 const SITE_BOUNCE_MAX: usize = 1_000;
 /// How long the word that outcomes are written is waited for before looking for oneself.
 const WRITTEN_PATIENCE: Duration = Duration::from_millis(5);
+/// How long a path rests when a login was refused: servers lock accounts that are tried too often.
+const LOGIN_REST: Duration = Duration::from_secs(15 * 60);
 /// Refused transactions after which a connection is given up for a new one: servers count errors, and the RSET behind each,
 /// and cut off who has too many (Exim after 10, Postfix after 20), in the middle of whatever is under way.
 const REFUSED_MAX: u32 = 8;
@@ -67,6 +69,11 @@ pub(super) async fn live(shard: Rc<Shard>, pool: Rc<Pool>) {
             work(Rc::clone(&shard), Rc::clone(&pool), connected).await;
         }
         Err(OpenFault::Refused(phase, reply)) => refused(&shard, &pool, phase, &reply).await,
+        Err(OpenFault::NoLogin(reply)) => {
+            let why = format!("login refused: {reply}");
+            tracing::warn!(site = pool.destination().site_name(), why, "an account of ours is not taken");
+            shard.suspend(&pool, LOGIN_REST, &why);
+        }
         Err(OpenFault::Failed(_, why)) => shard.rest(&pool, &why),
     }
     drop(seat);

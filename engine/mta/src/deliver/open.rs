@@ -43,6 +43,8 @@ pub(super) struct Connected {
 pub(super) enum OpenFault {
     /// The server answered, but not as hoped.
     Refused(Phase, Reply),
+    /// The server knows us not, or offers no AUTH that will do.
+    NoLogin(Reply),
     /// There was no answer to judge.
     Failed(Fault, String),
 }
@@ -263,9 +265,7 @@ impl Connected {
                     ClientEvent::StartTls => self.start_tls(tls).await?,
                     // A login that fails is a fault of our configuration: no recipient is to suffer for it.
                     ClientEvent::Refused { phase: Phase::Auth, reply } => {
-                        return Err(
-                            OpenFault::Failed(Fault::Protocol, format!("login refused: {reply}")).into()
-                        );
+                        return Err(OpenFault::NoLogin(reply).into());
                     }
                     // Our own words: the server does not offer what is required.
                     ClientEvent::Refused { reply, .. } if reply.code == 0 => {

@@ -37,7 +37,7 @@ pub(super) struct Letter<'a> {
 impl Letter<'_> {
     /// The whole message, with CRLF, around `file`, the compressed report.
     ///
-    /// It says `TLS-Required: No` (RFC 8689 section 5): a report of broken TLS has to arrive in spite of it (RFC 8460
+    /// It says `TLS-Required: No` (RFC 8689 section 3): a report of broken TLS has to arrive in spite of it (RFC 8460
     /// section 5.3).
     pub(super) fn write(&self, file: &[u8], now: UnixMs) -> Vec<u8> {
         let Self { by, from, to, domain, day, report } = *self;
