@@ -244,6 +244,8 @@ pub(super) struct ClientSession {
     pub(super) spare: Vec<Flight>,
     /// Recipients that seemed to be delivered until a stray reply came.
     pub(super) doubtful: Vec<Lost>,
+    /// The server has judged a message that went by BDAT.
+    pub(super) knows_chunks: bool,
 }
 
 impl ClientSession {
@@ -263,6 +265,7 @@ impl ClientSession {
             quitting: false,
             spare: Vec::new(),
             doubtful: Vec::new(),
+            knows_chunks: false,
         }
     }
 
