@@ -157,7 +157,7 @@ impl Connection {
                 return Next::Idle;
             }
             self.unwritten.retain(|(_, receipt)| !self.shard.is_written(*receipt));
-            if self.flights.len() + self.unwritten.len() >= usize::from(limit.pipeline_depth.max(1)) {
+            if self.flights.len() + self.unwritten.len() >= self.depth(limit.pipeline_depth) {
                 return Next::Unwritten;
             }
             let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
@@ -176,6 +176,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// How many transactions may be under way: fewer once some were refused, so that those under way cannot bring the
+    /// refused ones beyond what servers bear.
+    fn depth(&self, limit: u16) -> usize {
+        let most = if self.refused == 0 { u32::MAX } else { REFUSED_MAX.saturating_sub(self.refused) };
+        usize::from(limit).min(most as usize).max(1)
     }
 
     /// Begins with a recipient, unless its outcome could not be recorded.
