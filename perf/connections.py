@@ -8,6 +8,7 @@ import time
 
 import bench
 import campaign
+import latency
 
 CONFIG = campaign.CONFIG + 'idle_timeout = "10m"\n'
 
@@ -39,8 +40,10 @@ def watch(engine, control, recipients):
 def one_run(options, html, body):
     with bench.Bench(options) as run:
         port, sink_port = bench.free_port(), bench.free_port()
-        sink = run.sink(sink_port, "--latency", options.latency)
-        engine = run.serve(CONFIG.format(
+        more = ["--cert", latency.certificate(run) / "cert.pem", "--key", run.dir / "key.pem"] if options.tls else []
+        sink = run.sink(sink_port, "--latency", options.latency, *more)
+        config = CONFIG.replace('tls = "off"', f'tls = "{"required" if options.tls else "off"}"')
+        engine = run.serve(config.format(
             dir=run.dir, shards=options.shards, port=port, sink=sink_port, out=options.connections, depth=1))
         control = bench.Control(run.dir / "control.sock")
         identifier = control.post("/v1/campaigns", {
@@ -75,6 +78,7 @@ def main():
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--recipients", type=int, default=60_000)
     parser.add_argument("--latency", default="500ms", help="how long the receiver takes for each reply")
+    parser.add_argument("--tls", action="store_true", help="under TLS")
     parser.add_argument("--template-bytes", type=int, default=10_240)
     parser.add_argument("--shards", type=int, default=0)
     options = bench.arguments(parser)
@@ -85,7 +89,7 @@ def main():
     for number in range(options.runs):
         runs.append(one_run(options, html, body))
         print(f"run {number + 1}: {json.dumps(runs[-1])}", flush=True)
-    names = ("connections", "recipients", "latency", "template_bytes", "shards", "cpus")
+    names = ("connections", "recipients", "latency", "tls", "template_bytes", "shards", "cpus")
     bench.record("connections", options, {name: getattr(options, name) for name in names}, runs)
 
 

@@ -334,6 +334,7 @@ impl Connection {
         self.scratch.shrink();
         self.connected.client.shrink(SPARE_BYTES_MAX);
         self.replies.shrink_to(SPARE_BYTES_MAX);
+        self.connected.stream.shrink(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();

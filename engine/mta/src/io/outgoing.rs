@@ -29,6 +29,13 @@ impl Outgoing {
         std::mem::replace(&mut self.bytes, bytes)
     }
 
+    /// Gives back what the empty line holds beyond `bytes_max`.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        if self.flight.is_none() {
+            self.bytes.shrink_to(bytes_max);
+        }
+    }
+
     /// The buffer in line, to be filled. Call it only after [`Outgoing::finish`].
     pub(super) fn line(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.flight.is_none(), "the kernel holds the buffer during a send");

@@ -62,6 +62,15 @@ impl Secure {
         std::mem::replace(&mut self.source, source)
     }
 
+    /// Gives back what the plaintext's buffer holds beyond `bytes_max`, unless some is still to be sent.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        if self.encrypted == self.source.len() {
+            self.source.clear();
+            self.encrypted = 0;
+            self.source.shrink_to(bytes_max);
+        }
+    }
+
     pub(super) fn close(&mut self) {
         self.connection.send_close_notify();
     }

@@ -213,6 +213,14 @@ impl Stream {
         }
     }
 
+    /// Gives back what the buffers for sending hold beyond `bytes_max` each; while nothing is being sent.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        self.outgoing.shrink(bytes_max);
+        if let Some(secure) = &mut self.secure {
+            secure.shrink(bytes_max);
+        }
+    }
+
     /// Version and cipher of TLS, such as `TLSv1.3 TLS_AES_128_GCM_SHA256`, with the label in brackets if it has one;
     /// `None` in the clear.
     #[must_use]
