@@ -278,10 +278,11 @@ impl Destinations {
             let answers = asked.iter().map(|host| self.resolver.tlsa(host, port));
             guarded.heed_dane(domain, join_all(answers).await);
         }
-        if let Some(mta_sts) = &self.mta_sts
-            && let Some(policy) = mta_sts.find(domain, now).await
-        {
-            guarded.heed_sts(domain, &policy);
+        if let Some(mta_sts) = &self.mta_sts {
+            match mta_sts.find(domain, now).await {
+                Ok(policy) => guarded.heed_sts(domain, &policy),
+                Err(at_most) => guarded.without_sts(at_most),
+            }
         }
         guarded.tell_the_rest(domain);
         for (policy, failure) in guarded.failures.drain(..) {

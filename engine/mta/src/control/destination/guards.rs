@@ -110,6 +110,11 @@ impl Guarded {
         }
     }
 
+    /// That the domain has no policy is believed for `at_most`; one that comes later is heeded then.
+    pub(super) fn without_sts(&mut self, at_most: Duration) {
+        self.expires_in = self.expires_in.min(at_most);
+    }
+
     /// Says of the hosts that nothing is published about that it is so.
     pub(super) fn tell_the_rest(&mut self, domain: &str) {
         let none = Told { policy: Arc::new(AppliedPolicy::none(domain)), is_stranger: false };

@@ -37,7 +37,7 @@ impl Scene {
 
     /// The mode of the policy that is found.
     async fn mode(&self, at: UnixMs) -> Option<Mode> {
-        self.sts.find("a.test", at).await.map(|policy| policy.mode)
+        self.sts.find("a.test", at).await.map(|policy| policy.mode).ok()
     }
 
     /// Waits until nothing is looked at any more.
@@ -82,7 +82,8 @@ fn a_policy_is_fetched_once_and_found_by_all_spellings() {
         assert!(request.contains("\r\nhost: mta-sts.a.test\r\n"), "{request}");
         assert!(scene.failures().is_empty());
         for none in ["b.test", "[127.0.0.1]", "", "a..b", "b.test/a.test"] {
-            assert_eq!(scene.sts.find(none, NOW).await, None, "{none}");
+            let none_for = scene.sts.find(none, NOW).await.expect_err(none);
+            assert_eq!(none_for, if none == "b.test" { HOUR } else { Duration::MAX }, "{none}");
         }
         assert_eq!(scene.world.stage.requests(), 1);
     });
@@ -121,7 +122,8 @@ fn what_is_not_a_policy_is_told_and_asked_for_again_after_five_minutes() {
             let scene = Scene::new().await;
             scene.world.stage.show(page);
             assert_eq!(scene.mode(NOW).await, None, "{why}");
-            assert_eq!(scene.mode(NOW + Duration::from_secs(299)).await, None);
+            let last = NOW + Duration::from_secs(299);
+            assert_eq!(scene.sts.find("a.test", last).await, Err(Duration::from_secs(1)), "{why}");
             assert_eq!(scene.world.stage.requests(), 1, "the failure is remembered: {why}");
             let failures = scene.failures();
             assert_eq!((failures.len(), failures[0].0), (1, result), "{failures:?}");
@@ -178,13 +180,15 @@ fn a_host_that_does_not_answer_delays_mail_once_and_briefly() {
     on_tokio(async {
         let scene = Scene::new().await;
         scene.world.stage.show(Page::Silent);
+        let none_for = scene.sts.find("a.test", NOW).await;
+        assert_eq!(none_for, Err(SOUGHT), "it may come as soon as the mail has gone");
         let began = Instant::now();
         let waiting = (0..50).map(|_| scene.mode(NOW));
         assert!(futures_util::future::join_all(waiting).await.iter().all(Option::is_none));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         assert_eq!(scene.world.stage.requests(), 1);
         let began = Instant::now();
-        assert_eq!(scene.sts.find("b.test", NOW).await, None, "others are not held up");
+        assert_eq!(scene.sts.find("b.test", NOW).await, Err(HOUR), "others are not held up");
         assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
     });
 }
