@@ -44,6 +44,8 @@ pub(crate) struct Destination {
     pub(crate) domain: Option<Box<str>>,
     /// How the hosts are spoken to: by the word of a route.
     pub(crate) access: Access,
+    /// Whether what the domain publishes about TLS is heeded. Mail that wants it otherwise has a site of its own.
+    pub(crate) wish: TlsWish,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -83,6 +85,8 @@ pub(crate) struct Unroutable {
     pub(crate) fault: Fault,
     /// Whether asking again later may help.
     pub(crate) temporary: bool,
+    /// Whether what stands in the way is how the domain wants its mail protected: that cannot be kept to, or not learnt.
+    pub(crate) by_protection: bool,
     /// Our own words, with an enhanced code (RFC 3463, RFC 7505).
     pub(crate) reply: Reply,
 }
@@ -90,25 +94,30 @@ pub(crate) struct Unroutable {
 impl Unroutable {
     /// The look-up itself has failed: it is made again later.
     pub(crate) fn failed() -> Self {
-        let reply = Reply::enhanced(0, Enhanced(4, 4, 3), "the look-up of the domain failed in the engine");
-        Self { fault: Fault::DnsFailure, temporary: true, reply }
+        Self::unknown("the look-up of the domain failed in the engine")
     }
 
     /// DNS does not say for now what it would have to say.
     fn unknown(what: &str) -> Self {
-        Self { fault: Fault::DnsFailure, temporary: true, reply: Reply::enhanced(0, Enhanced(4, 4, 3), what) }
+        let reply = Reply::enhanced(0, Enhanced(4, 4, 3), what);
+        Self { fault: Fault::DnsFailure, temporary: true, by_protection: false, reply }
+    }
+
+    /// DNS does not say for now how a host proves itself (RFC 7672 section 2.1.2).
+    fn unproven(what: &str) -> Self {
+        Self { by_protection: true, ..Self::unknown(what) }
     }
 
     /// By what the domain has published a host may not be used.
     fn unprotected(why: &str) -> Self {
         let reply = Reply::enhanced(0, Enhanced(4, 7, 5), why);
-        Self { fault: Fault::TlsCertificate, temporary: true, reply }
+        Self { fault: Fault::TlsCertificate, temporary: true, by_protection: true, reply }
     }
 
     /// DNS sends the mail to where it must not go; `detail` is the last number of the code 5.4.x.
     fn forbidden(detail: u16, what: String) -> Self {
         let reply = Reply::enhanced(0, Enhanced(5, 4, detail), what);
-        Self { fault: Fault::ForbiddenAddress, temporary: false, reply }
+        Self { fault: Fault::ForbiddenAddress, temporary: false, by_protection: false, reply }
     }
 }
 
@@ -246,9 +255,9 @@ impl Destinations {
             return Err(lost);
         }
         let access = Access::default();
-        let site = site_of(&hosts, tls, None, &access);
+        let site = site_of(&hosts, (tls, wish), None, &access);
         let (domain, expires) = (Some(domain.into()), now + expires_in);
-        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, expires })
+        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, wish, expires })
     }
 
     /// A host with those of its addresses that DNS may make the engine dial.
@@ -324,8 +333,10 @@ fn finished(config: &Config, domain: &str, route: &Route, hosts: Vec<Host>, expi
     let tls = config.tls(Some(route), provider);
     let identity = identity_of(config, route);
     let access = route.access.clone();
-    let site = site_of(&hosts, tls, identity, &access);
-    Destination { site, hosts, provider, tls, identity, access, domain: None, expires }
+    // A route is the operator's word, which no mail can wish away.
+    let wish = TlsWish::Unstated;
+    let site = site_of(&hosts, (tls, wish), identity, &access);
+    Destination { site, hosts, provider, tls, identity, access, domain: None, wish, expires }
 }
 
 fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Host]) -> ProviderIndex {
@@ -338,7 +349,12 @@ fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Ho
 }
 
 /// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Access) -> u64 {
+fn site_of(
+    hosts: &[Host],
+    (tls, wish): (TlsPolicy, TlsWish),
+    identity: Option<usize>,
+    access: &Access,
+) -> u64 {
     let of_host = |host: &Host| {
         let mut hasher = DefaultHasher::new();
         let port = host.addresses.first().map_or(0, SocketAddr::port);
@@ -350,7 +366,9 @@ fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Acc
     let mut each: Vec<u64> = hosts.iter().map(of_host).collect();
     each.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (each, tls, identity, access).hash(&mut hasher);
+    // Mail that goes whatever its domain publishes keeps apart: neither is that of others sent as it is, nor reported on.
+    let is_regardless = wish == TlsWish::NotRequired;
+    (each, tls, is_regardless, identity, access).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -364,5 +382,18 @@ fn unroutable(fault: &ResolveFault) -> Unroutable {
     };
     // Nobody has replied: the sentence is ours.
     let reply = Reply { code: 0, ..fault.reply() };
-    Unroutable { fault: kind, temporary: !fault.is_permanent(), reply }
+    Unroutable { fault: kind, temporary: !fault.is_permanent(), by_protection: false, reply }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_that_goes_regardless_has_a_site_of_its_own() {
+        let hosts = [Host::new("mx.a.test".to_owned(), 10, Vec::new())];
+        let site = |wish| site_of(&hosts, (TlsPolicy::Opportunistic, wish), None, &Access::default());
+        assert_eq!(site(TlsWish::Unstated), site(TlsWish::Required));
+        assert_ne!(site(TlsWish::Unstated), site(TlsWish::NotRequired));
+    }
 }

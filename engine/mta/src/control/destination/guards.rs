@@ -70,7 +70,7 @@ impl Guarded {
                     let policy = AppliedPolicy::tlsa(domain, &host.name, Vec::new());
                     self.leave_out(&host, policy, ResultType::DnssecInvalid);
                     let why = format!("whether {} proves itself by DANE is not known: {what}", host.name);
-                    self.lost = Some(Unroutable::unknown(&why));
+                    self.lost = Some(Unroutable::unproven(&why));
                     continue;
                 }
             };
@@ -183,6 +183,7 @@ mod tests {
         assert_eq!(shown(&four), ["a by policy", "b encrypted", "c dane"]);
         assert_eq!(four.expires_in, time);
         let lost = four.lost.expect("d is lost");
+        assert!(lost.temporary && lost.by_protection);
         assert_eq!(
             lost.reply.to_string(),
             "000 4.4.3 whether d proves itself by DANE is not known: SERVFAIL"
