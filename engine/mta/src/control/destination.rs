@@ -2,6 +2,7 @@
 
 mod guards;
 mod ourselves;
+mod reach;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +25,8 @@ use crate::tls_report::TlsReports;
 
 use guards::Guarded;
 pub(crate) use guards::{Guard, Told};
-use ourselves::Ourselves;
+pub(crate) use ourselves::Ourselves;
+pub(crate) use reach::Reach;
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.
 const LITERAL_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -140,7 +142,7 @@ pub(crate) struct Destinations {
     roots: Arc<rustls::RootCertStore>,
     /// What hosts are shown that ask who we are, in the order of the routes that have a certificate.
     identities: Vec<Identity>,
-    ourselves: Ourselves,
+    reach: Reach,
     https: Https,
     /// Unless the configuration does without.
     mta_sts: Option<MtaSts>,
@@ -160,11 +162,12 @@ impl Destinations {
             .map(|files| tls::identity(&files.cert_file, &files.key_file))
             .collect::<Result<_, _>>()
             .map_err(|fault| fault.to_string())?;
-        let https = Https::new(resolver.clone(), Arc::clone(&roots), &config.deliver.allow_private);
+        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
+        let reach = Reach::new(ourselves, &config.deliver.allow_private);
+        let https = Https::new(resolver.clone(), Arc::clone(&roots), reach.clone());
         let open = || MtaSts::open(&config.node.data_dir, resolver.clone(), https.clone(), reports.clone());
         let mta_sts = config.deliver.mta_sts.then(open);
-        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
-        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts, reports: reports.clone() })
+        Ok(Self { config, resolver, roots, identities, reach, https, mta_sts, reports: reports.clone() })
     }
 
     /// Who asks DNS.
@@ -227,7 +230,7 @@ impl Destinations {
 
     async fn by_dns(&self, domain: &str, wish: TlsWish, now: UnixMs) -> Result<Destination, Unroutable> {
         let found = self.resolver.mail_hosts(domain).await.map_err(|error| unroutable(&error))?;
-        let hosts = self.ourselves.without(found.in_order(now.0));
+        let hosts = self.reach.ourselves().without(found.in_order(now.0));
         if hosts.is_empty() {
             return Err(Unroutable::forbidden(
                 6,
@@ -268,9 +271,7 @@ impl Destinations {
 
     /// Whether the engine may connect to an address that DNS has named.
     pub(crate) fn may_dial(&self, ip: IpAddr) -> bool {
-        let allowed = &self.config.deliver.allow_private;
-        let is_allowed = || allowed.iter().any(|network| network.contains(ip));
-        resolve::dialable(ip, allowed) && (!self.ourselves.has(ip) || is_allowed())
+        self.reach.may_dial(ip)
     }
 
     /// Guards the hosts by what their domain has published. `asked` are the hosts as DNS gave them, in the same order.

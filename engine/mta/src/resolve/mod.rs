@@ -15,6 +15,7 @@ mod servers;
 mod texts;
 mod tlsa;
 
+pub(crate) use dialable::carried;
 pub use dialable::dialable;
 pub(crate) use domain::a_labels;
 pub use domain::as_asked;

@@ -7,6 +7,7 @@ use policy::tls_report::{Day, ResultType};
 
 use self::world::{Page, World};
 use super::*;
+use crate::control::destination::{Ourselves, Reach};
 use crate::https::HttpsFault;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
@@ -56,9 +57,8 @@ impl Scene {
 
 fn opened(world: &World, dir: &Path, reports: &TlsReports) -> MtaSts {
     let resolver = Resolver::new(&Dns { servers: vec![world.dns], ..Dns::default() }).expect("it is set up");
-    let loopback = ["127.0.0.0/8".parse().expect("a network")];
-    let https =
-        Https::new(resolver.clone(), Arc::clone(&world.roots), &loopback).with_port(world.https.port());
+    let reach = Reach::new(Ourselves::default(), &["127.0.0.0/8".parse().expect("a network")]);
+    let https = Https::new(resolver.clone(), Arc::clone(&world.roots), reach).with_port(world.https.port());
     MtaSts::with_first_contact(dir, resolver, https, reports.clone(), Duration::from_millis(500))
 }
 
@@ -165,9 +165,11 @@ fn an_address_that_dns_must_not_name_is_not_dialled() {
         let scene = Scene::new().await;
         let resolver =
             Resolver::new(&Dns { servers: vec![scene.world.dns], ..Dns::default() }).expect("it is set up");
-        let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), &[])
+        let reach = Reach::new(Ourselves::default(), &[]);
+        let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), reach)
             .with_port(scene.world.https.port());
         let bounds = crate::https::Bounds { body_bytes_max: 9, time_max: HOUR };
+        assert_eq!(https.get("https://mta-sts.a.test:8443/", bounds).await, Err(HttpsFault::Port));
         let refused = https.get("https://mta-sts.a.test/", bounds).await;
         assert_eq!(refused, Err(HttpsFault::Forbidden("mta-sts.a.test".to_owned())));
         assert_eq!(https.get("http://mta-sts.a.test/", bounds).await, Err(HttpsFault::Url));
