@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::store::{Known, Store};
 use crate::https::Https;
-use crate::resolve::{self, Resolver};
+use crate::resolve::{self, Lanes, Resolver};
 use crate::tls_report::TlsReports;
 
 /// How long mail for a domain of which nothing is known waits for its policy. A policy that comes later holds for later
@@ -33,8 +33,16 @@ const FIRST_CONTACT: Duration = Duration::from_secs(10);
 const SOUGHT: Duration = Duration::from_secs(60);
 /// "Its policy is not to be heeded" is believed for as long as its record is.
 const NOT_IN_FORCE: Duration = Duration::from_secs(3600);
-/// Policies that are fetched at the same time.
+/// Policies that are fetched anew at the same time, before those whose hosts are slow give way, and of these.
 const FETCHES_MAX: usize = 64;
+const SLOW_FETCHES_MAX: usize = 192;
+/// How long a host may take before its fetch counts as slow, and the same while others wait, which is time for the three
+/// round trips over most distances. So a thousand hosts that do not answer have had their turn before the time is over that
+/// mail waits.
+const FETCH_PATIENCE: Duration = Duration::from_secs(3);
+const FETCH_PATIENCE_CROWDED: Duration = Duration::from_millis(600);
+/// Policies that are fetched again at the same time: nobody waits for these.
+const REFRESHES_MAX: usize = 64;
 /// How often policies are looked for that are to be refreshed though nobody asks for them.
 const TEND_EVERY: Duration = Duration::from_secs(60);
 /// Refreshes begun at a time: with one a minute, more than 100,000 a day.
@@ -57,7 +65,8 @@ struct Shared {
     /// Told of policies that could not be had.
     reports: TlsReports,
     state: Mutex<State>,
-    fetches: Semaphore,
+    fetches: Lanes,
+    refreshes: Semaphore,
     path: PathBuf,
     first_contact: Duration,
 }
@@ -96,7 +105,9 @@ impl MtaSts {
             https,
             reports,
             state: Mutex::new(state),
-            fetches: Semaphore::new(FETCHES_MAX),
+            fetches: Lanes::new(FETCHES_MAX, SLOW_FETCHES_MAX)
+                .with_patience(FETCH_PATIENCE, FETCH_PATIENCE_CROWDED),
+            refreshes: Semaphore::new(REFRESHES_MAX),
             path,
             first_contact,
         };

@@ -46,7 +46,7 @@ impl Held {
         self.policy.max_age.max(LIFETIME_MIN)
     }
 
-    fn holds(&self, now: UnixMs) -> bool {
+    pub(super) fn holds(&self, now: UnixMs) -> bool {
         now < self.fetched_at + self.lifetime()
     }
 

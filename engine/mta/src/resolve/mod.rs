@@ -21,6 +21,7 @@ pub(crate) use domain::a_labels;
 pub use domain::as_asked;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};
+pub(crate) use lanes::Lanes;
 pub use resolver::Resolver;
 pub use tlsa::Tlsa;
 

@@ -56,10 +56,14 @@ impl Scene {
 }
 
 fn opened(world: &World, dir: &Path, reports: &TlsReports) -> MtaSts {
+    patient(world, dir, reports, Duration::from_millis(500))
+}
+
+fn patient(world: &World, dir: &Path, reports: &TlsReports, first_contact: Duration) -> MtaSts {
     let resolver = Resolver::new(&Dns { servers: vec![world.dns], ..Dns::default() }).expect("it is set up");
     let reach = Reach::new(Ourselves::default(), &["127.0.0.0/8".parse().expect("a network")]);
     let https = Https::new(resolver.clone(), Arc::clone(&world.roots), reach).with_port(world.https.port());
-    MtaSts::with_first_contact(dir, resolver, https, reports.clone(), Duration::from_millis(500))
+    MtaSts::with_first_contact(dir, resolver, https, reports.clone(), first_contact)
 }
 
 fn on_tokio<F: Future>(work: F) -> F::Output {
@@ -192,6 +196,25 @@ fn a_host_that_does_not_answer_delays_mail_once_and_briefly() {
         let began = Instant::now();
         assert_eq!(scene.sts.find("b.test", NOW).await, Err(HOUR), "others are not held up");
         assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn many_hosts_that_do_not_answer_do_not_keep_a_policy_from_being_found() {
+    const HOSTILE: usize = 400;
+    on_tokio(async {
+        let mut scene = Scene::new().await;
+        scene.sts = patient(&scene.world, scene.dir.path(), &scene.reports, FIRST_CONTACT);
+        "mta-sts.a.test".clone_into(&mut scene.world.stage.only.lock().expect("whole"));
+        let names: Vec<String> = (0..HOSTILE).map(|number| format!("n{number}.test")).collect();
+        names.iter().for_each(|name| scene.world.stage.announce(name, "v=STSv1; id=1;"));
+        for name in &names {
+            drop(scene.sts.known(name, NOW));
+        }
+        while scene.world.stage.stalled.load(Ordering::SeqCst) < FETCHES_MAX {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(scene.mode(NOW).await, Some(Mode::Enforce));
     });
 }
 
