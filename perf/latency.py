@@ -25,6 +25,7 @@ data_dir = "{dir}/data"
 shards = {shards}
 control = "{dir}/control.sock"
 [spool]
+durability = "{durability}"
 min_free = "100MiB"
 [[smtp_listener]]
 address = "127.0.0.1:{port}"
@@ -63,8 +64,8 @@ LATENCIES = [0, 20, 100]
 CONNECTIONS = [1, 8, 64]
 SENDERS = ["engine depth 1", "engine depth 16", "Postfix"]
 # So many messages at least and at most, and what a sender may do without any latency.
-MESSAGES_MIN, MESSAGES_MAX = 60, 20_000
-CEILING = {"engine": 8_000, "Postfix": 500}
+MESSAGES_MIN, MESSAGES_MAX = 60, 40_000
+CEILING = {"engine": 10_000, "Postfix": 500}
 # The beginning, while connections are being opened, does not count.
 SKIPPED = 0.25
 
@@ -127,10 +128,10 @@ def arrived(ids):
 
 def by_engine(run, options, setting, sink_port, messages, count):
     port = bench.free_port()
-    config = CONFIG.format(dir=run.dir, shards=options.shards, port=port, sink=sink_port, connections=setting.connections, depth=setting.depth,
+    config = CONFIG.format(dir=run.dir, shards=options.shards, durability=options.durability, port=port, sink=sink_port, connections=setting.connections, depth=setting.depth,
                            tls="opportunistic" if setting.tls else "off")
     engine = run.serve(config)
-    lead = 3 + messages / 2000
+    lead = 2.5 + messages / 4000
     start = time.time() + lead
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))
     inject(run, port, options, messages, f"X-Staffetta-Not-Before: {moment}")
@@ -254,6 +255,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long a measurement sends [4]")
     parser.add_argument("--patience", type=float, default=300.0, help="at most this long [300]")
     parser.add_argument("--shards", type=int, default=0)
+    parser.add_argument("--durability", choices=["disk", "memory"], default="disk")
     parser.add_argument("--no-postfix", dest="postfix", action="store_false")
     parser.add_argument("--no-tls", dest="tls", action="store_false")
     options = bench.arguments(parser)
@@ -269,7 +271,7 @@ def main():
             print(f"run {number + 1}: {cell.name}: {json.dumps(runs[cell.name][-1])}", flush=True)
     found = {name: bench.medians(some) for name, some in runs.items()}
     table(cells, found)
-    parameters = {name: getattr(options, name) for name in ("latencies", "connections", "bytes", "seconds", "shards", "cpus", "runs")}
+    parameters = {name: getattr(options, name) for name in ("latencies", "connections", "bytes", "seconds", "shards", "durability", "cpus", "runs")}
     flat = {"targets": targets(found), "cells": found, "spread": {name: spread(some) for name, some in runs.items()}}
     keep(options, parameters, flat, runs)
 

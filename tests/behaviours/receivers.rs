@@ -166,3 +166,22 @@ fn hosts_of_a_route_are_tried_in_their_order() {
     first.wait_for(40, PATIENCE);
     assert!(second.connections() > 0);
 }
+
+#[test]
+fn a_site_that_does_not_want_to_speak_bounces_nobody_and_is_left_alone() {
+    let said_behind_ehlo = "8BITMIME\r\n421 4.3.2 busy";
+    for (greeting, last_offer) in [
+        ("554 5.7.1 Rejected", "8BITMIME"),
+        ("550 5.7.1 Access denied", "8BITMIME"),
+        ("220 sink.test ESMTP", said_behind_ehlo),
+        ("220 sink.test ESMTP", "8BITMIME\r\nno reply at all"),
+    ] {
+        let manner = Manner { greeting, last_offer, ..Manner::default() };
+        let house = House::with_sink(Sink::with(manner), "");
+        submit(&house, &many(20, "there.test"));
+        std::thread::sleep(WHILE);
+        let (ledger, connections) = (house.handle().ledger(), house.sink.connections());
+        assert_eq!((ledger.queued(), ledger.bounced), (20, 0), "{greeting} {last_offer}");
+        assert!((1..=5).contains(&connections), "{greeting} {last_offer}: {connections} connections");
+    }
+}

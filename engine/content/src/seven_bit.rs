@@ -53,7 +53,7 @@ enum Encoding {
 
 fn put_entity(entity: &[u8], place: Place, out: &mut Vec<u8>) {
     let (head, body) = split_head_body(entity);
-    let treatment = if body.is_ascii() { Treatment::Keep } else { treatment_of(head, place.depth) };
+    let treatment = if body.is_ascii() { Treatment::Keep } else { treatment_of(head, body, place.depth) };
     let inner = |ends_at_boundary| Place { depth: place.depth + 1, ends_at_boundary };
     match treatment {
         Treatment::Keep => out.extend_from_slice(entity),
@@ -78,7 +78,7 @@ fn put_entity(entity: &[u8], place: Place, out: &mut Vec<u8>) {
     }
 }
 
-fn treatment_of(head: &[u8], depth: usize) -> Treatment {
+fn treatment_of(head: &[u8], body: &[u8], depth: usize) -> Treatment {
     let text = Treatment::Encode(Encoding::QuotedPrintable);
     let parsed = MessageParser::default().parse_headers(head);
     let encoding =
@@ -91,10 +91,11 @@ fn treatment_of(head: &[u8], depth: usize) -> Treatment {
     let is = |wanted: &str| kind.c_type.eq_ignore_ascii_case(wanted);
     let subtype = kind.c_subtype.as_deref().unwrap_or_default();
     if is("multipart") {
-        return match boundary_of(kind) {
-            Some(boundary) if depth < DEPTH_MAX && !subtype.eq_ignore_ascii_case("signed") => {
-                Treatment::Parts(boundary)
-            }
+        let may_be_opened = depth < DEPTH_MAX && !subtype.eq_ignore_ascii_case("signed");
+        // Without its boundary it has no parts.
+        let boundary = boundary_of(kind).filter(|boundary| split_at_boundary(body, boundary).is_some());
+        return match boundary {
+            Some(boundary) if may_be_opened => Treatment::Parts(boundary),
             _ => Treatment::Keep,
         };
     }
@@ -123,8 +124,8 @@ fn put_head(head: &[u8], encoding: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Writes the parts of a multipart body. What stands before the first and behind the last boundary is for nobody (RFC
-/// 2046 section 5.1.1): it stays if it is ASCII.
+/// Writes the parts of a multipart body. What stands before the first and behind the last boundary has no encoding of its
+/// own (RFC 2046 section 5.1.1): it stays as it is.
 fn put_parts(body: &[u8], boundary: &[u8], place: Place, out: &mut Vec<u8>) {
     let mut rest = body;
     let mut is_part = false;
@@ -132,7 +133,7 @@ fn put_parts(body: &[u8], boundary: &[u8], place: Place, out: &mut Vec<u8>) {
         if is_part {
             put_entity(before, place, out)
         } else {
-            put_if_ascii(before, out)
+            out.extend_from_slice(before)
         }
         out.extend_from_slice(line);
         rest = behind;
@@ -145,24 +146,21 @@ fn put_parts(body: &[u8], boundary: &[u8], place: Place, out: &mut Vec<u8>) {
     if is_part {
         put_entity(rest, Place { ends_at_boundary: false, ..place }, out);
     } else {
-        put_if_ascii(rest, out);
-    }
-}
-
-fn put_if_ascii(text: &[u8], out: &mut Vec<u8>) {
-    if text.is_ascii() {
-        out.extend_from_slice(text);
+        out.extend_from_slice(rest);
     }
 }
 
 /// What stands before the next boundary, its line with the line ends around it, and what follows (RFC 2046 section 5.1.1).
 fn split_at_boundary<'a>(text: &'a [u8], boundary: &[u8]) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
     for at in memmem::find_iter(text, boundary) {
-        let is_at_line_start = at == 0 || text[..at].ends_with(b"\n");
+        let is_at_line_start = at == 0 || text[at - 1] == b'\n';
+        if !is_at_line_start {
+            continue;
+        }
         let behind = &text[at + boundary.len()..];
         let end = memchr::memchr(b'\n', behind).map_or(behind.len(), |end| end + 1);
         let padding = behind[..end].strip_prefix(b"--").unwrap_or(&behind[..end]);
-        if is_at_line_start && padding.trim_ascii().is_empty() {
+        if padding.trim_ascii().is_empty() {
             let before = text[..at].strip_suffix(b"\r\n").unwrap_or(&text[..at]);
             let (line, rest) = text[before.len()..].split_at(at - before.len() + boundary.len() + end);
             return Some((before, line, rest));
@@ -224,12 +222,19 @@ mod tests {
             String::from_utf8(to_seven_bit(message.as_bytes()).expect("bytes above 127")).expect("UTF-8");
         let leaves = |message: &[u8]| contents(message)[..3].to_vec();
         assert_eq!(leaves(out.as_bytes()), leaves(message.as_bytes()));
-        assert!(out.is_ascii(), "{out}");
-        assert!(out.contains("Content-Transfer-Encoding: 7bit\r\n\r\n\r\n--a b"), "{out}");
+        let preamble = "Content-Transfer-Encoding: 7bit\r\n\r\nold \u{e9} readers\r\n--a b";
+        assert!(out.contains(preamble), "{out}");
+        assert!(out.replace('\u{e9}', "").is_ascii(), "{out}");
         let inner = "Subject: inner\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n--a b--";
         assert!(out.contains(inner), "{out}");
         assert!(out.contains("--a b\r\n\r\nascii\r\n--a b  \r\n"), "{out}");
         assert!(out.ends_with("\r\n--a b--\r\nthe end\r\n"), "{out}");
+    }
+
+    #[test]
+    fn what_has_no_part_keeps_its_text() {
+        let message = "Content-Type: multipart/mixed; boundary=never\r\n\r\nperch\u{e9}\r\n--other\r\n";
+        assert_eq!(to_seven_bit(message.as_bytes()).expect("looked at"), message.as_bytes());
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl Shares {
         *left = left.saturating_sub(1);
     }
 
+    /// Takes back a recipient that was counted.
+    pub(crate) fn refund(&mut self, class: Class) {
+        let left = &mut self.left[class.index()];
+        *left = left.saturating_add(1);
+    }
+
     fn most_urgent(&self, ready: &[u32; 4]) -> Option<Class> {
         let may_go = |class: &Class| ready[class.index()] > 0 && self.left[class.index()] > 0;
         Class::ALL.into_iter().skip(1).find(may_go)
@@ -115,6 +121,12 @@ impl Ring {
         if !links.is_outside() {
             links.debt = links.debt.saturating_add(1);
         }
+    }
+
+    /// Takes back a turn that was counted so.
+    pub(crate) fn forgive<M: Member>(members: &mut Slab<M>, index: u32) {
+        let links = members[index].links_mut();
+        links.debt = links.debt.saturating_sub(1);
     }
 
     /// Lets a member in that is in no ring; it waits for one turn of all others.

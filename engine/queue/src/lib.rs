@@ -179,6 +179,14 @@ impl Queue {
         self.push(path, key, ticket, true)
     }
 
+    /// Takes one of the turns back that the account of `key` has had ahead of time: the ticket that it was for comes back
+    /// untried.
+    pub fn forgive(&mut self, path: PathId, key: FlowKey) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.forgive(path, key);
+        }
+    }
+
     /// Gives the token of a ticket that was pulled and not tried back to the rate.
     pub fn unused(&mut self, path: PathId) {
         if let Some(path) = self.ready.paths.find(path) {

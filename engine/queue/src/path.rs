@@ -84,6 +84,14 @@ impl Turns {
         }
     }
 
+    /// Takes back a recipient that was counted.
+    pub(crate) fn refund(&mut self, class: Class) {
+        match class {
+            Class::Critical => self.critical_run = self.critical_run.saturating_sub(1),
+            _ => self.shares.refund(class),
+        }
+    }
+
     /// The ring of the tenants of a class; critical has none.
     pub(crate) fn ring(&mut self, class: Class) -> Option<&mut Ring> {
         self.rings.get_mut(class.index().checked_sub(1)?)

@@ -182,6 +182,16 @@ impl Ready {
         Some(ticket)
     }
 
+    /// Undoes what [`Ready::pop_with`] has charged for one ticket.
+    pub(crate) fn forgive(&mut self, path: u32, key: FlowKey) {
+        self.paths.rows[path].turns.refund(key.class);
+        // With its last ticket the flow has left the ring, and its debt with it.
+        let Some(flow) = self.flows.find(path, key) else { return };
+        let tenant = self.flows.rows[flow].tenant;
+        Ring::forgive(&mut self.flows.rows, flow);
+        Ring::forgive(&mut self.flows.tenants, tenant);
+    }
+
     /// Takes a ticket out of the middle of its flow.
     pub(crate) fn kill(&mut self, store: &mut Store, campaigns: &mut Campaigns, node: u32) {
         let flow = store[node].place;

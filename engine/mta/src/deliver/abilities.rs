@@ -1,8 +1,14 @@
 //! What a site has shown that it can do, or cannot although it offers it. It asks nobody.
 
 use std::cell::Cell;
+use std::time::Duration;
+
+use mail::UnixMs;
 
 use super::avoided::Avoided;
+
+/// How long a limit that the site has shown is believed.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
 /// What is known of a site's abilities.
 pub(super) struct Abilities {
@@ -14,8 +20,8 @@ pub(super) struct Abilities {
     pub(super) without_pipelining: Avoided,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
-    /// More recipients than this the site has not taken in one transaction.
-    recipients_max: Cell<u16>,
+    /// More recipients than this the site has not taken in one transaction, and until when that is believed.
+    recipients_max: Cell<(u16, UnixMs)>,
 }
 
 impl Default for Abilities {
@@ -25,7 +31,7 @@ impl Default for Abilities {
             without_chunking: Avoided::abilities(),
             without_pipelining: Avoided::abilities(),
             needs_tls: Cell::new(false),
-            recipients_max: Cell::new(u16::MAX),
+            recipients_max: Cell::new((u16::MAX, UnixMs(0))),
         }
     }
 }
@@ -40,14 +46,15 @@ impl Abilities {
         self.broken_tls.clear();
     }
 
-    /// How many recipients the site has been seen to take in one transaction, at most.
-    pub(super) fn recipients_max(&self) -> u16 {
-        self.recipients_max.get()
+    /// How many recipients the site has lately been seen to take in one transaction, at most.
+    pub(super) fn recipients_max(&self, now: UnixMs) -> u16 {
+        let (most, until) = self.recipients_max.get();
+        if until > now { most } else { u16::MAX }
     }
 
     /// The site has taken `recipients` in one transaction and refused the next.
-    pub(super) fn takes_at_most(&self, recipients: usize) {
+    pub(super) fn takes_at_most(&self, recipients: usize, now: UnixMs) {
         let most = u16::try_from(recipients).unwrap_or(u16::MAX).max(1);
-        self.recipients_max.set(self.recipients_max.get().min(most));
+        self.recipients_max.set((self.recipients_max(now).min(most), now + REMEMBERED_FOR));
     }
 }

@@ -4,20 +4,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mail::{Phase, Reply};
-use policy::verdict::{Action, Fault, Scope};
+use mail::Reply;
+use policy::verdict::Fault;
 use queue::{FlowKey, Pull, Ticket};
 use smtp::client::{ClientEvent, ClientFault};
 use tokio::sync::Notify;
 
-use super::flight::Flight;
+use super::flight::{Flight, Tickets};
 use super::job::{Job, SPARE_BYTES_MAX, Scratch, SevenBit};
-use super::open::{Connected, OpenFault, open};
+use super::open::{Connected, OpenFault, has_another_host, open};
 use super::pool::Pool;
+use super::refusal;
 use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
 
-/// How many recipients are bounced at once when a site refuses all mail for good; the rest follow at the next connection.
-const SITE_BOUNCE_MAX: usize = 1_000;
 /// How long the word that outcomes are written is waited for before looking for oneself.
 const WRITTEN_PATIENCE: Duration = Duration::from_millis(5);
 /// How long a path rests when a login was refused: servers lock accounts that are tried too often.
@@ -68,7 +67,7 @@ pub(super) async fn live(shard: Rc<Shard>, pool: Rc<Pool>) {
             seat.opened();
             work(Rc::clone(&shard), Rc::clone(&pool), connected).await;
         }
-        Err(OpenFault::Refused(phase, reply)) => refused(&shard, &pool, phase, &reply).await,
+        Err(OpenFault::Refused(phase, reply)) => refusal::heed(&shard, &pool, phase, &reply).await,
         Err(OpenFault::NoLogin(reply)) => {
             let why = format!("login refused: {reply}");
             tracing::warn!(site = pool.destination().site_name(), why, "an account of ours is not taken");
@@ -107,20 +106,6 @@ impl Drop for Seat {
         if let Ok(mut queue) = self.shard.queue.try_borrow_mut() {
             queue.connection_closed(self.pool.path);
         }
-    }
-}
-
-/// The server does not want to speak with us.
-async fn refused(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
-    let provider = &shard.shared.config.providers[pool.destination().provider];
-    let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
-    match verdict.action {
-        Action::Suspend(rest) if verdict.scope == Scope::Source => {
-            shard.suspend_source(pool, rest, &reply.to_string());
-        }
-        Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
-        Action::Bounce => super::outcome::bounce_site(shard, pool, phase, reply, SITE_BOUNCE_MAX).await,
-        _ => shard.rest(pool, &reply.to_string()),
     }
 }
 
@@ -172,7 +157,7 @@ impl Connection {
                 return Next::Idle;
             }
             self.unwritten.retain(|(_, receipt)| !self.shard.is_written(*receipt));
-            if self.flights.len() + self.unwritten.len() >= usize::from(limit.pipeline_depth.max(1)) {
+            if self.flights.len() + self.unwritten.len() >= self.depth(limit.pipeline_depth) {
                 return Next::Unwritten;
             }
             let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
@@ -191,6 +176,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// How many transactions may be under way: fewer once some were refused, so that those under way cannot bring the
+    /// refused ones beyond what servers bear.
+    fn depth(&self, limit: u16) -> usize {
+        let most = if self.refused == 0 { u32::MAX } else { REFUSED_MAX.saturating_sub(self.refused) };
+        usize::from(limit).min(most as usize).max(1)
     }
 
     /// Begins with a recipient, unless its outcome could not be recorded.
@@ -240,7 +232,7 @@ impl Connection {
     fn recipients_max(&self) -> usize {
         let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
         let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
-        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max()))
+        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max(self.shard.now())))
             .min(offered as usize)
     }
 
@@ -255,17 +247,32 @@ impl Connection {
                 }
                 Err(unsendable) => unsendable,
             };
-            let others = job.leave_first();
+            // It may be for one of them only that the server cannot be given it: each goes by itself, the first at once.
+            let others = if unsendable.of_recipient { job.leave_first() } else { Vec::new() };
             if others.is_empty() {
-                for ticket in job.into_tickets() {
-                    self.never_sent(ticket, unsendable.0.clone()).await;
+                return self.unsendable(job, flow, unsendable.reply).await;
+            }
+            for ticket in others.into_iter().rev() {
+                self.shard.put_back_along(&self.pool, flow, ticket).await;
+            }
+        }
+    }
+
+    /// This server cannot be given the message.
+    async fn unsendable(&mut self, job: Job, flow: FlowKey, reply: Reply) {
+        // Another host may keep the promise that the message asks for (RFC 8689 section 4.2.1).
+        if job.requires_tls() {
+            self.pool.avoided.add(self.connected.address, self.shard.now());
+            self.closing = true;
+            if has_another_host(&self.shard, &self.pool) {
+                for ticket in job.into_tickets().into_iter().rev() {
+                    self.shard.put_back(&self.pool, flow, ticket).await;
                 }
                 return;
             }
-            // It may be for one of them only that the server cannot be given it: each goes by itself, the first at once.
-            for ticket in others.into_iter().rev() {
-                self.shard.put_back(&self.pool, flow, ticket).await;
-            }
+        }
+        for ticket in job.into_tickets() {
+            self.never_sent(ticket, reply.clone()).await;
         }
     }
 
@@ -278,10 +285,7 @@ impl Connection {
                     self.answered((transaction, index), phase, reply).await;
                 }
                 ClientEvent::Untried { transaction, index, .. } => self.untried((transaction, index)).await,
-                ClientEvent::Done { transaction } => {
-                    self.shard.counters.transactions_out.add(1);
-                    self.done(transaction);
-                }
+                ClientEvent::Done { transaction } => self.done(transaction).await,
                 ClientEvent::Refused { reply, .. } => {
                     self.hung_up = true;
                     return Err((Fault::ConnectionLost, format!("the server ended the session: {reply}")));
@@ -301,13 +305,18 @@ impl Connection {
     }
 
     /// A transaction is over.
-    fn done(&mut self, transaction: u64) {
-        let Some(place) = self.flights.iter().position(|flight| flight.transaction == transaction) else {
-            return;
-        };
-        let Some(flight) = self.flights.remove(place) else { return };
+    async fn done(&mut self, transaction: u64) {
+        self.shard.counters.transactions_out.add(1);
+        let place = self.flights.iter().position(|flight| flight.transaction == transaction);
+        let Some(mut flight) = place.and_then(|place| self.flights.remove(place)) else { return };
         self.refused += u32::from(!flight.was_judged);
         self.closing |= self.refused >= REFUSED_MAX;
+        // The client has told of all; should it ever forget one, that one is not forgotten here.
+        let forgotten: Tickets = flight.waiting().collect();
+        debug_assert!(forgotten.is_empty(), "a transaction is done when all its recipients are told");
+        for ticket in forgotten {
+            self.shard.put_back(&self.pool, flight.flow, ticket).await;
+        }
     }
 
     /// Waits until outcomes are written on other shards: what a crash may repeat stays within the pipeline's depth.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
-use mail::{CampaignId, Enhanced, Reply};
+use mail::{CampaignId, Enhanced, Reply, TlsWish};
 use queue::{FlowKey, PathId, Ticket};
 use smallvec::{SmallVec, smallvec};
 use smtp::client::{Client, To, Transaction, Unsendable};
@@ -142,6 +142,11 @@ impl Job {
         self.head().identity()
     }
 
+    /// Whether the message goes only to servers that have proved who they are and promise TLS (RFC 8689).
+    pub(super) fn requires_tls(&self) -> bool {
+        self.head().tls_wish() == TlsWish::Required
+    }
+
     /// All recipients but the first leave the job.
     pub(super) fn leave_first(&mut self) -> Vec<Ticket> {
         self.recipients.truncate(1);
@@ -239,7 +244,7 @@ impl Job {
             smtputf8: head.smtputf8(),
             dsn_return: head.dsn_return(),
             envelope_id: head.envelope_id(),
-            require_tls: head.tls_wish() == mail::TlsWish::Required,
+            require_tls: self.requires_tls(),
         })
     }
 }

@@ -10,6 +10,7 @@ mod open;
 mod outcome;
 mod pool;
 mod protection;
+mod refusal;
 mod told;
 
 pub(crate) use pool::Pools;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mail::{Phase, Reply, UnixMs};
 use policy::config::Source;
 use policy::tls_report::ResultType;
-use policy::verdict::{Action, Fault};
+use policy::verdict::Fault;
 use smtp::client::{Client, ClientConfig, ClientEvent, Login, Protocol, TlsWanted};
 
 use rustc_hash::FxBuildHasher;
@@ -17,6 +17,7 @@ use rustc_hash::FxBuildHasher;
 use super::current;
 use super::pool::Pool;
 use super::protection::{Protection, Wanted};
+use super::refusal;
 use super::told::{self, TlsFailure};
 use crate::control::destination::{Destination, Host};
 use crate::io::{self, SourceFault, Stream, Target, Watch};
@@ -36,6 +37,8 @@ pub(super) struct Connected {
     pub(super) connect_ms: u32,
     /// No reply is awaited for longer.
     reply_timeout: Duration,
+    /// Replies heard when the deadline was set last.
+    heard: u64,
     pub(super) protection: Protection,
 }
 
@@ -62,10 +65,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
     let destination = current::destination(shard, pool).await?;
     let source = shard.shared.sources.get(pool.key.source);
     let provider = &shard.shared.config.providers[destination.provider];
-    let mut fault = OpenFault::Failed(
-        Fault::SourceUnusable,
-        format!("source {} has no address of the family of any host of the site", source.name),
-    );
+    let mut fault = None;
     for (host, address) in in_order(pool, &destination, source, shard.now()) {
         let failed = match attempt(shard, pool, Peer { destination: &destination, host, address }).await {
             Ok(connected) => {
@@ -74,19 +74,25 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
             }
             Err(failed) => failed,
         };
-        if let OpenFault::Refused(phase, reply) = &failed
-            && !matches!(
-                shard.shared.config.replies.judge(*phase, reply, &provider.name).action,
-                Action::NextMx | Action::Defer | Action::Reconnect
-            )
-        {
-            // A refusal that concerns us rather than the host is not to be evaded by trying the next one.
+        let verdict = match &failed {
+            OpenFault::Refused(phase, reply) => {
+                Some(shard.shared.config.replies.judge(*phase, reply, &provider.name))
+            }
+            _ => None,
+        };
+        if verdict.is_some_and(|verdict| !refusal::may_go_on(verdict)) {
             return Err(failed);
         }
         pool.avoided.add(address, shard.now());
-        fault = failed;
+        // That the site takes no mail at all counts only when each of its hosts says so.
+        if fault.is_none() || !verdict.is_some_and(refusal::is_of_site) {
+            fault = Some(failed);
+        }
     }
-    Err(fault)
+    Err(fault.unwrap_or_else(|| {
+        let why = format!("source {} has no address of the family of any host of the site", source.name);
+        OpenFault::Failed(Fault::SourceUnusable, why)
+    }))
 }
 
 fn in_order<'a>(
@@ -214,6 +220,7 @@ async fn connect(
         address,
         connect_ms: 0,
         reply_timeout,
+        heard: 0,
         protection: Protection::default(),
     };
     let config = shard.client_tls.config(&wanted.trust, destination.identity);
@@ -257,11 +264,12 @@ impl Connected {
     /// Speaks until the server takes transactions.
     async fn greet(&mut self, tls: &Handshake<'_>) -> Result<(), Unopened> {
         let mut buffer = Vec::new();
-        let mut awaits_tls = false;
+        let (mut awaits_tls, mut is_ready) = (false, false);
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
-                    ClientEvent::Ready => return Ok(()),
+                    // What has come behind it may be the end of the session already.
+                    ClientEvent::Ready => is_ready = true,
                     ClientEvent::StartTls => self.start_tls(tls).await?,
                     // A login that fails is a fault of our configuration: no recipient is to suffer for it.
                     ClientEvent::Refused { phase: Phase::Auth, reply } => {
@@ -288,6 +296,9 @@ impl Connected {
                     | ClientEvent::Untried { .. }
                     | ClientEvent::Done { .. } => {}
                 }
+            }
+            if is_ready {
+                return Ok(());
             }
             awaits_tls = self.client.awaits() == Some(Phase::StartTls);
             match self.exchange(&mut buffer).await {
@@ -323,8 +334,13 @@ impl Connected {
     /// Sends what is to be sent and reads what comes; an error when the connection has ended.
     pub(super) async fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<(), (Fault, String)> {
         buffer.clear();
+        let has_sent = !self.client.transmit().is_empty();
         let sent = self.send().await;
-        self.watch.extend(self.patience());
+        // Only whole replies count: one that comes byte by byte has the time of one.
+        let heard = self.client.heard();
+        if has_sent || heard != std::mem::replace(&mut self.heard, heard) {
+            self.watch.extend(self.patience());
+        }
         match (self.stream.read(buffer).await, sent) {
             // A server that has heard enough says why before it closes.
             (Ok(1..), _) => self.client.receive(buffer),

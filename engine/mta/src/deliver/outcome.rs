@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
 use policy::retry::next_attempt;
-use policy::verdict::{Action, Fault, Scope, Verdict, judge_network};
-use queue::{FlowKey, Pull, Ticket};
+use policy::verdict::{Action, Fault, Scope, Verdict, ends_session, judge_network};
+use queue::{FlowKey, Ticket};
 
 use super::connection::Connection;
 use super::flight::Flight;
@@ -28,7 +28,7 @@ impl Connection {
         let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
         let is_first = !std::mem::replace(&mut flight.heard, true);
         flight.was_judged |= phase == Phase::Body;
-        if reply.code == 421 {
+        if ends_session(&reply) {
             self.closing = true;
         } else {
             self.heard += u32::from(is_first);
@@ -117,7 +117,7 @@ impl Connection {
     /// Whether this server has answered for a recipient before `reply`.
     fn heard_before(&self, reply: &Reply) -> bool {
         // This reply is among those heard, unless the server hung up with it.
-        self.heard > u32::from(reply.code != 421)
+        self.heard > u32::from(!ends_session(reply))
     }
 
     /// Whether the recipient waits on, as if it had not been tried. Each connection that sends somebody back has moved
@@ -126,7 +126,7 @@ impl Connection {
         match verdict.action {
             // Those before it go on, and the next transaction has no more of them.
             Action::NextTransaction => {
-                self.pool.abilities.takes_at_most(index);
+                self.pool.abilities.takes_at_most(index, self.shard.now());
                 index > 0
             }
             Action::Suspend(_) => true,
@@ -271,6 +271,12 @@ impl Shard {
         });
     }
 
+    /// Gives a recipient back that was taken along with another, together with its turn.
+    pub(super) async fn put_back_along(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
+        self.queue.borrow_mut().forgive(pool.path, flow);
+        self.put_back(pool, flow, ticket).await;
+    }
+
     /// Gives a recipient back to its path as if it had not been pulled.
     pub(super) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
         // Its token of the rate is free again.
@@ -283,32 +289,5 @@ impl Shard {
                 self.give_up(ticket, Disposition::Cancelled, crate::shard::cancelled()).await;
             }
         }
-    }
-}
-
-/// The site refuses all mail for good: its recipients bounce with its own words.
-pub(super) async fn bounce_site(
-    shard: &Rc<Shard>,
-    pool: &Rc<Pool>,
-    phase: Phase,
-    reply: &Reply,
-    most: usize,
-) {
-    for _ in 0..most {
-        if !shard.shared.recordings.all_work() {
-            return;
-        }
-        let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
-        let Pull::Ticket(ticket, _) = pulled else { return };
-        let destination = pool.destination();
-        let provider = &shard.shared.config.providers[destination.provider];
-        let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
-        outcome.attempt = ticket.attempts.saturating_add(1);
-        outcome.phase = phase;
-        let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
-        verdict.class.clone_into(&mut outcome.verdict);
-        outcome.provider.clone_from(&provider.name);
-        outcome.mx = destination.site_name();
-        shard.conclude(Conclusion { ticket, outcome }).await;
     }
 }

@@ -139,5 +139,11 @@ impl fmt::Display for Scope {
 
 #[cfg(test)]
 mod corpus;
+/// Whether the server closes the connection behind `reply` (RFC 5321 section 4.2.1).
+#[must_use]
+pub const fn ends_session(reply: &mail::Reply) -> bool {
+    reply.code == 421
+}
+
 #[cfg(test)]
 mod tests;

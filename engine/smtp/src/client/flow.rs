@@ -186,9 +186,10 @@ impl ClientSession {
             // Nobody can have accepted what has not been sent.
             return self.unexpected(due, raw);
         }
-        if chunked && is_unknown_command(raw, flight.taken > 0) {
+        if chunked && !self.knows_chunks && is_unknown_command(raw, flight.taken > 0) {
             return self.on_chunking_unknown(raw);
         }
+        self.knows_chunks |= chunked;
         if self.config.protocol == Protocol::Lmtp && flight.open > 1 {
             // RFC 2033 section 4.2: one reply for each recipient that was taken, in their order.
             if let Some(index) = flight.answer_next() {
@@ -205,11 +206,11 @@ impl ClientSession {
         self.finish(clean);
     }
 
-    /// The server offers CHUNKING and does not know BDAT: it may be reading the chunk as commands. Nothing was judged,
-    /// and nothing that went by BDAT can have been taken.
+    /// The server offers CHUNKING and does not know BDAT, or so it seems at its first chunk: it may be reading the chunk as
+    /// commands, so this message was not judged. What went out behind it nobody knows.
     fn on_chunking_unknown(&mut self, raw: RawReply<'_>) {
         let reply = raw.to_reply();
-        for mut flight in std::mem::take(&mut self.flights) {
+        if let Some(mut flight) = self.flights.pop_front() {
             let transaction = flight.number;
             while let Some(index) = flight.answer_next() {
                 self.events.push_back(ClientEvent::Untried { transaction, index, reply: reply.clone() });

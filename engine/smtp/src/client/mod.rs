@@ -137,8 +137,13 @@ impl<'a> From<&'a Recipient> for To<'a> {
 
 /// This server cannot be given this message; nothing was sent. The reply is the one that the server would give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsendable(pub Reply);
+#[error("{reply}")]
+pub struct Unsendable {
+    /// What the server would say.
+    pub reply: Reply,
+    /// Whether it is one of the recipients that the server cannot be given, rather than the message.
+    pub of_recipient: bool,
+}
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,13 +19,15 @@ use crate::wire;
 pub struct Client {
     replies: ReplyReader,
     session: ClientSession,
+    /// Replies taken so far.
+    heard: u64,
 }
 
 impl Client {
     /// A client that awaits the server's greeting.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        Self { replies: ReplyReader::default(), session: ClientSession::new(config) }
+        Self { replies: ReplyReader::default(), session: ClientSession::new(config), heard: 0 }
     }
 
     /// Takes what the server sent, cut anyhow; then [`Client::poll`] until it is empty.
@@ -36,7 +38,10 @@ impl Client {
         self.replies.push(bytes);
         loop {
             match self.replies.next(self.session.config.reply_bytes_max) {
-                Ok(Some(reply)) => self.session.on_reply(reply),
+                Ok(Some(reply)) => {
+                    self.heard += 1;
+                    self.session.on_reply(reply);
+                }
                 Ok(None) => break,
                 Err(fault) => self.session.fault(fault),
             }
@@ -122,6 +127,12 @@ impl Client {
     pub fn may_lack_pipelining(&self) -> bool {
         let next = self.session.awaited.front().map(|due| due.what);
         self.session.pipelines() && matches!(next, Some(Awaited::Rcpt(_) | Awaited::Data))
+    }
+
+    /// How many whole replies have come: the wait for the next one begins with each.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// How long to wait for what is awaited now (RFC 5321 section 4.5.3.2).
@@ -244,6 +255,8 @@ pub(super) struct ClientSession {
     pub(super) spare: Vec<Flight>,
     /// Recipients that seemed to be delivered until a stray reply came.
     pub(super) doubtful: Vec<Lost>,
+    /// The server has judged a message that went by BDAT.
+    pub(super) knows_chunks: bool,
 }
 
 impl ClientSession {
@@ -263,6 +276,7 @@ impl ClientSession {
             quitting: false,
             spare: Vec::new(),
             doubtful: Vec::new(),
+            knows_chunks: false,
         }
     }
 

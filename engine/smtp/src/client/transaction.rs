@@ -104,17 +104,21 @@ pub(super) fn check(
     capabilities: &Capabilities,
     authenticated: bool,
 ) -> Result<(), Unsendable> {
-    let refuse = |code, enhanced, text: String| Err(Unsendable(Reply::enhanced(code, enhanced, text)));
+    let refuse = |code, enhanced, text: String| {
+        Err(Unsendable { reply: Reply::enhanced(code, enhanced, text), of_recipient: false })
+    };
     if !(transaction.sender.is_empty() || is_harmless(transaction.sender)) {
         return refuse(501, Enhanced(5, 1, 7), "the sender's address is malformed".into());
     }
     if !transaction.recipients.iter().all(|to| is_harmless(to.address)) {
-        return refuse(501, Enhanced(5, 1, 3), "a recipient's address is malformed".into());
+        let reply = Reply::enhanced(501, Enhanced(5, 1, 3), "a recipient's address is malformed");
+        return Err(Unsendable { reply, of_recipient: true });
     }
     // RFC 6531 section 3.2.
     if needs_smtputf8(transaction) && !capabilities.smtputf8 {
         let text = "the message needs SMTPUTF8, which the server does not offer";
-        return refuse(553, Enhanced(5, 6, 7), text.into());
+        let of_recipient = !transaction.recipients.iter().all(|to| to.address.is_ascii());
+        return Err(Unsendable { reply: Reply::enhanced(553, Enhanced(5, 6, 7), text), of_recipient });
     }
     // RFC 8689 section 4.2.1.
     if transaction.require_tls && !(authenticated && capabilities.require_tls) {

@@ -182,7 +182,7 @@ impl<'a> World<'a> {
                 self.transactions.push(self.begun);
             }
             Err(unsendable) => {
-                assert_eq!(unsendable.0.code, 552, "only the size can stand in the way");
+                assert_eq!(unsendable.reply.code, 552, "only the size can stand in the way");
                 for index in 0..plan.recipients.len() {
                     self.stories.insert((self.begun, index), Story::NotTried);
                 }

@@ -1,0 +1,73 @@
+//! What is done when a site does not want to speak with us: before any message it can have judged none.
+
+use std::rc::Rc;
+
+use mail::{Disposition, Phase, Reply};
+use policy::TlsPolicy;
+use policy::verdict::{Action, Scope, Verdict};
+use queue::Pull;
+
+use super::pool::Pool;
+use crate::control::destination::{Destination, Guard};
+use crate::shard::{Conclusion, RECORDING_TICK, Shard};
+
+/// How many recipients are bounced at once when a site refuses all mail for good; the rest follow at the next connection.
+const BOUNCE_MAX: usize = 1_000;
+
+/// Whether the refusal says that the site takes no mail from anybody, ever.
+pub(super) fn is_of_site(verdict: Verdict) -> bool {
+    verdict.action == Action::Bounce && verdict.scope == Scope::Site
+}
+
+/// Whether the next host of the site may be tried: not where the refusal is of us rather than of the host.
+pub(super) fn may_go_on(verdict: Verdict) -> bool {
+    matches!(verdict.action, Action::NextMx | Action::Defer | Action::Reconnect | Action::Bounce)
+}
+
+/// All hosts have refused us, the last with `reply`.
+pub(super) async fn heed(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply: &Reply) {
+    let destination = pool.destination();
+    let provider = &shard.shared.config.providers[destination.provider];
+    let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+    match verdict.action {
+        Action::Suspend(rest) if verdict.scope == Scope::Source => {
+            shard.suspend_source(pool, rest, &reply.to_string());
+        }
+        Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
+        // In clear anybody on the way may have said it.
+        Action::Bounce if is_of_site(verdict) && !is_protected(&destination) => {
+            bounce(shard, pool, (phase, reply), verdict).await;
+        }
+        _ => shard.rest(pool, &reply.to_string()),
+    }
+}
+
+/// Whether mail goes to the site under TLS only, which does not stand yet.
+fn is_protected(destination: &Destination) -> bool {
+    matches!(destination.tls, TlsPolicy::Required | TlsPolicy::Verified)
+        || destination.hosts.iter().any(|host| !matches!(host.guard, Guard::ByPolicy))
+}
+
+/// The site refuses all mail for good: its recipients bounce with its own words.
+async fn bounce(shard: &Rc<Shard>, pool: &Rc<Pool>, (phase, reply): (Phase, &Reply), verdict: Verdict) {
+    for _ in 0..BOUNCE_MAX {
+        if !shard.shared.recordings.all_work() {
+            return shard.arm(pool, shard.now() + RECORDING_TICK);
+        }
+        let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
+        let ticket = match pulled {
+            Pull::Ticket(ticket, _) => ticket,
+            Pull::Wait(until) => return shard.arm(pool, until),
+            _ => return,
+        };
+        let destination = pool.destination();
+        let provider = &shard.shared.config.providers[destination.provider];
+        let mut outcome = crate::shard::without_attempt(shard.now(), Disposition::Bounced, reply.clone());
+        outcome.attempt = ticket.attempts.saturating_add(1);
+        outcome.phase = phase;
+        verdict.class.clone_into(&mut outcome.verdict);
+        outcome.provider.clone_from(&provider.name);
+        outcome.mx = destination.site_name();
+        shard.conclude(Conclusion { ticket, outcome }).await;
+    }
+}
