@@ -2,6 +2,7 @@
 
 mod guards;
 mod ourselves;
+mod party;
 mod reach;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,6 +27,7 @@ use crate::tls_report::TlsReports;
 use guards::Guarded;
 pub(crate) use guards::{Guard, Told};
 pub(crate) use ourselves::Ourselves;
+pub(crate) use party::Party;
 pub(crate) use reach::Reach;
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.

@@ -147,16 +147,15 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
         }
         other => other,
     };
-    let source = shard.shared.sources.get(pool.key.source);
     match last {
         Ok(connected) => {
             let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
-            told::opened(shard, source, host, &connected, is_broken);
+            told::opened(shard, pool, host, &connected, is_broken);
             Ok(connected)
         }
         Err(Unopened { fault, tls }) => {
             if let Some(failure) = tls {
-                told::failed(shard, source, host, address, failure);
+                told::failed(shard, pool, host, address, &failure);
             }
             Err(fault)
         }
