@@ -2,6 +2,8 @@
 
 mod guards;
 mod ourselves;
+mod party;
+mod reach;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +26,9 @@ use crate::tls_report::TlsReports;
 
 use guards::Guarded;
 pub(crate) use guards::{Guard, Told};
-use ourselves::Ourselves;
+pub(crate) use ourselves::Ourselves;
+pub(crate) use party::Party;
+pub(crate) use reach::Reach;
 
 /// How long a destination made of addresses alone, without DNS, is believed: it changes with the configuration only.
 const LITERAL_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -44,6 +48,8 @@ pub(crate) struct Destination {
     pub(crate) domain: Option<Box<str>>,
     /// How the hosts are spoken to: by the word of a route.
     pub(crate) access: Access,
+    /// Whether what the domain publishes about TLS is heeded. Mail that wants it otherwise has a site of its own.
+    pub(crate) wish: TlsWish,
     /// Not to be believed after this moment.
     pub(crate) expires: UnixMs,
 }
@@ -83,6 +89,8 @@ pub(crate) struct Unroutable {
     pub(crate) fault: Fault,
     /// Whether asking again later may help.
     pub(crate) temporary: bool,
+    /// Whether what stands in the way is how the domain wants its mail protected: that cannot be kept to, or not learnt.
+    pub(crate) by_protection: bool,
     /// Our own words, with an enhanced code (RFC 3463, RFC 7505).
     pub(crate) reply: Reply,
 }
@@ -90,25 +98,30 @@ pub(crate) struct Unroutable {
 impl Unroutable {
     /// The look-up itself has failed: it is made again later.
     pub(crate) fn failed() -> Self {
-        let reply = Reply::enhanced(0, Enhanced(4, 4, 3), "the look-up of the domain failed in the engine");
-        Self { fault: Fault::DnsFailure, temporary: true, reply }
+        Self::unknown("the look-up of the domain failed in the engine")
     }
 
     /// DNS does not say for now what it would have to say.
     fn unknown(what: &str) -> Self {
-        Self { fault: Fault::DnsFailure, temporary: true, reply: Reply::enhanced(0, Enhanced(4, 4, 3), what) }
+        let reply = Reply::enhanced(0, Enhanced(4, 4, 3), what);
+        Self { fault: Fault::DnsFailure, temporary: true, by_protection: false, reply }
+    }
+
+    /// DNS does not say for now how a host proves itself (RFC 7672 section 2.1.2).
+    fn unproven(what: &str) -> Self {
+        Self { by_protection: true, ..Self::unknown(what) }
     }
 
     /// By what the domain has published a host may not be used.
     fn unprotected(why: &str) -> Self {
         let reply = Reply::enhanced(0, Enhanced(4, 7, 5), why);
-        Self { fault: Fault::TlsCertificate, temporary: true, reply }
+        Self { fault: Fault::TlsCertificate, temporary: true, by_protection: true, reply }
     }
 
     /// DNS sends the mail to where it must not go; `detail` is the last number of the code 5.4.x.
     fn forbidden(detail: u16, what: String) -> Self {
         let reply = Reply::enhanced(0, Enhanced(5, 4, detail), what);
-        Self { fault: Fault::ForbiddenAddress, temporary: false, reply }
+        Self { fault: Fault::ForbiddenAddress, temporary: false, by_protection: false, reply }
     }
 }
 
@@ -131,7 +144,7 @@ pub(crate) struct Destinations {
     roots: Arc<rustls::RootCertStore>,
     /// What hosts are shown that ask who we are, in the order of the routes that have a certificate.
     identities: Vec<Identity>,
-    ourselves: Ourselves,
+    reach: Reach,
     https: Https,
     /// Unless the configuration does without.
     mta_sts: Option<MtaSts>,
@@ -151,11 +164,12 @@ impl Destinations {
             .map(|files| tls::identity(&files.cert_file, &files.key_file))
             .collect::<Result<_, _>>()
             .map_err(|fault| fault.to_string())?;
-        let https = Https::new(resolver.clone(), Arc::clone(&roots), &config.deliver.allow_private);
+        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
+        let reach = Reach::new(ourselves, &config.deliver.allow_private);
+        let https = Https::new(resolver.clone(), Arc::clone(&roots), reach.clone());
         let open = || MtaSts::open(&config.node.data_dir, resolver.clone(), https.clone(), reports.clone());
         let mta_sts = config.deliver.mta_sts.then(open);
-        let ourselves = Ourselves::new(&config, &super::start::host_name(&config));
-        Ok(Self { config, resolver, roots, identities, ourselves, https, mta_sts, reports: reports.clone() })
+        Ok(Self { config, resolver, roots, identities, reach, https, mta_sts, reports: reports.clone() })
     }
 
     /// Who asks DNS.
@@ -218,7 +232,7 @@ impl Destinations {
 
     async fn by_dns(&self, domain: &str, wish: TlsWish, now: UnixMs) -> Result<Destination, Unroutable> {
         let found = self.resolver.mail_hosts(domain).await.map_err(|error| unroutable(&error))?;
-        let hosts = self.ourselves.without(found.in_order(now.0));
+        let hosts = self.reach.ourselves().without(found.in_order(now.0));
         if hosts.is_empty() {
             return Err(Unroutable::forbidden(
                 6,
@@ -246,9 +260,9 @@ impl Destinations {
             return Err(lost);
         }
         let access = Access::default();
-        let site = site_of(&hosts, tls, None, &access);
+        let site = site_of(&hosts, (tls, wish), None, &access);
         let (domain, expires) = (Some(domain.into()), now + expires_in);
-        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, expires })
+        Ok(Destination { site, hosts, provider, tls, identity: None, access, domain, wish, expires })
     }
 
     /// A host with those of its addresses that DNS may make the engine dial.
@@ -259,9 +273,7 @@ impl Destinations {
 
     /// Whether the engine may connect to an address that DNS has named.
     pub(crate) fn may_dial(&self, ip: IpAddr) -> bool {
-        let allowed = &self.config.deliver.allow_private;
-        let is_allowed = || allowed.iter().any(|network| network.contains(ip));
-        resolve::dialable(ip, allowed) && (!self.ourselves.has(ip) || is_allowed())
+        self.reach.may_dial(ip)
     }
 
     /// Guards the hosts by what their domain has published. `asked` are the hosts as DNS gave them, in the same order.
@@ -278,10 +290,11 @@ impl Destinations {
             let answers = asked.iter().map(|host| self.resolver.tlsa(host, port));
             guarded.heed_dane(domain, join_all(answers).await);
         }
-        if let Some(mta_sts) = &self.mta_sts
-            && let Some(policy) = mta_sts.find(domain, now).await
-        {
-            guarded.heed_sts(domain, &policy);
+        if let Some(mta_sts) = &self.mta_sts {
+            match mta_sts.find(domain, now).await {
+                Ok(policy) => guarded.heed_sts(domain, &policy),
+                Err(at_most) => guarded.without_sts(at_most),
+            }
         }
         guarded.tell_the_rest(domain);
         for (policy, failure) in guarded.failures.drain(..) {
@@ -323,8 +336,10 @@ fn finished(config: &Config, domain: &str, route: &Route, hosts: Vec<Host>, expi
     let tls = config.tls(Some(route), provider);
     let identity = identity_of(config, route);
     let access = route.access.clone();
-    let site = site_of(&hosts, tls, identity, &access);
-    Destination { site, hosts, provider, tls, identity, access, domain: None, expires }
+    // A route is the operator's word, which no mail can wish away.
+    let wish = TlsWish::Unstated;
+    let site = site_of(&hosts, (tls, wish), identity, &access);
+    Destination { site, hosts, provider, tls, identity, access, domain: None, wish, expires }
 }
 
 fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Host]) -> ProviderIndex {
@@ -337,7 +352,12 @@ fn provider_of(config: &Config, domain: &str, route: Option<&Route>, hosts: &[Ho
 }
 
 /// Equal for equal hosts and ports that are spoken to in the same way, in whatever order DNS gave the addresses.
-fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Access) -> u64 {
+fn site_of(
+    hosts: &[Host],
+    (tls, wish): (TlsPolicy, TlsWish),
+    identity: Option<usize>,
+    access: &Access,
+) -> u64 {
     let of_host = |host: &Host| {
         let mut hasher = DefaultHasher::new();
         let port = host.addresses.first().map_or(0, SocketAddr::port);
@@ -349,7 +369,9 @@ fn site_of(hosts: &[Host], tls: TlsPolicy, identity: Option<usize>, access: &Acc
     let mut each: Vec<u64> = hosts.iter().map(of_host).collect();
     each.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (each, tls, identity, access).hash(&mut hasher);
+    // Mail that goes whatever its domain publishes keeps apart: neither is that of others sent as it is, nor reported on.
+    let is_regardless = wish == TlsWish::NotRequired;
+    (each, tls, is_regardless, identity, access).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -363,5 +385,18 @@ fn unroutable(fault: &ResolveFault) -> Unroutable {
     };
     // Nobody has replied: the sentence is ours.
     let reply = Reply { code: 0, ..fault.reply() };
-    Unroutable { fault: kind, temporary: !fault.is_permanent(), reply }
+    Unroutable { fault: kind, temporary: !fault.is_permanent(), by_protection: false, reply }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_that_goes_regardless_has_a_site_of_its_own() {
+        let hosts = [Host::new("mx.a.test".to_owned(), 10, Vec::new())];
+        let site = |wish| site_of(&hosts, (TlsPolicy::Opportunistic, wish), None, &Access::default());
+        assert_eq!(site(TlsWish::Unstated), site(TlsWish::Required));
+        assert_ne!(site(TlsWish::Unstated), site(TlsWish::NotRequired));
+    }
 }

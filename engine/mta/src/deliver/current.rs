@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::{TlsWish, UnixMs};
+use mail::UnixMs;
 use policy::verdict::Fault;
 use queue::Pull;
 use tokio::sync::oneshot;
@@ -16,37 +16,46 @@ use crate::shard::Shard;
 /// Recipients that are routed again at once; the rest follows when the path is looked at again.
 const MOVED_MAX: usize = 1_000;
 
-/// The destination of `pool`, asked for again when its time is over. Where it cannot be learnt, the old one serves.
+/// The destination of `pool`, asked for again when its time is over. While DNS is silent, the old one serves.
 ///
 /// # Errors
-/// When DNS sends the mail elsewhere now, or wants it protected in another way: those who wait are routed again.
+/// When DNS sends the mail elsewhere now or nowhere, or when how it is to be protected has changed or cannot be learnt
+/// (RFC 7672 section 2.1.2): those who wait are routed again, each by what holds for its own domain.
 pub(super) async fn destination(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Arc<Destination>, OpenFault> {
     let known = pool.destination();
     let Some(domain) = known.domain.as_deref().filter(|_| known.expires <= shard.now()) else {
         return Ok(known);
     };
-    match ask(shard, domain, shard.now()).await {
+    match ask(shard, &known, domain, shard.now()).await {
         Some(Ok(new)) if (new.site, new.provider) == (known.site, known.provider) => {
             let new = Arc::new(new);
-            shard.pools.aim(pool.path, pool.key, Arc::clone(&new));
+            shard.pools.aim(pool.path, pool.key, Arc::clone(&new), shard.now());
             Ok(new)
         }
         Some(Ok(_)) => {
             route_again(shard, pool).await;
             Err(OpenFault::Failed(Fault::DnsFailure, format!("DNS has another answer for {domain} now")))
         }
+        Some(Err(fault)) if !fault.temporary || fault.by_protection => {
+            route_again(shard, pool).await;
+            Err(OpenFault::Failed(fault.fault, fault.reply.text))
+        }
         Some(Err(_)) | None => Ok(known),
     }
 }
 
-/// Asks on the control runtime; `None` when that ends meanwhile. Mail that goes whatever its domain publishes is routed
-/// again, and finds its own way, where this is another one.
-async fn ask(shard: &Shard, domain: &str, now: UnixMs) -> Option<Result<Destination, Unroutable>> {
+/// Asks on the control runtime, as the destination that was `known` was asked for; `None` when that ends meanwhile.
+async fn ask(
+    shard: &Shard,
+    known: &Destination,
+    domain: &str,
+    now: UnixMs,
+) -> Option<Result<Destination, Unroutable>> {
     let (tell, told) = oneshot::channel();
-    let (shared, domain) = (Arc::clone(&shard.shared), domain.to_owned());
+    let (shared, domain, wish) = (Arc::clone(&shard.shared), domain.to_owned(), known.wish);
     shard.shared.control.spawn(async move {
         // Nobody waits any more when the shard ends.
-        drop(tell.send(shared.destinations.find(&domain, TlsWish::Unstated, now).await));
+        drop(tell.send(shared.destinations.find(&domain, wish, now).await));
     });
     told.await.ok()
 }

@@ -147,16 +147,15 @@ async fn attempt(shard: &Rc<Shard>, pool: &Rc<Pool>, peer: Peer<'_>) -> Result<C
         }
         other => other,
     };
-    let source = shard.shared.sources.get(pool.key.source);
     match last {
         Ok(connected) => {
             let is_broken = pool.abilities.broken_tls.holds(address, shard.now());
-            told::opened(shard, source, host, &connected, is_broken);
+            told::opened(shard, pool, host, &connected, is_broken);
             Ok(connected)
         }
         Err(Unopened { fault, tls }) => {
             if let Some(failure) = tls {
-                told::failed(shard, source, host, address, failure);
+                told::failed(shard, pool, host, address, &failure);
             }
             Err(fault)
         }
@@ -223,10 +222,9 @@ async fn connect(
         heard: 0,
         protection: Protection::default(),
     };
-    let handshake = Handshake { config: shard.client_tls.config(&wanted.trust, destination.identity), host };
+    let config = shard.client_tls.config(&wanted.trust, destination.identity);
+    let handshake = Handshake { config, host, wanted };
     connected.greet(&handshake).await?;
-    connected.protection = wanted.got(&connected.stream);
-    connected.client.set_tls_authenticated(connected.protection.authenticated.is_some());
     connected.stream.label_tls(connected.protection.label());
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
@@ -236,6 +234,7 @@ async fn connect(
 struct Handshake<'a> {
     config: Arc<rustls::ClientConfig>,
     host: &'a Host,
+    wanted: &'a Wanted,
 }
 
 /// The route's login as it may be told to `address`: what goes over loopback nobody else hears.
@@ -320,6 +319,9 @@ impl Connected {
             Unopened { fault, tls: Some(failure) }
         })?;
         self.client.tls_established();
+        // At once: a login shows its password only to the right server.
+        self.protection = tls.wanted.got(&self.stream);
+        self.client.set_tls_authenticated(self.protection.authenticated.is_some());
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::abilities::Abilities;
 use super::avoided::Avoided;
 use super::connection;
-use crate::control::destination::Destination;
+use crate::control::destination::{Destination, Party};
 use crate::io;
 use crate::shard::Shard;
 
@@ -42,6 +42,8 @@ pub(crate) struct Pool {
     pub(crate) path: PathId,
     pub(crate) key: PathKey,
     destination: RefCell<Arc<Destination>>,
+    /// Whose mail its connections carry.
+    pub(super) party: Party,
     idle: RefCell<Vec<Rc<Notify>>>,
     /// Connections that are being opened.
     opening: Cell<u32>,
@@ -61,18 +63,22 @@ pub(crate) struct Pool {
 
 impl Pools {
     /// Sets where the connections of `path` lead.
-    pub(crate) fn aim(&self, path: PathId, key: PathKey, destination: Arc<Destination>) {
+    pub(crate) fn aim(&self, path: PathId, key: PathKey, destination: Arc<Destination>, now: UnixMs) {
         let mut by_path = self.by_path.borrow_mut();
         if let Some(pool) = by_path.get(&path) {
+            pool.party.joins(&destination, now);
             if !Arc::ptr_eq(&pool.destination.borrow(), &destination) {
                 *pool.destination.borrow_mut() = destination;
             }
             return;
         }
+        let party = Party::default();
+        party.joins(&destination, now);
         let pool = Pool {
             path,
             key,
             destination: RefCell::new(destination),
+            party,
             idle: RefCell::default(),
             opening: Cell::new(0),
             open: Cell::new(0),

@@ -1,13 +1,13 @@
 //! What TLS reports say of an attempt to open a session (RFC 8460 section 4.3): one word for each connection that came as
-//! far as to learn whether TLS can be had.
+//! far as to learn whether TLS can be had, to each domain whose mail has lately come to its path.
 
 use std::net::SocketAddr;
 
-use policy::config::Source;
 use policy::tls_report::{Failure, PolicyKind, ResultType, Session};
 use policy::verdict::Fault;
 
 use super::open::Connected;
+use super::pool::Pool;
 use super::protection::{By, Protection};
 use crate::control::destination::{Guard, Host, Told};
 use crate::io::tls::{Doubt, Standing};
@@ -53,33 +53,41 @@ const fn of_doubt(doubt: Doubt, host: &Host) -> ResultType {
 }
 
 /// Counts a session that was opened; `is_broken` when it is in clear because TLS did not work.
-pub(super) fn opened(shard: &Shard, source: &Source, host: &Host, connected: &Connected, is_broken: bool) {
-    let Some(told) = &host.told else { return };
+pub(super) fn opened(shard: &Shard, pool: &Pool, host: &Host, connected: &Connected, is_broken: bool) {
     let standing = connected.stream.tls_standing();
-    let result = match short_of(told, host, connected.protection, standing) {
-        Some(ResultType::StarttlsNotSupported) if is_broken => Some(ResultType::ValidationFailure),
-        other => other,
-    };
-    let failure = result.map(|result| TlsFailure { result, why: String::new() });
-    record(shard, source, host, connected.address, failure);
+    record(shard, pool, host, connected.address, |told| {
+        let result = match short_of(told, host, connected.protection, standing)? {
+            ResultType::StarttlsNotSupported if is_broken => ResultType::ValidationFailure,
+            other => other,
+        };
+        Some(TlsFailure { result, why: String::new() })
+    });
 }
 
 /// Counts a session that was not opened because of TLS.
-pub(super) fn failed(shard: &Shard, source: &Source, host: &Host, address: SocketAddr, failure: TlsFailure) {
-    record(shard, source, host, address, Some(failure));
+pub(super) fn failed(shard: &Shard, pool: &Pool, host: &Host, address: SocketAddr, failure: &TlsFailure) {
+    record(shard, pool, host, address, |_| Some(failure.clone()));
 }
 
-fn record(shard: &Shard, source: &Source, host: &Host, address: SocketAddr, failure: Option<TlsFailure>) {
-    let Some(told) = &host.told else { return };
-    let failure = failure.map(|failure| Failure {
-        sending_mta_ip: source.ip,
-        receiving_mx_hostname: host.name.clone(),
-        receiving_ip: Some(address.ip()),
-        failure_reason_code: failure.why,
-        ..Failure::new(failure.result)
-    });
-    let session = Session { at: shard.now(), policy: told.policy.clone(), failure };
-    shard.shared.counting.tls_reports.record(session);
+fn record(
+    shard: &Shard,
+    pool: &Pool,
+    host: &Host,
+    address: SocketAddr,
+    failure: impl Fn(&Told) -> Option<TlsFailure>,
+) {
+    let (source, now) = (shard.shared.sources.get(pool.key.source), shard.now());
+    for told in pool.party.told(host.told.as_ref(), &host.name, now) {
+        let failure = failure(&told).map(|failure| Failure {
+            sending_mta_ip: source.ip,
+            receiving_mx_hostname: host.name.clone(),
+            receiving_ip: Some(address.ip()),
+            failure_reason_code: failure.why,
+            ..Failure::new(failure.result)
+        });
+        let session = Session { at: now, policy: told.policy, failure };
+        shard.shared.counting.tls_reports.record(session);
+    }
 }
 
 /// In what an open session falls short of the policy of the domain.

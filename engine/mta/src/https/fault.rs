@@ -11,11 +11,14 @@ pub enum HttpsFault {
     /// The text is no URL of HTTPS.
     #[error("not a URL of HTTPS")]
     Url,
+    /// The URL names a port of its own.
+    #[error("only the port of HTTPS is used")]
+    Port,
     /// DNS names no address, or does not answer.
     #[error("{0}")]
     Resolve(String),
     /// DNS names only addresses that it must not make the engine dial.
-    #[error("DNS names only private or unusable addresses for {0}")]
+    #[error("DNS names only addresses for {0} that are private, our own or unusable")]
     Forbidden(String),
     /// No connection.
     #[error("no connection: {0}")]

@@ -1,7 +1,7 @@
 //! Single requests over HTTPS to hosts that strangers name: of policies (RFC 8461) and for reports (RFC 8460).
 //!
-//! The certificate must name the host, addresses that DNS must not make the engine dial are not dialled, redirects are
-//! not followed, and time and size have limits. It refuses to keep connections: none of its hosts is asked twice a day.
+//! The certificate must name the host, addresses that DNS must not make the engine dial are not dialled, nor other ports
+//! than that of HTTPS, redirects are not followed, and time and size have limits. It refuses to keep connections: none of its hosts is asked twice a day.
 
 mod fault;
 
@@ -15,7 +15,6 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use policy::Network;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -25,7 +24,8 @@ use tokio_rustls::client::TlsStream;
 
 pub use fault::HttpsFault;
 
-use crate::resolve::{Resolver, dialable};
+use crate::control::destination::Reach;
+use crate::resolve::Resolver;
 
 /// The port of HTTPS.
 pub const PORT: u16 = 443;
@@ -41,7 +41,7 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 pub struct Https {
     resolver: Resolver,
     tls: Arc<ClientConfig>,
-    allow_private: Arc<[Network]>,
+    reach: Reach,
     port: u16,
 }
 
@@ -66,22 +66,22 @@ pub struct Bounds {
 }
 
 impl Https {
-    /// Believes certificates that lead to one of `roots`, and dials the public internet and what `allow_private` names.
+    /// Believes certificates that lead to one of `roots`, and dials what is within `reach`.
     ///
     /// # Panics
     /// Never with the ciphers of aws-lc-rs, which this is built with.
     #[must_use]
-    pub fn new(resolver: Resolver, roots: Arc<RootCertStore>, allow_private: &[Network]) -> Self {
+    pub(crate) fn new(resolver: Resolver, roots: Arc<RootCertStore>, reach: Reach) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("aws-lc-rs has ciphers for TLS 1.2 and 1.3");
         let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { resolver, tls: Arc::new(tls), allow_private: allow_private.into(), port: PORT }
+        Self { resolver, tls: Arc::new(tls), reach, port: PORT }
     }
 
-    /// The same, but for URLs that name no port it is this one: for tests and laboratories.
+    /// The same, but this port is the one of HTTPS: for tests and laboratories.
     #[must_use]
     pub fn with_port(self, port: u16) -> Self {
         Self { port, ..self }
@@ -130,21 +130,24 @@ impl Https {
             .header(USER_AGENT, concat!("staffetta/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             .map_err(|_| HttpsFault::Url)?;
-        let port = authority.port_u16().unwrap_or(self.port);
+        // Whoever names the host could have any service anywhere be told something.
+        if authority.port().is_some_and(|port| port.as_u16() != self.port) {
+            return Err(HttpsFault::Port);
+        }
         let work = async {
-            let stream = self.connect(authority.host(), port).await?;
+            let stream = self.connect(authority.host()).await?;
             exchange(stream, request, bounds.body_bytes_max).await
         };
         tokio::time::timeout(bounds.time_max, work).await.unwrap_or(Err(HttpsFault::Timeout))
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, HttpsFault> {
+    async fn connect(&self, host: &str) -> Result<TlsStream<TcpStream>, HttpsFault> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let server_name = ServerName::try_from(name).map_err(|_| HttpsFault::Url)?.to_owned();
         let found = self.resolver.host(name).await.map_err(|fault| HttpsFault::Resolve(fault.text))?;
         let mut fault = HttpsFault::Forbidden(name.to_owned());
         for ip in self.dialable(found.hosts.into_iter().flat_map(|host| host.addresses)) {
-            match tcp(SocketAddr::new(ip, port)).await {
+            match tcp(SocketAddr::new(ip, self.port)).await {
                 // Another address of the host has the same certificate, or the host is in disorder: no further one is tried.
                 Ok(stream) => return self.secure(server_name, stream).await,
                 Err(failed) => fault = failed,
@@ -154,7 +157,7 @@ impl Https {
     }
 
     fn dialable(&self, ips: impl Iterator<Item = IpAddr>) -> impl Iterator<Item = IpAddr> {
-        ips.filter(|ip| dialable(*ip, &self.allow_private)).take(ADDRESSES_MAX)
+        ips.filter(|ip| self.reach.may_dial(*ip)).take(ADDRESSES_MAX)
     }
 
     async fn secure(

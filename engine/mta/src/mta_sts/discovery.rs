@@ -40,9 +40,17 @@ pub(super) async fn discover(shared: &Shared, domain: &str, had: Option<&Held>, 
     if had.is_some_and(|had| *had.id == *id && !had.is_old(now)) {
         return Found::Same;
     }
-    let fetched = {
-        let _permit = shared.fetches.acquire().await.expect("the semaphore is never closed");
+    let fetched = if had.is_some_and(|had| had.holds(now)) {
+        let _permit = shared.refreshes.acquire().await.expect("the semaphore is never closed");
         fetch(shared, domain).await
+    } else if let Some(fetched) = shared.fetches.pass(fetch(shared, domain)).await {
+        fetched
+    } else {
+        tracing::info!(
+            domain,
+            "the host of its MTA-STS policy is slow, and others wait: it is given up for now"
+        );
+        return Found::Failed;
     };
     match fetched {
         Ok(policy) => Found::Policy(Held { policy: Arc::new(policy), id: id.into(), fetched_at: now }),

@@ -23,14 +23,26 @@ use tokio::sync::{Semaphore, watch};
 
 use self::store::{Known, Store};
 use crate::https::Https;
-use crate::resolve::{self, Resolver};
+use crate::resolve::{self, Lanes, Resolver};
 use crate::tls_report::TlsReports;
 
 /// How long mail for a domain of which nothing is known waits for its policy. A policy that comes later holds for later
 /// mail: RFC 8461 section 3.3 has mail go on when a policy cannot be fetched.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
-/// Policies that are fetched at the same time.
+/// For how long mail goes on without a policy that is still being looked for: about what fetching it takes at most.
+const SOUGHT: Duration = Duration::from_secs(60);
+/// "Its policy is not to be heeded" is believed for as long as its record is.
+const NOT_IN_FORCE: Duration = Duration::from_secs(3600);
+/// Policies that are fetched anew at the same time, before those whose hosts are slow give way, and of these.
 const FETCHES_MAX: usize = 64;
+const SLOW_FETCHES_MAX: usize = 192;
+/// How long a host may take before its fetch counts as slow, and the same while others wait, which is time for the three
+/// round trips over most distances. So a thousand hosts that do not answer have had their turn before the time is over that
+/// mail waits.
+const FETCH_PATIENCE: Duration = Duration::from_secs(3);
+const FETCH_PATIENCE_CROWDED: Duration = Duration::from_millis(600);
+/// Policies that are fetched again at the same time: nobody waits for these.
+const REFRESHES_MAX: usize = 64;
 /// How often policies are looked for that are to be refreshed though nobody asks for them.
 const TEND_EVERY: Duration = Duration::from_secs(60);
 /// Refreshes begun at a time: with one a minute, more than 100,000 a day.
@@ -53,7 +65,8 @@ struct Shared {
     /// Told of policies that could not be had.
     reports: TlsReports,
     state: Mutex<State>,
-    fetches: Semaphore,
+    fetches: Lanes,
+    refreshes: Semaphore,
     path: PathBuf,
     first_contact: Duration,
 }
@@ -92,42 +105,44 @@ impl MtaSts {
             https,
             reports,
             state: Mutex::new(state),
-            fetches: Semaphore::new(FETCHES_MAX),
+            fetches: Lanes::new(FETCHES_MAX, SLOW_FETCHES_MAX)
+                .with_patience(FETCH_PATIENCE, FETCH_PATIENCE_CROWDED),
+            refreshes: Semaphore::new(REFRESHES_MAX),
             path,
             first_contact,
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// The policy that mail to `domain` is to keep to, in mode `enforce` or `testing`; `None` when there is none, or none
-    /// can be had. At once when something is known, within ten seconds otherwise. `domain` is what stands behind the `@`,
-    /// in any script; an address literal has no policy.
-    pub(crate) async fn find(&self, domain: &str, now: UnixMs) -> Option<Arc<Policy>> {
-        let domain = resolve::a_labels(domain)?;
+    /// The policy that mail to `domain` is to keep to, in mode `enforce` or `testing`. At once when something is known,
+    /// within ten seconds otherwise. `domain` is what stands behind the `@`, in any script; an address literal has no
+    /// policy.
+    ///
+    /// # Errors
+    /// When there is none, or none can be had: for how long mail may go on without before it is asked for again.
+    pub(crate) async fn find(&self, domain: &str, now: UnixMs) -> Result<Arc<Policy>, Duration> {
+        let Some(domain) = resolve::a_labels(domain) else { return Err(Duration::MAX) };
         let end = match self.known(&domain, now) {
-            Ok(policy) => return policy,
+            Ok(known) => return known,
             Err(end) => end,
         };
         let deadline = tokio::time::Instant::now() + self.shared.first_contact;
         if tokio::time::timeout_at(deadline, ended(end)).await.is_err() {
             tracing::info!(domain, "its MTA-STS policy is not there in time; mail goes on without");
-            return None;
+            return Err(SOUGHT);
         }
-        self.shared.lock().store.policy(&domain, now).filter(in_force)
+        let known = self.shared.lock().store.known(&domain, now);
+        believed(known, now).unwrap_or(Err(SOUGHT))
     }
 
     /// What is known; when nothing is, what to wait for. What is old is looked at again, while nobody waits.
-    fn known(&self, domain: &str, now: UnixMs) -> Result<Option<Arc<Policy>>, watch::Receiver<()>> {
+    fn known(&self, domain: &str, now: UnixMs) -> Result<Result<Arc<Policy>, Duration>, watch::Receiver<()>> {
         let mut state = self.shared.lock();
-        match state.store.known(domain, now) {
-            Known::Policy(policy) => Ok(Some(policy).filter(in_force)),
-            Known::Nothing => Ok(None),
-            Known::Old(policy) => {
-                self.seek(&mut state, domain, now);
-                Ok(Some(policy).filter(in_force))
-            }
-            Known::Unknown => Err(self.seek(&mut state, domain, now)),
+        let known = state.store.known(domain, now);
+        if matches!(known, Known::Old(_)) {
+            self.seek(&mut state, domain, now);
         }
+        believed(known, now).ok_or_else(|| self.seek(&mut state, domain, now))
     }
 
     /// Begins a look at a domain, unless there is one under way.
@@ -235,6 +250,13 @@ async fn ended(mut end: watch::Receiver<()>) {
     while end.changed().await.is_ok() {}
 }
 
-fn in_force(policy: &Arc<Policy>) -> bool {
-    policy.mode != Mode::None
+/// The policy to keep to, or how long to go on without; `None` when nobody has looked yet.
+fn believed(known: Known, now: UnixMs) -> Option<Result<Arc<Policy>, Duration>> {
+    match known {
+        Known::Policy(policy) | Known::Old(policy) => {
+            Some(if policy.mode == Mode::None { Err(NOT_IN_FORCE) } else { Ok(policy) })
+        }
+        Known::Nothing(until) => Some(Err(until.since(now))),
+        Known::Unknown => None,
+    }
 }

@@ -46,7 +46,7 @@ impl Held {
         self.policy.max_age.max(LIFETIME_MIN)
     }
 
-    fn holds(&self, now: UnixMs) -> bool {
+    pub(super) fn holds(&self, now: UnixMs) -> bool {
         now < self.fetched_at + self.lifetime()
     }
 
@@ -89,8 +89,8 @@ pub(super) enum Known {
     Policy(Arc<Policy>),
     /// It has this policy, but it is time to look again.
     Old(Arc<Policy>),
-    /// It has none, or none that can be had.
-    Nothing,
+    /// It has none, or none that can be had; until this moment that is believed.
+    Nothing(UnixMs),
     /// Nobody has looked yet.
     Unknown,
 }
@@ -103,13 +103,10 @@ impl Store {
             return if now >= kept.check_at { Known::Old(policy) } else { Known::Policy(policy) };
         }
         let until = self.others.get(domain).or_else(|| self.older_others.get(domain));
-        if until.is_some_and(|until| now < *until) { Known::Nothing } else { Known::Unknown }
-    }
-
-    /// The policy that holds now.
-    pub(super) fn policy(&self, domain: &str, now: UnixMs) -> Option<Arc<Policy>> {
-        let kept = self.kept.get(domain).filter(|kept| kept.held.holds(now))?;
-        Some(Arc::clone(&kept.held.policy))
+        match until {
+            Some(until) if now < *until => Known::Nothing(*until),
+            _ => Known::Unknown,
+        }
     }
 
     /// The policy that was fetched last, whether it still holds or not.
@@ -233,7 +230,7 @@ mod tests {
         match store.known(domain, at) {
             Known::Policy(_) => "policy",
             Known::Old(_) => "old",
-            Known::Nothing => "nothing",
+            Known::Nothing(_) => "nothing",
             Known::Unknown => "unknown",
         }
     }

@@ -37,16 +37,21 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 /// to hosts behind NAT, and 6to4 carries an IPv4 address, as NAT64 does from outside the block. An IPv4-mapped
 /// address never comes from an honest AAAA record.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    match ip.segments() {
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(join(high, low)),
-        [0x2001, 0, ..] => false,
-        [0x2002, high, low, ..] => is_public_v4(join(high, low)),
-        [first, ..] => first & 0xe000 == 0x2000,
+    match (carried(IpAddr::V6(ip)), ip.segments()) {
+        (Some(v4), _) => is_public_v4(v4),
+        (None, [0x2001, 0, ..]) => false,
+        (None, [first, ..]) => first & 0xe000 == 0x2000,
     }
 }
 
-fn join(high: u16, low: u16) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))
+/// The IPv4 address to which an IPv6 address leads through a translator or a tunnel: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+pub(crate) fn carried(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let (high, low) = match ip.segments() {
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
 #[cfg(test)]

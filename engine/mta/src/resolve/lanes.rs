@@ -1,4 +1,4 @@
-//! How many questions are open at a time, so arranged that those which nobody answers do not hold up the others.
+//! How many questions to strangers are open at a time, so arranged that those which nobody answers do not hold up the others.
 //!
 //! A question begins in the fast lane. One that is not answered soon gives its place there to the next and waits on in
 //! the slow lane; when that is full, and others wait to begin, it is given up. So a flood of domains whose name servers
@@ -16,7 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_CROWDED: Duration = Duration::from_millis(400);
 
 /// Both lanes.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
+    patience: Duration,
+    patience_crowded: Duration,
     fast: Semaphore,
     slow: Semaphore,
     /// Questions that wait to begin.
@@ -40,19 +42,30 @@ impl Drop for Waiting<'_> {
 }
 
 impl Lanes {
-    pub(super) fn new(fast_max: usize, slow_max: usize) -> Self {
-        let waiting = AtomicUsize::new(0);
-        Self { fast: Semaphore::new(fast_max), slow: Semaphore::new(slow_max), waiting }
+    /// With the patience for DNS.
+    pub(crate) const fn new(fast_max: usize, slow_max: usize) -> Self {
+        Self {
+            patience: PATIENCE,
+            patience_crowded: PATIENCE_CROWDED,
+            fast: Semaphore::const_new(fast_max),
+            slow: Semaphore::const_new(slow_max),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same, but a question may stay in the fast lane for `patience`, and for `crowded` while others wait.
+    pub(crate) const fn with_patience(self, patience: Duration, crowded: Duration) -> Self {
+        Self { patience, patience_crowded: crowded, ..self }
     }
 
     /// Does `question` when there is room; `None` when it was given up for others.
-    pub(super) async fn pass<T>(&self, question: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn pass<T>(&self, question: impl Future<Output = T>) -> Option<T> {
         let place = {
             let _waiting = Waiting::new(&self.waiting);
             self.fast.acquire().await.expect("the lane is never closed")
         };
         let mut question = std::pin::pin!(question);
-        for patience in [PATIENCE_CROWDED, PATIENCE.saturating_sub(PATIENCE_CROWDED)] {
+        for patience in [self.patience_crowded, self.patience.saturating_sub(self.patience_crowded)] {
             if let Ok(answer) = tokio::time::timeout(patience, question.as_mut()).await {
                 return Some(answer);
             }
@@ -68,7 +81,7 @@ impl Lanes {
             if self.is_crowded() {
                 return None;
             }
-            if let Ok(answer) = tokio::time::timeout(PATIENCE_CROWDED, question.as_mut()).await {
+            if let Ok(answer) = tokio::time::timeout(self.patience_crowded, question.as_mut()).await {
                 return Some(answer);
             }
         }

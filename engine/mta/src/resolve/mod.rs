@@ -15,11 +15,13 @@ mod servers;
 mod texts;
 mod tlsa;
 
+pub(crate) use dialable::carried;
 pub use dialable::dialable;
 pub(crate) use domain::a_labels;
 pub use domain::as_asked;
 pub use fault::{FaultKind, ResolveFault};
 pub use hosts::{Host, MailHosts};
+pub(crate) use lanes::Lanes;
 pub use resolver::Resolver;
 pub use tlsa::Tlsa;
 

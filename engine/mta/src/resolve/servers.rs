@@ -50,6 +50,12 @@ impl Servers {
         options.timeout = server_timeout;
         let (_, _, servers) = config.into_parts();
         let dnssec = settled(dns.dnssec, &servers);
+        if (dns.dnssec, dnssec) == (Dnssec::Auto, Dnssec::TrustAd) {
+            tracing::info!(
+                "the resolver on this host is believed when it says that an answer is signed (AD), which DANE stands on; \
+                 if it passes on the word of others, write dns.dnssec = \"validate\" or \"off\""
+            );
+        }
         let tls = TlsConfig::new().map_err(io::Error::other)?;
         let context = Arc::new(PoolContext::new(options, tls));
         let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());

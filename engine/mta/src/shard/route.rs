@@ -170,7 +170,7 @@ impl Shard {
             return self.cancel(ticket);
         }
         self.bells.waiting.notify_one();
-        self.pools.aim(path, key, destination);
+        self.pools.aim(path, key, destination, now);
         if ticket.class == Class::Critical {
             self.dispatch_critical(path);
         }

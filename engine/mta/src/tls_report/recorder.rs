@@ -47,7 +47,7 @@ struct Days {
     is_changed: bool,
 }
 
-/// Sessions in all since the start, for the metrics.
+/// Sessions in all since the start, for the metrics; one that is told to several domains counts for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsCounters {
     /// Those that were protected as the policy of their domain wants.

@@ -312,7 +312,8 @@ pub struct Login {
     pub password: Secret,
     /// Where the password is, when it is not in the configuration.
     pub password_file: Option<PathBuf>,
-    /// Whether the route says that connections are in clear, so that the password may be too.
+    /// Whether the route says that connections are in clear, so that the password may be too. Else it is shown only to a
+    /// host that has proved itself.
     pub in_clear: bool,
 }
 

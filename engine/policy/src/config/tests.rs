@@ -247,7 +247,8 @@ fn the_most_specific_route_decides_and_its_hosts_have_ports() {
 fn a_route_says_how_its_hosts_are_spoken_to_and_tells_no_password() {
     let lines = "[[route]]\ndomain = \"store.test\"\nhosts = [\"a:24\"]\nprotocol = \"lmtp\"\n\
         [[route]]\ndomain = \"relay.test\"\nhosts = [\"b\"]\nusername = \"me\"\npassword = \"hunter2\"\ntls = \"off\"\n\
-        [[route]]\ndomain = \"file.test\"\nhosts = [\"b\"]\nusername = \"me\"\npassword_file = \"b.password\"\n";
+        [[route]]\ndomain = \"file.test\"\nhosts = [\"b\"]\nusername = \"me\"\npassword_file = \"b.password\"\ntls = \"verified\"\n\
+        [[route]]\ndomain = \"here.test\"\nhosts = [\"127.0.0.1\", \"[::1]:2525\"]\nusername = \"me\"\npassword = \"hunter2\"\n";
     let config = good(&format!("{MINIMAL}{lines}"));
     let access = |domain| &config.route(domain).expect("a route").access;
     assert_eq!(access("any.test"), &Access::default());
@@ -354,6 +355,10 @@ fn wrong_values_about_tls_are_named_too() {
         (
             "[[route]]\ndomain = \"a.test\"\nhosts = [\"h\"]\ntls_key = \"k\"",
             "13 route.tls_key: add `tls_certificate = \"….pem\"`, or remove `tls_key`",
+        ),
+        (
+            "[[route]]\ndomain = \"x.test\"\nhosts = [\"::1\", \"a\"]\nusername = \"u\"\npassword = \"p\"\ntls = \"required\"",
+            "13 route.username: write tls = \"verified\" in the route; a host with a certificate of its own making needs deliver.ca_file too",
         ),
     ] {
         let found = complaints(&format!("{}{lines}\n", MINIMAL.trim_start()));

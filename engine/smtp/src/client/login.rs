@@ -1,5 +1,5 @@
 //! AUTH (RFC 4954) as the client says it: which mechanism, and what it answers to each challenge. Passwords go out in a
-//! form that can be read only under TLS, unless the operator said otherwise.
+//! form that can be read only to a host that has proved itself under TLS, unless the operator said otherwise.
 
 use std::fmt;
 
@@ -20,7 +20,8 @@ pub struct Login {
     pub username: String,
     /// Its password: no control characters.
     pub password: Secret,
-    /// Whether PLAIN and LOGIN, which show the password to the network, may be used without TLS.
+    /// Whether PLAIN and LOGIN, which show the password to whoever answers, may be used although the host has not proved
+    /// itself under TLS.
     pub in_clear: bool,
     /// At least 18 printable ASCII characters without comma, random and for this connection only (RFC 5802 section 5.1).
     pub nonce: String,
@@ -50,14 +51,15 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// The best mechanism that is offered and allowed, and the line that begins it.
+    /// The best mechanism that is offered and allowed, and the line that begins it. Under TLS with somebody who has not
+    /// shown to be the host that was meant (`authenticated`), what shows the password may show it to anybody on the path.
     pub(super) fn begin(
         login: &Login,
         offered: &[String],
-        encrypted: bool,
+        authenticated: bool,
     ) -> Result<(Self, String), &'static str> {
         let offers = |name: &str| offered.iter().any(|mechanism| mechanism == name);
-        let may_show = encrypted || login.in_clear;
+        let may_show = authenticated || login.in_clear;
         let plain = format!("\0{}\0{}", login.username, login.password.reveal());
         // SASLprep (RFC 4013) changes nothing of printable ASCII; other names go by mechanisms that take them as they are.
         let printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -77,7 +79,9 @@ impl Exchange {
         Err(match (offered.is_empty(), may_show) {
             (true, _) => "the server does not offer AUTH, which the route's login needs",
             (_, true) => "the server offers none of SCRAM-SHA-256, PLAIN and LOGIN",
-            (_, false) => "without TLS the server offers no AUTH that hides the password",
+            (_, false) => {
+                "to a server that has not proved itself by TLS the password is not shown, and it offers no AUTH that hides it"
+            }
         })
     }
 
@@ -151,14 +155,14 @@ mod tests {
         Login { username: "u".into(), password: Secret::new("p"), in_clear, nonce: "n".repeat(18) }
     }
 
-    fn begun(login: &Login, offered: &str, encrypted: bool) -> Result<String, &'static str> {
+    fn begun(login: &Login, offered: &str, authenticated: bool) -> Result<String, &'static str> {
         let offered: Vec<String> = offered.split_whitespace().map(str::to_owned).collect();
-        Exchange::begin(login, &offered, encrypted).map(|(_, line)| line)
+        Exchange::begin(login, &offered, authenticated).map(|(_, line)| line)
     }
 
     #[test]
     fn the_best_mechanism_that_is_offered_and_allowed_is_taken() {
-        for (offered, encrypted, in_clear, line) in [
+        for (offered, authenticated, in_clear, line) in [
             ("LOGIN PLAIN SCRAM-SHA-256", false, false, Some("AUTH SCRAM-SHA-256 ")),
             ("LOGIN PLAIN SCRAM-SHA-1", true, false, Some("AUTH PLAIN AHUAcA==\r\n")),
             ("LOGIN XOAUTH2", true, false, Some("AUTH LOGIN\r\n")),
@@ -167,7 +171,7 @@ mod tests {
             ("GSSAPI", true, true, None),
             ("", true, true, None),
         ] {
-            let begun = begun(&login(in_clear), offered, encrypted);
+            let begun = begun(&login(in_clear), offered, authenticated);
             assert_eq!(begun.is_ok(), line.is_some(), "{offered} {begun:?}");
             assert!(begun.unwrap_or_default().starts_with(line.unwrap_or_default()), "{offered}");
         }

@@ -110,8 +110,8 @@ impl Client {
     }
 
     /// Whether the TLS of this connection is with the host that was meant: its certificate was checked by PKIX, DANE or
-    /// MTA-STS. To be said after [`Client::tls_established`]; until then messages with
-    /// [`require_tls`](Transaction::require_tls) are refused (RFC 8689 section 4.2.1).
+    /// MTA-STS. To be said right after [`Client::tls_established`]; until then messages with
+    /// [`require_tls`](Transaction::require_tls) are refused (RFC 8689 section 4.2.1), and no password is shown.
     pub fn set_tls_authenticated(&mut self, authenticated: bool) {
         self.session.tls = match (self.session.tls, authenticated) {
             (Tls::Clear, _) => Tls::Clear,
@@ -417,7 +417,7 @@ impl ClientSession {
     /// RFC 4954, where the route has a login.
     fn log_in(&mut self) {
         let Some(login) = &self.config.login else { return self.open() };
-        match Exchange::begin(login, &self.capabilities.auth, self.tls != Tls::Clear) {
+        match Exchange::begin(login, &self.capabilities.auth, self.tls == Tls::Authenticated) {
             Ok((exchange, line)) => {
                 self.exchange = Some(exchange);
                 self.say_in_login(&line);

@@ -1,5 +1,5 @@
 //! What domains publish about how their hosts must be spoken to, put to the hosts: DANE first, then MTA-STS, which it
-//! overrides (RFC 8461 section 2). Pure functions of what was found.
+//! overrides where its records can be used (RFC 8461 section 2). Pure functions of what was found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Guarded {
                     let policy = AppliedPolicy::tlsa(domain, &host.name, Vec::new());
                     self.leave_out(&host, policy, ResultType::DnssecInvalid);
                     let why = format!("whether {} proves itself by DANE is not known: {what}", host.name);
-                    self.lost = Some(Unroutable::unknown(&why));
+                    self.lost = Some(Unroutable::unproven(&why));
                     continue;
                 }
             };
@@ -82,7 +82,7 @@ impl Guarded {
     }
 
     /// Guards the hosts that an MTA-STS policy in force names, and leaves out the others. A host that proves itself by
-    /// DANE is left as it is.
+    /// DANE is left as it is; one whose TLSA records cannot be used proves nothing by them, and keeps to the policy.
     pub(super) fn heed_sts(&mut self, domain: &str, policy: &Policy) {
         let applied = Arc::new(AppliedPolicy::sts(domain, Some(policy)));
         self.expires_in = self.expires_in.min(STS_TTL_MAX);
@@ -90,7 +90,7 @@ impl Guarded {
         for mut host in hosts {
             let is_stranger = !policy.allows(&host.name);
             match policy.mode {
-                _ if host.guard != Guard::ByPolicy => {}
+                _ if matches!(host.guard, Guard::Dane(_)) => {}
                 Mode::Enforce if is_stranger => {
                     self.leave_out(&host, (*applied).clone(), ResultType::CertificateHostMismatch);
                     let why = format!("the MTA-STS policy of {domain} does not name {}", host.name);
@@ -101,11 +101,18 @@ impl Guarded {
                     host.guard = Guard::MtaSts;
                     host.told = Some(Told { policy: Arc::clone(&applied), is_stranger });
                 }
-                Mode::Testing => host.told = Some(Told { policy: Arc::clone(&applied), is_stranger }),
-                Mode::None => {}
+                Mode::Testing if host.guard == Guard::ByPolicy => {
+                    host.told = Some(Told { policy: Arc::clone(&applied), is_stranger });
+                }
+                Mode::Testing | Mode::None => {}
             }
             self.hosts.push(host);
         }
+    }
+
+    /// That the domain has no policy is believed for `at_most`; one that comes later is heeded then.
+    pub(super) fn without_sts(&mut self, at_most: Duration) {
+        self.expires_in = self.expires_in.min(at_most);
     }
 
     /// Says of the hosts that nothing is published about that it is so.
@@ -136,6 +143,8 @@ fn in_words(association: &Association) -> String {
 
 #[cfg(test)]
 mod tests {
+    use policy::tls_report::PolicyKind;
+
     use super::*;
 
     fn guarded(names: &[&str]) -> Guarded {
@@ -146,6 +155,11 @@ mod tests {
     fn usable() -> Tlsa {
         let record = Association { usage: 3, selector: 1, matching: 1, data: vec![0xab; 32] };
         Tlsa::Usable(Arc::new(DaneSet { associations: vec![record], names: vec!["base.test".to_owned()] }))
+    }
+
+    fn policy(mode: &str) -> Policy {
+        let text = format!("version: STSv1\nmode: {mode}\nmx: *.in.test\nmax_age: 86400\n");
+        Policy::parse(text.as_bytes()).expect("a policy")
     }
 
     /// `host guard` of each that is left.
@@ -169,6 +183,7 @@ mod tests {
         assert_eq!(shown(&four), ["a by policy", "b encrypted", "c dane"]);
         assert_eq!(four.expires_in, time);
         let lost = four.lost.expect("d is lost");
+        assert!(lost.temporary && lost.by_protection);
         assert_eq!(
             lost.reply.to_string(),
             "000 4.4.3 whether d proves itself by DANE is not known: SERVFAIL"
@@ -181,13 +196,8 @@ mod tests {
 
     #[test]
     fn a_policy_in_force_leaves_strangers_out_and_dane_overrides_it() {
-        let policy = |mode: &str| {
-            let text = format!("version: STSv1\nmode: {mode}\nmx: *.in.test\nmax_age: 86400\n");
-            Policy::parse(text.as_bytes()).expect("a policy")
-        };
         let names = ["mx.in.test", "mx.out.test", "dane.out.test"];
-        let answers =
-            || vec![(Tlsa::None, Duration::MAX), (Tlsa::None, Duration::MAX), (usable(), Duration::MAX)];
+        let answers = || [Tlsa::None, Tlsa::None, usable()].map(|tlsa| (tlsa, Duration::MAX)).into();
         let mut enforced = guarded(&names);
         enforced.heed_dane("d.test", answers());
         enforced.heed_sts("d.test", &policy("enforce"));
@@ -207,5 +217,23 @@ mod tests {
         let mut none = guarded(&names);
         none.heed_sts("d.test", &policy("none"));
         assert!(none.hosts.len() == 3 && none.hosts.iter().all(|host| host.told.is_none()));
+    }
+
+    #[test]
+    fn records_that_cannot_be_used_are_no_way_round_a_policy() {
+        for (mode, left) in [
+            ("enforce", &["mx.in.test sts"][..]),
+            ("testing", &["mx.in.test encrypted", "mx.out.test encrypted"]),
+        ] {
+            let mut two = guarded(&["mx.in.test", "mx.out.test"]);
+            two.heed_dane(
+                "d.test",
+                [Tlsa::Unusable, Tlsa::Unusable].map(|tlsa| (tlsa, Duration::MAX)).into(),
+            );
+            two.heed_sts("d.test", &policy(mode));
+            assert_eq!(shown(&two), left, "{mode}");
+            let kind = two.hosts[0].told.as_ref().expect("told").policy.kind;
+            assert_eq!(kind, if mode == "enforce" { PolicyKind::Sts } else { PolicyKind::Tlsa });
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::io::addresses::{foreign_may_be_bound, is_on_host};
 use crate::resolve;
 
 /// The names and addresses of this engine.
-pub(super) struct Ourselves {
+#[derive(Debug, Default)]
+pub(crate) struct Ourselves {
     /// In lower case.
     names: HashSet<String>,
     /// Listeners at the port that mail is delivered to. Without any, nothing that is sent comes back.
@@ -34,9 +35,10 @@ impl Ourselves {
         }
     }
 
-    /// Whether `ip` is an address of this host.
+    /// Whether `ip` is an address of this host, or leads to one through a translator.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
-        self.stated.contains(&ip) || (self.knows_host && is_on_host(ip))
+        let is_here = |ip: IpAddr| self.stated.contains(&ip) || (self.knows_host && is_on_host(ip));
+        is_here(ip) || resolve::carried(ip).is_some_and(|ip| is_here(IpAddr::V4(ip)))
     }
 
     /// The hosts, in their order, without this engine and those of its preference and behind it: to them it would have
@@ -109,9 +111,16 @@ mod tests {
     #[test]
     fn addresses_of_this_host_are_known() {
         let ourselves = ourselves("198.51.100.7:25");
-        for (ip, ours) in
-            [("203.0.113.9", true), ("198.51.100.7", true), ("127.0.0.1", true), ("203.0.113.10", false)]
-        {
+        for (ip, ours) in [
+            ("203.0.113.9", true),
+            ("198.51.100.7", true),
+            ("127.0.0.1", true),
+            ("203.0.113.10", false),
+            ("64:ff9b::203.0.113.9", true),
+            ("2002:cb00:7109::1", true),
+            ("64:ff9b::203.0.113.10", false),
+            ("2001:db8::cb00:7109", false),
+        ] {
             assert_eq!(ourselves.has(ip.parse().expect("an address")), ours, "{ip}");
         }
     }

@@ -7,6 +7,7 @@ use policy::tls_report::{Day, ResultType};
 
 use self::world::{Page, World};
 use super::*;
+use crate::control::destination::{Ourselves, Reach};
 use crate::https::HttpsFault;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
@@ -37,7 +38,7 @@ impl Scene {
 
     /// The mode of the policy that is found.
     async fn mode(&self, at: UnixMs) -> Option<Mode> {
-        self.sts.find("a.test", at).await.map(|policy| policy.mode)
+        self.sts.find("a.test", at).await.map(|policy| policy.mode).ok()
     }
 
     /// Waits until nothing is looked at any more.
@@ -55,11 +56,14 @@ impl Scene {
 }
 
 fn opened(world: &World, dir: &Path, reports: &TlsReports) -> MtaSts {
+    patient(world, dir, reports, Duration::from_millis(500))
+}
+
+fn patient(world: &World, dir: &Path, reports: &TlsReports, first_contact: Duration) -> MtaSts {
     let resolver = Resolver::new(&Dns { servers: vec![world.dns], ..Dns::default() }).expect("it is set up");
-    let loopback = ["127.0.0.0/8".parse().expect("a network")];
-    let https =
-        Https::new(resolver.clone(), Arc::clone(&world.roots), &loopback).with_port(world.https.port());
-    MtaSts::with_first_contact(dir, resolver, https, reports.clone(), Duration::from_millis(500))
+    let reach = Reach::new(Ourselves::default(), &["127.0.0.0/8".parse().expect("a network")]);
+    let https = Https::new(resolver.clone(), Arc::clone(&world.roots), reach).with_port(world.https.port());
+    MtaSts::with_first_contact(dir, resolver, https, reports.clone(), first_contact)
 }
 
 fn on_tokio<F: Future>(work: F) -> F::Output {
@@ -82,7 +86,8 @@ fn a_policy_is_fetched_once_and_found_by_all_spellings() {
         assert!(request.contains("\r\nhost: mta-sts.a.test\r\n"), "{request}");
         assert!(scene.failures().is_empty());
         for none in ["b.test", "[127.0.0.1]", "", "a..b", "b.test/a.test"] {
-            assert_eq!(scene.sts.find(none, NOW).await, None, "{none}");
+            let none_for = scene.sts.find(none, NOW).await.expect_err(none);
+            assert_eq!(none_for, if none == "b.test" { HOUR } else { Duration::MAX }, "{none}");
         }
         assert_eq!(scene.world.stage.requests(), 1);
     });
@@ -121,7 +126,8 @@ fn what_is_not_a_policy_is_told_and_asked_for_again_after_five_minutes() {
             let scene = Scene::new().await;
             scene.world.stage.show(page);
             assert_eq!(scene.mode(NOW).await, None, "{why}");
-            assert_eq!(scene.mode(NOW + Duration::from_secs(299)).await, None);
+            let last = NOW + Duration::from_secs(299);
+            assert_eq!(scene.sts.find("a.test", last).await, Err(Duration::from_secs(1)), "{why}");
             assert_eq!(scene.world.stage.requests(), 1, "the failure is remembered: {why}");
             let failures = scene.failures();
             assert_eq!((failures.len(), failures[0].0), (1, result), "{failures:?}");
@@ -163,9 +169,11 @@ fn an_address_that_dns_must_not_name_is_not_dialled() {
         let scene = Scene::new().await;
         let resolver =
             Resolver::new(&Dns { servers: vec![scene.world.dns], ..Dns::default() }).expect("it is set up");
-        let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), &[])
+        let reach = Reach::new(Ourselves::default(), &[]);
+        let https = Https::new(resolver.clone(), Arc::clone(&scene.world.roots), reach)
             .with_port(scene.world.https.port());
         let bounds = crate::https::Bounds { body_bytes_max: 9, time_max: HOUR };
+        assert_eq!(https.get("https://mta-sts.a.test:8443/", bounds).await, Err(HttpsFault::Port));
         let refused = https.get("https://mta-sts.a.test/", bounds).await;
         assert_eq!(refused, Err(HttpsFault::Forbidden("mta-sts.a.test".to_owned())));
         assert_eq!(https.get("http://mta-sts.a.test/", bounds).await, Err(HttpsFault::Url));
@@ -178,14 +186,35 @@ fn a_host_that_does_not_answer_delays_mail_once_and_briefly() {
     on_tokio(async {
         let scene = Scene::new().await;
         scene.world.stage.show(Page::Silent);
+        let none_for = scene.sts.find("a.test", NOW).await;
+        assert_eq!(none_for, Err(SOUGHT), "it may come as soon as the mail has gone");
         let began = Instant::now();
         let waiting = (0..50).map(|_| scene.mode(NOW));
         assert!(futures_util::future::join_all(waiting).await.iter().all(Option::is_none));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         assert_eq!(scene.world.stage.requests(), 1);
         let began = Instant::now();
-        assert_eq!(scene.sts.find("b.test", NOW).await, None, "others are not held up");
+        assert_eq!(scene.sts.find("b.test", NOW).await, Err(HOUR), "others are not held up");
         assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn many_hosts_that_do_not_answer_do_not_keep_a_policy_from_being_found() {
+    const HOSTILE: usize = 400;
+    on_tokio(async {
+        let mut scene = Scene::new().await;
+        scene.sts = patient(&scene.world, scene.dir.path(), &scene.reports, FIRST_CONTACT);
+        "mta-sts.a.test".clone_into(&mut scene.world.stage.only.lock().expect("whole"));
+        let names: Vec<String> = (0..HOSTILE).map(|number| format!("n{number}.test")).collect();
+        names.iter().for_each(|name| scene.world.stage.announce(name, "v=STSv1; id=1;"));
+        for name in &names {
+            drop(scene.sts.known(name, NOW));
+        }
+        while scene.world.stage.stalled.load(Ordering::SeqCst) < FETCHES_MAX {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(scene.mode(NOW).await, Some(Mode::Enforce));
     });
 }
 

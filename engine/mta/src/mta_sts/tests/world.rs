@@ -11,9 +11,11 @@ use hickory_resolver::proto::rr::rdata::{A, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::Acceptor;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::LazyConfigAcceptor;
 
 /// What the HTTPS server does with a request.
 #[derive(Clone)]
@@ -46,6 +48,10 @@ pub(crate) struct Stage {
     /// The DNS server answers SERVFAIL.
     pub(crate) dns_fails: std::sync::atomic::AtomicBool,
     pub(crate) looked_up: AtomicUsize,
+    /// Only this host is answered; when it is empty, all are.
+    pub(crate) only: Mutex<String>,
+    /// Handshakes that were begun and are not answered.
+    pub(crate) stalled: AtomicUsize,
     /// Requests as they came, head and body.
     pub(crate) requests: Mutex<Vec<Vec<u8>>>,
 }
@@ -107,9 +113,15 @@ fn certificate(names: &[&str]) -> (Arc<ServerConfig>, Arc<RootCertStore>) {
 
 async fn serve(listener: TcpListener, config: Arc<ServerConfig>, stage: Arc<Stage>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, stage) = (tokio_rustls::TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&stage));
+        let (config, stage) = (Arc::clone(&config), Arc::clone(&stage));
         tokio::spawn(async move {
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let Ok(begun) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else { return };
+            let only = stage.only.lock().expect("whole").clone();
+            if !only.is_empty() && begun.client_hello().server_name() != Some(&*only) {
+                stage.stalled.fetch_add(1, Ordering::SeqCst);
+                return tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            let Ok(mut stream) = begun.into_stream(config).await else { return };
             let request = read_request(&mut stream).await;
             stage.requests.lock().expect("whole").push(request);
             let page = stage.page.lock().expect("whole").clone();

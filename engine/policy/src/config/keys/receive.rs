@@ -164,7 +164,7 @@ pub(super) const DNS: Section = Section {
             name: "dnssec",
             kind: Kind::OneOf(&Dnssec::NAMES),
             default: Standard::Is("\"auto\""),
-            about: "Whose word on the signatures of DNS answers is taken, which DANE stands on: `trust-ad` believes the resolvers when they say that an answer is signed, `validate` checks the signatures in the engine, `off` believes nobody, `auto` is `trust-ad` where all resolvers are on this host (loopback) and `off` otherwise.",
+            about: "Whose word on the signatures of DNS answers is taken, which DANE stands on: `trust-ad` believes the resolvers when they say that an answer is signed, `validate` checks the signatures in the engine, `off` believes nobody, `auto` is `trust-ad` where all resolvers are on this host (loopback) and `off` otherwise. A resolver on this host that only forwards, and checks no signatures itself, may pass on anybody's word: have `validate` or `off` beside it.",
             reason: "A validating resolver on this host costs nothing more and nobody stands between; what comes over a network could be anybody's word.",
         },
         Key {

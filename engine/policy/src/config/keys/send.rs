@@ -119,7 +119,7 @@ pub(super) const ROUTE: Section = Section {
             name: "username",
             kind: Kind::Text,
             default: Standard::Nothing,
-            about: "The account to log in with (AUTH). The best of SCRAM-SHA-256, PLAIN and LOGIN that the host offers is used; the latter two only under TLS, to a loopback address, or where the route says `tls = \"off\"`.",
+            about: "The account to log in with (AUTH). The best of SCRAM-SHA-256, PLAIN and LOGIN that the host offers is used; the latter two show the password, so they are used only under TLS with a host that has proved its name (have `tls = \"verified\"`), to a loopback address, or where the route says `tls = \"off\"`.",
             reason: "Without it nobody logs in.",
         },
         Key {

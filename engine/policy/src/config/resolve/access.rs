@@ -1,11 +1,12 @@
 //! How the hosts of a route are spoken to: protocol and login.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mail::Secret;
 
 use crate::TlsPolicy;
-use crate::config::model::{Access, Login, Protocol};
+use crate::config::model::{Access, Deliver, HostPort, Login, Protocol};
 use crate::config::problems::Complaint;
 use crate::config::stated::Block;
 use crate::config::value::StatedHost;
@@ -33,6 +34,28 @@ impl Resolver<'_, '_> {
                 self.problems.error(&place, complaint);
             }
         }
+    }
+
+    /// Whoever is on the path to a host whose certificate is not checked may be that host, and would be told the password:
+    /// so it is kept back, and a host that can only be told it is never logged in to.
+    pub(super) fn check_login_is_safe(
+        &mut self,
+        block: &Block,
+        hosts: &[HostPort],
+        tls: Option<TlsPolicy>,
+        deliver: Option<&Deliver>,
+    ) {
+        let in_effect = tls.or(deliver.map(|deliver| deliver.tls));
+        let is_safe = tls == Some(TlsPolicy::Off) || in_effect == Some(TlsPolicy::Verified);
+        if is_safe || !block.has("username") || hosts.iter().all(is_loopback) {
+            return;
+        }
+        let complaint = Complaint::new(
+            "the login works only where the host offers SCRAM-SHA-256",
+            "the host's certificate is not checked, so by PLAIN or LOGIN anybody on the way could have the password",
+            "write tls = \"verified\" in the route; a host with a certificate of its own making needs deliver.ca_file too",
+        );
+        self.problems.warning(&block.place_of("username"), complaint);
     }
 
     fn login(&mut self, block: &Block, tls: Option<TlsPolicy>) -> Option<Login> {
@@ -75,4 +98,9 @@ impl Resolver<'_, '_> {
             in_clear: tls == Some(TlsPolicy::Off),
         })
     }
+}
+
+/// What goes to it stays on this machine.
+fn is_loopback(host: &HostPort) -> bool {
+    host.host == "localhost" || host.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

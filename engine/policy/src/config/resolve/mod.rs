@@ -29,7 +29,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let accounts = resolver.accounts(&pools);
     let domains = resolver.domains();
     let deliver = resolver.deliver();
-    let routes = resolver.routes(deliver.as_ref().map(|deliver| deliver.port));
+    let routes = resolver.routes(deliver.as_ref());
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
     let replies = resolver.reply_rules(&providers);

@@ -82,10 +82,10 @@ impl Resolver<'_, '_> {
         Some(Pool { name: block.get("name")?, sources, reserve })
     }
 
-    pub(super) fn routes(&mut self, port: Option<u16>) -> Vec<Route> {
+    pub(super) fn routes(&mut self, deliver: Option<&Deliver>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for block in self.blocks("route") {
-            let hosts = self.hosts(block, port);
+            let hosts = self.hosts(block, deliver.map(|deliver| deliver.port));
             let Some(domain) = block.get("domain") else { continue };
             if routes.iter().any(|other| other.domain == domain) {
                 let complaint = Complaint::new(
@@ -98,6 +98,7 @@ impl Resolver<'_, '_> {
             let certificate = self.client_certificate(block);
             let tls = block.choice("tls", &TlsPolicy::ALL);
             let access = self.access(block, tls);
+            self.check_login_is_safe(block, &hosts, tls, deliver);
             routes.push(Route { domain, hosts, tls, tls_name: block.get("tls_name"), certificate, access });
         }
         routes
