@@ -19,6 +19,37 @@ RESULTS = ROOT / "perf" / "results"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+CONFIG = """
+[node]
+name = "engine.perf.test"
+data_dir = "{dir}/data"
+shards = {shards}
+control = "{dir}/control.sock"
+[spool]
+durability = "{durability}"
+min_free = "100MiB"
+[[smtp_listener]]
+address = "127.0.0.1:{port}"
+trusted = ["127.0.0.0/8"]
+[[route]]
+domain = "*"
+hosts = ["127.0.0.1:{sink}"]
+tls = "{tls}"
+[provider.routed]
+connections = {out}
+messages_per_connection = 1000000
+pipeline_depth = {depth}
+{more}
+"""
+
+
+def config(run, options, port, sink, out, depth=1, tls="off", more=""):
+    """An engine that takes mail on `port` and sends all of it to `sink`; `more` is added to it."""
+    durability = getattr(options, "durability", "disk")
+    return CONFIG.format(
+        dir=run.dir, shards=options.shards, durability=durability, port=port, sink=sink, out=out, depth=depth, tls=tls, more=more)
+
+
 def arguments(parser):
     """Options that every scenario has."""
     parser.add_argument("--bin", type=pathlib.Path, default=default_bin(), help="directory of staffetta and inject")

@@ -7,29 +7,6 @@ import time
 
 import bench
 
-CONFIG = """
-[node]
-name = "engine.perf.test"
-data_dir = "{dir}/data"
-shards = {shards}
-control = "{dir}/control.sock"
-[spool]
-min_free = "100MiB"
-[[smtp_listener]]
-address = "127.0.0.1:{port}"
-trusted = ["127.0.0.0/8"]
-[[route]]
-domain = "*"
-hosts = ["127.0.0.1:{sink}"]
-tls = "off"
-[provider.routed]
-connections = {out}
-messages_per_connection = 1000000
-pipeline_depth = {depth}
-[deliver]
-allow_private = ["127.0.0.0/8"]
-"""
-
 FIELDS = ["first_name", "city", "code", "product", "price"]
 
 
@@ -53,8 +30,7 @@ def one_run(options, html, body):
     with bench.Bench(options) as run:
         port, sink_port = bench.free_port(), bench.free_port()
         sink = run.sink(sink_port)
-        engine = run.serve(CONFIG.format(
-            dir=run.dir, shards=options.shards, port=port, sink=sink_port, out=options.connections_out, depth=options.pipeline_depth))
+        engine = run.serve(bench.config(run, options, port, sink_port, options.connections_out, options.pipeline_depth))
         control = bench.Control(run.dir / "control.sock")
         campaign = control.post("/v1/campaigns", {
             "name": "perf", "from": "news@perf.test", "subject": "News for {{ first_name }}", "html": html,

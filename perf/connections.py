@@ -10,8 +10,6 @@ import bench
 import campaign
 import latency
 
-CONFIG = campaign.CONFIG + 'idle_timeout = "10m"\n'
-
 
 def allow_files(count):
     """The engine and the sink each need a file per connection, and inherit this process's limit."""
@@ -42,9 +40,9 @@ def one_run(options, html, body):
         port, sink_port = bench.free_port(), bench.free_port()
         more = ["--cert", latency.certificate(run) / "cert.pem", "--key", run.dir / "key.pem"] if options.tls else []
         sink = run.sink(sink_port, "--latency", options.latency, *more)
-        config = CONFIG.replace('tls = "off"', f'tls = "{"required" if options.tls else "off"}"')
-        engine = run.serve(config.format(
-            dir=run.dir, shards=options.shards, port=port, sink=sink_port, out=options.connections, depth=1))
+        engine = run.serve(bench.config(
+            run, options, port, sink_port, options.connections,
+            tls="required" if options.tls else "off", more='[deliver]\nidle_timeout = "10m"'))
         control = bench.Control(run.dir / "control.sock")
         identifier = control.post("/v1/campaigns", {
             "name": "perf", "from": "news@perf.test", "subject": "News for {{ first_name }}", "html": html})["id"]

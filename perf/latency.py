@@ -18,30 +18,6 @@ sys.path.insert(0, str(bench.ROOT / "tests" / "interop"))
 sys.dont_write_bytecode = True
 from harness import postfix as other  # noqa: E402  (the path is set above)
 
-CONFIG = """
-[node]
-name = "engine.perf.test"
-data_dir = "{dir}/data"
-shards = {shards}
-control = "{dir}/control.sock"
-[spool]
-durability = "{durability}"
-min_free = "100MiB"
-[[smtp_listener]]
-address = "127.0.0.1:{port}"
-trusted = ["127.0.0.0/8"]
-[[route]]
-domain = "*"
-hosts = ["127.0.0.1:{sink}"]
-tls = "{tls}"
-[provider.routed]
-connections = {connections}
-messages_per_connection = 1000000
-pipeline_depth = {depth}
-[deliver]
-idle_timeout = "60s"
-"""
-
 # Postfix as a sender: all mail to the sink, over as many connections, which are kept.
 SENDING = """
 relayhost = [127.0.0.1]:{sink}
@@ -128,9 +104,9 @@ def arrived(ids):
 
 def by_engine(run, options, setting, sink_port, messages, count):
     port = bench.free_port()
-    config = CONFIG.format(dir=run.dir, shards=options.shards, durability=options.durability, port=port, sink=sink_port, connections=setting.connections, depth=setting.depth,
-                           tls="opportunistic" if setting.tls else "off")
-    engine = run.serve(config)
+    engine = run.serve(bench.config(
+        run, options, port, sink_port, setting.connections, setting.depth, "opportunistic" if setting.tls else "off",
+        more='[deliver]\nidle_timeout = "60s"'))
     lead = 2.5 + messages / 4000
     start = time.time() + lead
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))

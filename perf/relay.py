@@ -7,41 +7,13 @@ import time
 
 import bench
 
-CONFIG = """
-[node]
-name = "engine.perf.test"
-data_dir = "{dir}/data"
-shards = {shards}
-control = "{dir}/control.sock"
-[spool]
-durability = "{durability}"
-min_free = "100MiB"
-[[smtp_listener]]
-address = "127.0.0.1:{port}"
-trusted = ["127.0.0.0/8"]
-[[route]]
-domain = "*"
-hosts = ["127.0.0.1:{sink}"]
-tls = "off"
-[provider.routed]
-connections = {out}
-messages_per_connection = 1000000
-pipeline_depth = {depth}
-[deliver]
-allow_private = ["127.0.0.0/8"]
-{signing}
-"""
-
 
 def one_run(options):
     with bench.Bench(options) as run:
         port, sink_port = bench.free_port(), bench.free_port()
         sink = run.sink(sink_port)
-        config = CONFIG.format(
-            dir=run.dir, shards=options.shards, durability=options.durability, port=port, sink=sink_port,
-            out=options.connections_out, depth=options.pipeline_depth, signing=signing(run, options),
-        )
-        engine = run.serve(config)
+        engine = run.serve(bench.config(
+            run, options, port, sink_port, options.connections_out, options.pipeline_depth, more=signing(run, options)))
         control = bench.Control(run.dir / "control.sock")
         inject(run, port, options, options.warmup, 0)
         control.wait_delivered(options.warmup)
