@@ -12,7 +12,7 @@ pub enum HttpsFault {
     #[error("not a URL of HTTPS")]
     Url,
     /// The URL names a port of its own.
-    #[error("only the port of HTTPS is used")]
+    #[error("only the port of HTTPS is used, except where `deliver.allow_private` names the address")]
     Port,
     /// DNS names no address, or does not answer.
     #[error("{0}")]

@@ -1,7 +1,7 @@
 //! Single requests over HTTPS to hosts that strangers name: of policies (RFC 8461) and for reports (RFC 8460).
 //!
-//! The certificate must name the host, addresses that DNS must not make the engine dial are not dialled, nor other ports
-//! than that of HTTPS, redirects are not followed, and time and size have limits. It refuses to keep connections: none of its hosts is asked twice a day.
+//! The certificate must name the host, addresses that DNS must not make the engine dial are not dialled, nor, unless the
+//! operator has named the address, other ports than that of HTTPS; redirects are not followed, and time and size have limits. It refuses to keep connections: none of its hosts is asked twice a day.
 
 mod fault;
 
@@ -130,24 +130,26 @@ impl Https {
             .header(USER_AGENT, concat!("staffetta/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             .map_err(|_| HttpsFault::Url)?;
-        // Whoever names the host could have any service anywhere be told something.
-        if authority.port().is_some_and(|port| port.as_u16() != self.port) {
-            return Err(HttpsFault::Port);
-        }
+        let port = authority.port().map_or(self.port, |port| port.as_u16());
         let work = async {
-            let stream = self.connect(authority.host()).await?;
+            let stream = self.connect(authority.host(), port).await?;
             exchange(stream, request, bounds.body_bytes_max).await
         };
         tokio::time::timeout(bounds.time_max, work).await.unwrap_or(Err(HttpsFault::Timeout))
     }
 
-    async fn connect(&self, host: &str) -> Result<TlsStream<TcpStream>, HttpsFault> {
+    async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, HttpsFault> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let server_name = ServerName::try_from(name).map_err(|_| HttpsFault::Url)?.to_owned();
         let found = self.resolver.host(name).await.map_err(|fault| HttpsFault::Resolve(fault.text))?;
+        let ips: Vec<IpAddr> = found.hosts.into_iter().flat_map(|host| host.addresses).collect();
+        // Whoever names the host could have any service anywhere be told something.
+        if port != self.port && !ips.iter().all(|&ip| self.reach.is_stated(ip)) {
+            return Err(HttpsFault::Port);
+        }
         let mut fault = HttpsFault::Forbidden(name.to_owned());
-        for ip in self.dialable(found.hosts.into_iter().flat_map(|host| host.addresses)) {
-            match tcp(SocketAddr::new(ip, self.port)).await {
+        for ip in self.dialable(ips.into_iter()) {
+            match tcp(SocketAddr::new(ip, port)).await {
                 // Another address of the host has the same certificate, or the host is in disorder: no further one is tried.
                 Ok(stream) => return self.secure(server_name, stream).await,
                 Err(failed) => fault = failed,

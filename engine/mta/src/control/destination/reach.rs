@@ -29,8 +29,12 @@ impl Reach {
     /// Whether the engine may connect to an address that DNS has named.
     pub(crate) fn may_dial(&self, ip: IpAddr) -> bool {
         let Shared { ourselves, allowed } = &*self.shared;
-        let is_allowed = || allowed.iter().any(|network| network.contains(ip));
-        dialable(ip, allowed) && (!ourselves.has(ip) || is_allowed())
+        dialable(ip, allowed) && (!ourselves.has(ip) || self.is_stated(ip))
+    }
+
+    /// Whether the operator has named the address as one that may be dialled.
+    pub(crate) fn is_stated(&self, ip: IpAddr) -> bool {
+        self.shared.allowed.iter().any(|network| network.contains(ip))
     }
 
     pub(super) fn ourselves(&self) -> &Ourselves {
