@@ -396,11 +396,14 @@ impl Signing {
     }
 
     /// The names under which TLSA records may stand (RFC 7672 section 2.2.2); `None` where the alias may be signed
-    /// though what it leads to is not.
+    /// though what it leads to is not. Where the aliases lead to what is no host name (the root, a wildcard, a label with
+    /// a dot in it), no certificate can be for that, and only the host's own name counts.
     pub(super) fn names(&self, name: &str) -> Option<Vec<String>> {
         let own = || name.to_owned();
         match (self.all, &self.alias_of) {
-            (Some(true), Some(target)) if target != name => Some(vec![target.clone(), own()]),
+            (Some(true), Some(target)) if target != name && is_host_name(target) => {
+                Some(vec![target.clone(), own()])
+            }
             (Some(true), _) => Some(vec![own()]),
             (Some(false), Some(_)) => None,
             _ => Some(Vec::new()),
@@ -464,4 +467,24 @@ fn exchanges(domain: &str, records: &[RData]) -> Result<Vec<(u16, String)>, Lack
     exchanges.retain(|(_, name)| seen.insert(name.clone()));
     exchanges.truncate(HOSTS_OF_DOMAIN_MAX);
     Ok(exchanges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tlsa_records_are_looked_for_under_host_names_only() {
+        for (alias_of, expected) in [
+            (None, vec!["a.test"]),
+            (Some("a.test"), vec!["a.test"]),
+            (Some("b.test"), vec!["b.test", "a.test"]),
+            (Some(""), vec!["a.test"]),
+            (Some("*.test"), vec!["a.test"]),
+            (Some("b.test\\"), vec!["a.test"]),
+        ] {
+            let signing = Signing { all: Some(true), alias_of: alias_of.map(str::to_owned) };
+            assert_eq!(signing.names("a.test").expect("they are signed"), expected, "{alias_of:?}");
+        }
+    }
 }
