@@ -10,6 +10,8 @@ mod fault;
 mod hosts;
 mod lanes;
 mod query;
+#[cfg(feature = "raw-answers")]
+pub mod raw;
 mod resolver;
 mod servers;
 mod texts;

@@ -30,7 +30,7 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Aliases (CNAME) followed from a name to its records.
 const ALIASES_MAX: usize = 24;
 /// Questions asked on the way, where the server does not follow aliases itself.
-const STEPS_MAX: usize = 8;
+pub(super) const STEPS_MAX: usize = 8;
 
 /// What came back, and for how long DNS says that it holds.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ impl Outcome {
         Self::Failed(FaultKind::ServerFailure, what.into())
     }
 
-    fn silence() -> Self {
+    pub(super) fn endless() -> Self {
+        Self::failed("aliases without an end")
+    }
+
+    pub(super) fn silence() -> Self {
         Self::Failed(FaultKind::NoAnswer, "no answer in time".to_owned())
     }
 }
@@ -138,24 +142,13 @@ impl Questions {
     async fn follow(&self, name: Name, record: RecordType) -> Outcome {
         let mut trail = Trail::new(name);
         for _ in 0..STEPS_MAX {
-            let asked = Query::query(trail.owner.clone(), record);
-            let response = match self.servers.ask(asked.clone()).await {
-                Ok(response) if response.queries.first() == Some(&asked) => response,
-                Err(NetError::Dns(DnsError::NoRecordsFound(none))) if *none.query == asked => {
-                    return of_none(&none);
-                }
-                // Over TCP, hickory does not compare the question that comes back with the one that was asked.
-                Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {
-                    return Outcome::failed("an answer to another question");
-                }
-                Err(fault) => return of_fault(&fault),
-            };
-            trail.signed_by_word = self.is_signed_by_word(&response);
-            if let Some(outcome) = trail.walk(record, &response.answers) {
+            let asked = trail.question(record);
+            let response = self.servers.ask(asked.clone()).await;
+            if let Some(outcome) = trail.step(&asked, response, |response| self.is_signed_by_word(response)) {
                 return outcome;
             }
         }
-        Outcome::failed("aliases without an end")
+        Outcome::endless()
     }
 
     /// Whether the whole answer counts as signed (`Some`), or each record has its own proof.
@@ -169,17 +162,44 @@ impl Questions {
 }
 
 /// The way from a name over its aliases to records.
-struct Trail {
+pub(super) struct Trail {
     owner: Name,
-    aliases: usize,
+    pub(super) aliases: usize,
     seconds: u32,
     secure: bool,
     signed_by_word: Option<bool>,
 }
 
 impl Trail {
-    const fn new(name: Name) -> Self {
+    pub(super) const fn new(name: Name) -> Self {
         Self { owner: name, aliases: 0, seconds: u32::MAX, secure: true, signed_by_word: Some(false) }
+    }
+
+    /// The question at which the way has arrived.
+    pub(super) fn question(&self, record: RecordType) -> Query {
+        Query::query(self.owner.clone(), record)
+    }
+
+    /// Goes on with what came back to `asked`, [`Trail::question`]; `None` when there is a next question.
+    pub(super) fn step(
+        &mut self,
+        asked: &Query,
+        response: Result<DnsResponse, NetError>,
+        signed_by_word: impl FnOnce(&DnsResponse) -> Option<bool>,
+    ) -> Option<Outcome> {
+        let response = match response {
+            Ok(response) if response.queries.first() == Some(asked) => response,
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if *none.query == *asked => {
+                return Some(of_none(&none));
+            }
+            // Over TCP, hickory does not compare the question that comes back with the one that was asked.
+            Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {
+                return Some(Outcome::failed("an answer to another question"));
+            }
+            Err(fault) => return Some(of_fault(&fault)),
+        };
+        self.signed_by_word = signed_by_word(&response);
+        self.walk(asked.query_type(), &response.answers)
     }
 
     /// Follows the aliases within an answer; `None` when they lead out of it. What belongs to other names is not
@@ -214,7 +234,7 @@ impl Trail {
             self.owner = target;
             self.aliases += 1;
             if self.aliases > ALIASES_MAX {
-                return Some(Outcome::failed("aliases without an end"));
+                return Some(Outcome::endless());
             }
         }
     }

@@ -17,7 +17,7 @@ use super::query::{Found, Outcome, Questions, SERVER_TIMEOUT};
 use super::tlsa::{Proofs, Tlsa};
 
 /// Answers hold so long at least: below it, names that change at every question would cost one per message.
-pub(super) const ANSWER_MIN: Duration = Duration::from_secs(60);
+const ANSWER_MIN: Duration = Duration::from_secs(60);
 /// Answers hold so long at most, whatever DNS says.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// "There is none" holds so long at least, and at most: a domain just registered should not wait for a day.
@@ -76,8 +76,8 @@ impl Hosts {
 
 /// A [`ResolveFault`] before its time is known.
 #[derive(Clone)]
-struct Lack {
-    kind: FaultKind,
+pub(super) struct Lack {
+    pub(super) kind: FaultKind,
     text: Arc<str>,
 }
 
@@ -231,6 +231,12 @@ pub(super) fn holds<V>(value: V, time: Duration) -> Answer<V> {
     Answer { value, until: Instant::now() + time }
 }
 
+/// For how long records are kept that hold for `time`.
+pub(super) fn presence(time: Duration) -> Duration {
+    time.clamp(ANSWER_MIN, ANSWER_MAX)
+}
+
+/// For how long it is remembered that there is none, when DNS says so for `time`.
 pub(super) fn absence(time: Option<Duration>) -> Duration {
     time.unwrap_or_default().clamp(ABSENCE_MIN, ABSENCE_MAX)
 }
@@ -272,10 +278,10 @@ impl Shared {
     }
 
     async fn of_exchanges(&self, domain: &str, found: &Found) -> Answer<Known> {
-        let time = found.time.clamp(ANSWER_MIN, ANSWER_MAX);
-        let exchanges = match exchanges(domain, &found.records) {
+        let (exchanges, time) = exchanges_in_time(domain, found);
+        let exchanges = match exchanges {
             Ok(exchanges) => exchanges,
-            Err(lack) => return holds(Err(lack), time.clamp(ABSENCE_MIN, ABSENCE_MAX)),
+            Err(lack) => return holds(Err(lack), time),
         };
         let answers = join_all(exchanges.iter().map(|(_, name)| self.addresses(name))).await;
         let until = answers.iter().map(|answer| answer.until).fold(Instant::now() + time, Instant::min);
@@ -298,50 +304,22 @@ impl Shared {
 
     async fn ask_addresses(&self, name: &str) -> Answer<Addresses> {
         let (v4, v6) = self.ask_both(name).await;
-        let (mut found, mut failed, mut empty) = (Vec::new(), None, None);
-        let mut time = ANSWER_MAX;
-        let mut signing = Signing::default();
-        for (record, outcome) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
-            let so_long = match outcome {
-                Outcome::Records(answer) => {
-                    found.extend(answer.records.iter().filter_map(RData::ip_addr).take(ADDRESSES_MAX / 2));
-                    signing.add(&answer);
-                    answer.time.clamp(ANSWER_MIN, ANSWER_MAX)
-                }
-                Outcome::NoRecords(so_long) | Outcome::NoName(so_long) => absence(so_long),
-                Outcome::Nothing => {
-                    empty = Some(failure(name, record, FaultKind::ServerFailure, "an empty answer"));
-                    ABSENCE_MIN
-                }
-                Outcome::Failed(kind, what) => {
-                    failed = Some(failure(name, record, kind, &what));
-                    FAILURE
-                }
-            };
-            time = time.min(so_long);
-        }
-        // Without any address, an empty answer is too little to say that there is none.
-        if found.is_empty() && failed.is_none() && empty.is_some() {
-            (failed, time) = (empty, FAILURE);
-        }
+        let Gathered { found, failed, time, signing } = Gathered::of(name, v4, v6);
         let signed_names = self.signed_names(name, signing).await;
         holds(Addresses { found: found.into(), failed, signed_names }, time)
     }
 
-    /// The names under which TLSA records may stand (RFC 7672 section 2.2.2).
+    /// See [`Host::signed_names`].
     async fn signed_names(&self, name: &str, signing: Signing) -> Arc<[String]> {
-        let own = || name.to_owned();
-        match (signing.all, signing.alias_of) {
-            (Some(true), Some(target)) if target != name => [target, own()].into(),
-            (Some(true), _) => [own()].into(),
-            // The alias may be signed though what it leads to is not.
-            (Some(false), Some(_)) if self.questions.know_signatures() => {
+        match signing.names(name) {
+            Some(names) => names.into(),
+            None if self.questions.know_signatures() => {
                 match self.questions.ask(name, RecordType::CNAME).await {
-                    Outcome::Records(found) if found.secure => [own()].into(),
+                    Outcome::Records(found) if found.secure => [name.to_owned()].into(),
                     _ => [].into(),
                 }
             }
-            _ => [].into(),
+            None => [].into(),
         }
     }
 
@@ -361,9 +339,51 @@ impl Shared {
     }
 }
 
+/// What two answers say of the addresses of a host.
+pub(super) struct Gathered {
+    pub(super) found: Vec<IpAddr>,
+    /// See [`Addresses::failed`].
+    pub(super) failed: Option<Lack>,
+    pub(super) time: Duration,
+    pub(super) signing: Signing,
+}
+
+impl Gathered {
+    /// From what came to the questions for A and for AAAA records.
+    pub(super) fn of(name: &str, v4: Outcome, v6: Outcome) -> Self {
+        let (mut found, mut failed, mut empty) = (Vec::new(), None, None);
+        let mut time = ANSWER_MAX;
+        let mut signing = Signing::default();
+        for (record, outcome) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
+            let so_long = match outcome {
+                Outcome::Records(answer) => {
+                    found.extend(answer.records.iter().filter_map(RData::ip_addr).take(ADDRESSES_MAX / 2));
+                    signing.add(&answer);
+                    presence(answer.time)
+                }
+                Outcome::NoRecords(so_long) | Outcome::NoName(so_long) => absence(so_long),
+                Outcome::Nothing => {
+                    empty = Some(failure(name, record, FaultKind::ServerFailure, "an empty answer"));
+                    ABSENCE_MIN
+                }
+                Outcome::Failed(kind, what) => {
+                    failed = Some(failure(name, record, kind, &what));
+                    FAILURE
+                }
+            };
+            time = time.min(so_long);
+        }
+        // Without any address, an empty answer is too little to say that there is none.
+        if found.is_empty() && failed.is_none() && empty.is_some() {
+            (failed, time) = (empty, FAILURE);
+        }
+        Self { found, failed, time, signing }
+    }
+}
+
 /// Whether the addresses of a host are signed.
 #[derive(Default)]
-struct Signing {
+pub(super) struct Signing {
     /// All answers that there were.
     all: Option<bool>,
     alias_of: Option<String>,
@@ -373,6 +393,21 @@ impl Signing {
     fn add(&mut self, answer: &Found) {
         self.all = Some(self.all.unwrap_or(true) && answer.secure);
         self.alias_of = self.alias_of.take().or_else(|| answer.alias_of.clone());
+    }
+
+    /// The names under which TLSA records may stand (RFC 7672 section 2.2.2); `None` where the alias may be signed
+    /// though what it leads to is not. Where the aliases lead to what is no host name (the root, a wildcard, a label with
+    /// a dot in it), no certificate can be for that, and only the host's own name counts.
+    pub(super) fn names(&self, name: &str) -> Option<Vec<String>> {
+        let own = || name.to_owned();
+        match (self.all, &self.alias_of) {
+            (Some(true), Some(target)) if target != name && is_host_name(target) => {
+                Some(vec![target.clone(), own()])
+            }
+            (Some(true), _) => Some(vec![own()]),
+            (Some(false), Some(_)) => None,
+            _ => Some(Vec::new()),
+        }
     }
 }
 
@@ -394,6 +429,13 @@ fn no_address<'a>(domain: &str, names: impl Iterator<Item = &'a str>) -> Lack {
     let text =
         format!("no mail server of {domain} has an address in DNS (its MX names {})", names.join(", "));
     Lack::new(FaultKind::NoAddress, text)
+}
+
+/// The hosts that MX records name, and for how long.
+pub(super) fn exchanges_in_time(domain: &str, found: &Found) -> (Result<Vec<(u16, String)>, Lack>, Duration) {
+    let (exchanges, time) = (exchanges(domain, &found.records), presence(found.time));
+    let time = if exchanges.is_ok() { time } else { absence(Some(time)) };
+    (exchanges, time)
 }
 
 /// The hosts that MX records name: by preference, then name, without repetitions, the first 16.
@@ -425,4 +467,24 @@ fn exchanges(domain: &str, records: &[RData]) -> Result<Vec<(u16, String)>, Lack
     exchanges.retain(|(_, name)| seen.insert(name.clone()));
     exchanges.truncate(HOSTS_OF_DOMAIN_MAX);
     Ok(exchanges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tlsa_records_are_looked_for_under_host_names_only() {
+        for (alias_of, expected) in [
+            (None, vec!["a.test"]),
+            (Some("a.test"), vec!["a.test"]),
+            (Some("b.test"), vec!["b.test", "a.test"]),
+            (Some(""), vec!["a.test"]),
+            (Some("*.test"), vec!["a.test"]),
+            (Some("b.test\\"), vec!["a.test"]),
+        ] {
+            let signing = Signing { all: Some(true), alias_of: alias_of.map(str::to_owned) };
+            assert_eq!(signing.names("a.test").expect("they are signed"), expected, "{alias_of:?}");
+        }
+    }
 }

@@ -17,12 +17,16 @@ impl Resolver {
     /// # Errors
     /// What came instead of an answer: then nobody knows whether there are any.
     pub async fn texts(&self, name: &str) -> Result<Vec<String>, (FaultKind, String)> {
-        match self.questions().ask(name, RecordType::TXT).await {
-            Outcome::Records(found) => Ok(found.records.iter().filter_map(text).take(RECORDS_MAX).collect()),
-            Outcome::NoRecords(_) | Outcome::NoName(_) => Ok(Vec::new()),
-            Outcome::Nothing => Err((FaultKind::ServerFailure, "an empty answer".to_owned())),
-            Outcome::Failed(kind, what) => Err((kind, what)),
-        }
+        of_outcome(self.questions().ask(name, RecordType::TXT).await)
+    }
+}
+
+pub(super) fn of_outcome(outcome: Outcome) -> Result<Vec<String>, (FaultKind, String)> {
+    match outcome {
+        Outcome::Records(found) => Ok(found.records.iter().filter_map(text).take(RECORDS_MAX).collect()),
+        Outcome::NoRecords(_) | Outcome::NoName(_) => Ok(Vec::new()),
+        Outcome::Nothing => Err((FaultKind::ServerFailure, "an empty answer".to_owned())),
+        Outcome::Failed(kind, what) => Err((kind, what)),
     }
 }
 

@@ -9,7 +9,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use super::cache::{Answer, Cache};
 use super::hosts::Host;
 use super::query::{Outcome, Questions};
-use super::resolver::{ANSWER_MAX, ANSWER_MIN, FAILURE, absence, holds};
+use super::resolver::{ANSWER_MAX, FAILURE, absence, holds, presence};
 use crate::io::tls::{Association, DaneSet};
 
 /// Names for which answers are kept.
@@ -65,14 +65,20 @@ impl Proofs {
 }
 
 async fn ask(questions: &Questions, name: &str, base: &str) -> Answer<Tlsa> {
-    match questions.ask(name, RecordType::TLSA).await {
+    let (tlsa, time) = of_outcome(questions.ask(name, RecordType::TLSA).await, name, base);
+    holds(tlsa, time)
+}
+
+/// What the records at `name` say of the host `base`, and for how long.
+pub(super) fn of_outcome(outcome: Outcome, name: &str, base: &str) -> (Tlsa, Duration) {
+    match outcome {
         Outcome::Records(found) => {
             let tlsa = if found.secure { of_records(&found.records, base) } else { Tlsa::None };
-            holds(tlsa, found.time.clamp(ANSWER_MIN, ANSWER_MAX))
+            (tlsa, presence(found.time))
         }
-        Outcome::NoRecords(time) | Outcome::NoName(time) => holds(Tlsa::None, absence(time)),
-        Outcome::Nothing => holds(Tlsa::None, FAILURE),
-        Outcome::Failed(_, what) => holds(Tlsa::Failed(format!("TLSA question for {name}: {what}")), FAILURE),
+        Outcome::NoRecords(time) | Outcome::NoName(time) => (Tlsa::None, absence(time)),
+        Outcome::Nothing => (Tlsa::None, FAILURE),
+        Outcome::Failed(_, what) => (Tlsa::Failed(format!("TLSA question for {name}: {what}")), FAILURE),
     }
 }
 
