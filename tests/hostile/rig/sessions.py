@@ -39,7 +39,8 @@ def table():
 def openings():
     yield Session("conn421", "conn=421", STAYS)
     yield Session("conn450", "conn=450", STAYS)
-    yield Session("conn554", "conn=554", expect(BOUNCED))
+    # "554 5.7.1 rejected as spam" before any message judges none: only a site that takes no mail at all bounces it.
+    yield Session("conn554", "conn=554", STAYS)
     yield Session("conn421n2", "conn=421:n2", own=True)
     yield Session("ehlo421", "ehlo=421", STAYS)
     yield Session("ehlo451", "ehlo=451", STAYS)

@@ -257,7 +257,7 @@ mod tests {
             (
                 "550 5.7.26 fails to pass SPF checks for an SPF record with a hard fail",
                 "gmail",
-                "auth.spf",
+                "auth",
                 "sender-identity",
                 "no-suppress; alert; hold identity",
             ),
@@ -274,6 +274,7 @@ mod tests {
             assert_eq!(answer["action"], action, "{text}");
             assert!(answer["rule"].is_string() && answer["cause"].is_string(), "{text}");
         }
+        assert_eq!(answer("550 5.7.23 SPF validation failed", "default")["detail"], "auth.spf");
     }
 
     #[test]
