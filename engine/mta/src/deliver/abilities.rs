@@ -18,6 +18,8 @@ pub(super) struct Abilities {
     pub(super) without_chunking: Avoided,
     /// Hosts that offer PIPELINING and lose replies when it is used.
     pub(super) without_pipelining: Avoided,
+    /// Hosts that do not promise TLS all the way (RFC 8689), or do not prove who they are.
+    pub(super) without_promise: Avoided,
     /// The site has said that it takes no mail in clear.
     needs_tls: Cell<bool>,
     /// More recipients than this the site has not taken in one transaction, and until when that is believed.
@@ -30,6 +32,7 @@ impl Default for Abilities {
             broken_tls: Avoided::abilities(),
             without_chunking: Avoided::abilities(),
             without_pipelining: Avoided::abilities(),
+            without_promise: Avoided::abilities(),
             needs_tls: Cell::new(false),
             recipients_max: Cell::new((u16::MAX, UnixMs(0))),
         }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use mail::Reply;
 use policy::verdict::Fault;
 use queue::{FlowKey, Pull, Ticket};
-use smtp::client::{ClientEvent, ClientFault};
+use smtp::client::{ClientEvent, ClientFault, Obstacle};
 use tokio::sync::Notify;
 
 use super::flight::{Flight, Tickets};
 use super::job::{Job, SPARE_BYTES_MAX, Scratch, SevenBit};
-use super::open::{Connected, OpenFault, has_another_host, open};
+use super::open::{Connected, OpenFault, has_another_host, has_host, open};
 use super::pool::Pool;
 use super::refusal;
 use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
@@ -248,9 +248,13 @@ impl Connection {
                 Err(unsendable) => unsendable,
             };
             // It may be for one of them only that the server cannot be given it: each goes by itself, the first at once.
-            let others = if unsendable.of_recipient { job.leave_first() } else { Vec::new() };
+            let others = match unsendable.what {
+                Obstacle::Recipient => job.leave_first(),
+                Obstacle::Promise => return self.unpromised(job, flow, unsendable.reply).await,
+                Obstacle::Message => Vec::new(),
+            };
             if others.is_empty() {
-                return self.unsendable(job, flow, unsendable.reply).await;
+                return self.unsendable(job, unsendable.reply).await;
             }
             for ticket in others.into_iter().rev() {
                 self.shard.put_back_along(&self.pool, flow, ticket).await;
@@ -259,20 +263,32 @@ impl Connection {
     }
 
     /// This server cannot be given the message.
-    async fn unsendable(&mut self, job: Job, flow: FlowKey, reply: Reply) {
-        // Another host may keep the promise that the message asks for (RFC 8689 section 4.2.1).
-        if job.requires_tls() {
-            self.pool.avoided.add(self.connected.address, self.shard.now());
-            self.closing = true;
-            if has_another_host(&self.shard, &self.pool) {
-                for ticket in job.into_tickets().into_iter().rev() {
-                    self.shard.put_back(&self.pool, flow, ticket).await;
-                }
-                return;
-            }
-        }
+    async fn unsendable(&mut self, job: Job, reply: Reply) {
         for ticket in job.into_tickets() {
             self.never_sent(ticket, reply.clone()).await;
+        }
+    }
+
+    /// This server does not keep the promise that the message asks for: the site's others are tried, at once or when they
+    /// are back; when none of them keeps it, the message has come to its end (RFC 8689 section 4.2.1).
+    async fn unpromised(&mut self, job: Job, flow: FlowKey, reply: Reply) {
+        let (address, now) = (self.connected.address, self.shard.now());
+        self.closing = true;
+        self.pool.avoided.add(address, now);
+        // In clear only because its TLS was broken lately: it may keep the promise yet.
+        if !self.pool.abilities.broken_tls.holds(address, now) {
+            self.pool.abilities.without_promise.add(address, now);
+        }
+        let without = &self.pool.abilities.without_promise;
+        if !has_host(&self.shard, &self.pool, |address| !without.holds(address, now)) {
+            return self.unsendable(job, reply).await;
+        }
+        let another = has_another_host(&self.shard, &self.pool);
+        for ticket in job.into_tickets().into_iter().rev() {
+            match another {
+                true => self.shard.put_back(&self.pool, flow, ticket).await,
+                false => self.defer(ticket, reply.clone()).await,
+            }
         }
     }
 

@@ -142,11 +142,6 @@ impl Job {
         self.head().identity()
     }
 
-    /// Whether the message goes only to servers that have proved who they are and promise TLS (RFC 8689).
-    pub(super) fn requires_tls(&self) -> bool {
-        self.head().tls_wish() == TlsWish::Required
-    }
-
     /// All recipients but the first leave the job.
     pub(super) fn leave_first(&mut self) -> Vec<Ticket> {
         self.recipients.truncate(1);
@@ -244,7 +239,7 @@ impl Job {
             smtputf8: head.smtputf8(),
             dsn_return: head.dsn_return(),
             envelope_id: head.envelope_id(),
-            require_tls: self.requires_tls(),
+            require_tls: head.tls_wish() == TlsWish::Required,
         })
     }
 }

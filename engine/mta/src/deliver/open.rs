@@ -114,12 +114,15 @@ fn in_order<'a>(
 
 /// Whether the site has a host that has not lately refused to take mail.
 pub(super) fn has_another_host(shard: &Shard, pool: &Pool) -> bool {
+    has_host(shard, pool, |address| !pool.avoided.holds(address, shard.now()))
+}
+
+/// Whether the site has a host of this kind that the path's source can reach.
+pub(super) fn has_host(shard: &Shard, pool: &Pool, is_meant: impl Fn(SocketAddr) -> bool) -> bool {
     let destination = pool.destination();
     let source = shard.shared.sources.get(pool.key.source);
-    let addresses = destination.hosts.iter().flat_map(|host| &host.addresses);
-    addresses
-        .filter(|address| fits(source, address.ip()))
-        .any(|&address| !pool.avoided.holds(address, shard.now()))
+    let mut addresses = destination.hosts.iter().flat_map(|host| &host.addresses);
+    addresses.any(|&address| fits(source, address.ip()) && is_meant(address))
 }
 
 fn fits(source: &Source, address: IpAddr) -> bool {

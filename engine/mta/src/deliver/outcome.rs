@@ -152,6 +152,15 @@ impl Connection {
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
 
+    /// The message was not given to the server, and may be later: the attempt counts.
+    pub(super) async fn defer(&mut self, ticket: Ticket, reply: Reply) {
+        let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
+        let verdict = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name);
+        let mut outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Deferred, 0);
+        self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
+        self.shard.conclude(Conclusion { ticket, outcome }).await;
+    }
+
     /// The connection broke: the recipient under way is deferred, or unknown when its receiver may have it; those behind
     /// it were sent ahead, and nobody has looked at them.
     pub(super) async fn lost(mut self, fault: Fault, why: &str) {

@@ -141,8 +141,19 @@ impl<'a> From<&'a Recipient> for To<'a> {
 pub struct Unsendable {
     /// What the server would say.
     pub reply: Reply,
-    /// Whether it is one of the recipients that the server cannot be given, rather than the message.
-    pub of_recipient: bool,
+    /// What it is that the server cannot be given.
+    pub what: Obstacle,
+}
+
+/// What a server cannot be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// One of the recipients: the others may go without it.
+    Recipient,
+    /// The message, whoever receives it.
+    Message,
+    /// A promise of TLS: another host may keep it (RFC 8689 section 4.2.1).
+    Promise,
 }
 
 /// What happened.

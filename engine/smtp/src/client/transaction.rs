@@ -4,7 +4,7 @@ use mail::{DsnReturn, Enhanced, Notify, Reply};
 use smallvec::SmallVec;
 
 use super::awaited::Awaited;
-use super::{To, Transaction, Unsendable};
+use super::{Obstacle, To, Transaction, Unsendable};
 use crate::Capabilities;
 use crate::wire;
 
@@ -105,20 +105,21 @@ pub(super) fn check(
     authenticated: bool,
 ) -> Result<(), Unsendable> {
     let refuse = |code, enhanced, text: String| {
-        Err(Unsendable { reply: Reply::enhanced(code, enhanced, text), of_recipient: false })
+        Err(Unsendable { reply: Reply::enhanced(code, enhanced, text), what: Obstacle::Message })
     };
     if !(transaction.sender.is_empty() || is_harmless(transaction.sender)) {
         return refuse(501, Enhanced(5, 1, 7), "the sender's address is malformed".into());
     }
     if !transaction.recipients.iter().all(|to| is_harmless(to.address)) {
         let reply = Reply::enhanced(501, Enhanced(5, 1, 3), "a recipient's address is malformed");
-        return Err(Unsendable { reply, of_recipient: true });
+        return Err(Unsendable { reply, what: Obstacle::Recipient });
     }
     // RFC 6531 section 3.2.
     if needs_smtputf8(transaction) && !capabilities.smtputf8 {
         let text = "the message needs SMTPUTF8, which the server does not offer";
-        let of_recipient = !transaction.recipients.iter().all(|to| to.address.is_ascii());
-        return Err(Unsendable { reply: Reply::enhanced(553, Enhanced(5, 6, 7), text), of_recipient });
+        let is_of_message = transaction.recipients.iter().all(|to| to.address.is_ascii());
+        let what = if is_of_message { Obstacle::Message } else { Obstacle::Recipient };
+        return Err(Unsendable { reply: Reply::enhanced(553, Enhanced(5, 6, 7), text), what });
     }
     // RFC 8689 section 4.2.1.
     if transaction.require_tls && !(authenticated && capabilities.require_tls) {
@@ -128,7 +129,10 @@ pub(super) fn check(
                 "the message asks for TLS (REQUIRETLS), which this connection has not, or not with the right host"
             }
         };
-        return refuse(550, Enhanced(5, 7, 30), text.into());
+        return Err(Unsendable {
+            reply: Reply::enhanced(550, Enhanced(5, 7, 30), text),
+            what: Obstacle::Promise,
+        });
     }
     // RFC 1870 section 6.1.
     let bytes = transaction.body.len() as u64;
