@@ -26,6 +26,39 @@ impl Rate {
         Self { count: if count == 0 { 1 } else { count }, per: Duration::from_secs(1) }
     }
 
+    /// So many each hour; zero counts as one.
+    #[must_use]
+    pub const fn per_hour(count: u32) -> Self {
+        Self { count: if count == 0 { 1 } else { count }, per: Duration::from_secs(3600) }
+    }
+
+    /// The rate of so many a second, in the unit that keeps its digits: a second from 10,000 on, else a minute from 100
+    /// on, else an hour, and a day below 10 an hour. What is no number, or less than one a day, is one a day.
+    #[must_use]
+    pub fn from_per_second(per_second: f64) -> Self {
+        let seconds: u32 = match per_second {
+            fast if fast >= 10_000.0 => 1,
+            fast if fast >= 100.0 => 60,
+            slow if slow >= 10.0 / 3600.0 => 3600,
+            _ => 86_400,
+        };
+        // `as` stops at the largest number, and takes what is no number for zero.
+        let count = (per_second * f64::from(seconds)).round() as u32;
+        Self { count: count.max(1), per: Duration::from_secs(seconds.into()) }
+    }
+
+    /// How many a second.
+    #[must_use]
+    pub fn as_per_second(self) -> f64 {
+        f64::from(self.count) / self.per.as_secs_f64()
+    }
+
+    /// The faster of two.
+    #[must_use]
+    pub(crate) fn faster(self, other: Self) -> Self {
+        if self.interval_ns() <= other.interval_ns() { self } else { other }
+    }
+
     /// How many.
     #[must_use]
     pub const fn count(self) -> u32 {
@@ -39,7 +72,7 @@ impl Rate {
     }
 
     /// The time from one to the next, in nanoseconds; at least 1.
-    fn interval_ns(self) -> u64 {
+    pub(crate) fn interval_ns(self) -> u64 {
         let ns = self.per.as_nanos() / u128::from(self.count);
         u64::try_from(ns).unwrap_or(u64::MAX).max(1)
     }

@@ -375,6 +375,8 @@ pub struct Deliver {
     pub allow_private: Vec<Network>,
     /// How long transactions under way may take to end when the engine stops.
     pub stop_grace: Duration,
+    /// `[learning]`: whether limits are learned from replies.
+    pub learns: bool,
 }
 
 /// `[tls_report]`: who tells domains how connections to them were protected.

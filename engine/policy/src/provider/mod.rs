@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use crate::{Limits, Network, TlsPolicy};
+use crate::pace::Caps;
+use crate::{Limits, Network, Rate, TlsPolicy};
 
 pub(crate) use table::Partial;
 
@@ -23,12 +24,24 @@ pub struct Provider {
     pub domains: Vec<String>,
     /// Address blocks of its MX hosts, for providers whose customers give those hosts names of their own.
     pub networks: Vec<Network>,
-    /// What it is burdened with at most, for each source.
+    /// What it is burdened with, for each source: where learning begins.
     pub limits: Limits,
+    /// What learning may go up to.
+    pub ceiling: Limits,
+    /// What the learned rate does not fall below.
+    pub rate_min: Rate,
     /// How connections to it are protected; `None`: as `[deliver]` says.
     pub tls: Option<TlsPolicy>,
     /// Its own waits between attempts; `None`: those of the class.
     pub retry: Option<Vec<Duration>>,
+}
+
+impl Provider {
+    /// Between which limits its budgets are learned, or what is in force for ever where nothing is.
+    #[must_use]
+    pub const fn caps(&self, learns: bool) -> Caps {
+        Caps { start: self.limits, most: self.ceiling, least: self.rate_min, learns }
+    }
 }
 
 /// The position of a provider in [`Providers`]. It holds for one loaded configuration; across a reload go by the name.

@@ -30,10 +30,41 @@ pub(crate) struct Partial {
     /// `Some(None)` is unlimited.
     pub(crate) rate: Option<Option<Rate>>,
     pub(crate) messages_per_connection: Option<u32>,
+    pub(crate) ceiling: Ceiling,
     pub(crate) recipients_per_message: Option<u16>,
     pub(crate) pipeline_depth: Option<u16>,
     pub(crate) tls: Option<TlsPolicy>,
     pub(crate) retry: Option<Vec<Duration>>,
+}
+
+/// How far a section lets learning go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ceiling {
+    connections: Option<u32>,
+    /// `Some(None)` is unlimited.
+    rate: Option<Option<Rate>>,
+    rate_min: Option<Rate>,
+    messages_per_connection: Option<u32>,
+}
+
+impl Ceiling {
+    fn of(block: &Block) -> Self {
+        Self {
+            connections: block.get("connections_max"),
+            rate: block.get("rate_max"),
+            rate_min: block.get::<Option<Rate>>("rate_min").flatten(),
+            messages_per_connection: block.get("messages_per_connection_max"),
+        }
+    }
+
+    fn over(&self, below: &Self) -> Self {
+        Self {
+            connections: self.connections.or(below.connections),
+            rate: self.rate.or(below.rate),
+            rate_min: self.rate_min.or(below.rate_min),
+            messages_per_connection: self.messages_per_connection.or(below.messages_per_connection),
+        }
+    }
 }
 
 impl Partial {
@@ -49,11 +80,23 @@ impl Partial {
             connections: block.get("connections"),
             rate: block.get("rate"),
             messages_per_connection: block.get("messages_per_connection"),
+            ceiling: Ceiling::of(block),
             recipients_per_message: block.get("recipients_per_message"),
             pipeline_depth: block.get("pipeline_depth"),
             tls: block.choice("tls", &TlsPolicy::ALL),
             retry: (!retry.is_empty()).then_some(retry),
         }
+    }
+
+    /// The same of an operator: a limit that is written is a hard one, unless it is also written how far learning may go.
+    fn capped(&self) -> Self {
+        let ceiling = Ceiling {
+            connections: self.ceiling.connections.or(self.connections),
+            rate: self.ceiling.rate.or(self.rate),
+            messages_per_connection: self.ceiling.messages_per_connection.or(self.messages_per_connection),
+            ..self.ceiling
+        };
+        Self { ceiling, ..self.clone() }
     }
 
     /// This entry where it says something, `below` where it does not; marks of both.
@@ -73,6 +116,7 @@ impl Partial {
             connections: self.connections.or(below.connections),
             rate: self.rate.or(below.rate),
             messages_per_connection: self.messages_per_connection.or(below.messages_per_connection),
+            ceiling: self.ceiling.over(&below.ceiling),
             recipients_per_message: self.recipients_per_message.or(below.recipients_per_message),
             pipeline_depth: self.pipeline_depth.or(below.pipeline_depth),
             tls: self.tls.or(below.tls),
@@ -90,8 +134,21 @@ impl Partial {
             recipients_per_message: self.recipients_per_message.unwrap_or(1),
             pipeline_depth: self.pipeline_depth.unwrap_or(1),
         };
-        let Self { name, mx, domains, networks, tls, retry, .. } = self;
-        Provider { name, mx, domains, networks, limits, tls, retry }
+        let Self { name, mx, domains, networks, ceiling, tls, retry, .. } = self;
+        let rate_min = ceiling.rate_min.unwrap_or(Rate::per_hour(1));
+        let ceiling = Limits {
+            connections: ceiling.connections.unwrap_or(limits.connections).max(limits.connections),
+            rate: match ceiling.rate.unwrap_or(limits.rate) {
+                Some(most) => Some(limits.rate.map_or(most, |rate| rate.faster(most))),
+                None => None,
+            },
+            messages_per_connection: ceiling
+                .messages_per_connection
+                .unwrap_or(limits.messages_per_connection)
+                .max(limits.messages_per_connection),
+            ..limits
+        };
+        Provider { name, mx, domains, networks, limits, ceiling, rate_min, tls, retry }
     }
 }
 
@@ -101,6 +158,8 @@ impl Providers {
     /// `default` is the operator's over the table's, and everything else stands over it; only `routed`, which is there for hosts
     /// that the operator chose, stands under what the operator says of `default`.
     pub(crate) fn with(operators: &[Partial]) -> Self {
+        let operators: Vec<_> = operators.iter().map(Partial::capped).collect();
+        let operators = operators.as_slice();
         let find = |list: &[Partial], name: &str| {
             let unmarked = |one: &Partial| Partial {
                 mx: Vec::new(),

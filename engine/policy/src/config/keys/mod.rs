@@ -8,7 +8,7 @@ mod send;
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
 use replies::REPLY_RULE;
 use report::TLS_REPORT;
-use send::{CLASS, DELIVER, POOL, ROUTE, SOURCE};
+use send::{CLASS, DELIVER, LEARNING, POOL, ROUTE, SOURCE};
 
 pub(crate) use send::PROVIDER;
 
@@ -167,6 +167,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROUTE,
     &CLASS,
     &PROVIDER,
+    &LEARNING,
     &REPLY_RULE,
     &DELIVER,
     &TLS_REPORT,

@@ -242,6 +242,34 @@ pub(crate) const PROVIDER: Section = Section {
             reason: "50 for receivers that nothing is known about: half of what every server has to take (RFC 5321 section 4.5.3.1.8), since some count more as a sign of spam.",
         },
         Key {
+            name: "connections_max",
+            kind: Kind::Integer { min: 1, max: 100_000 },
+            default: Standard::Nothing,
+            about: "Open connections at the same time that may be learned: `connections` is where learning begins.",
+            reason: "Where `connections` is written in this file it is this too; else that of the built-in table.",
+        },
+        Key {
+            name: "rate_max",
+            kind: Kind::RateOrUnlimited,
+            default: Standard::Nothing,
+            about: "The rate that may be learned: `rate` is where learning begins.",
+            reason: "Where `rate` is written in this file it is this too; else that of the built-in table.",
+        },
+        Key {
+            name: "rate_min",
+            kind: Kind::Rate,
+            default: Standard::Nothing,
+            about: "What a learned rate does not fall below.",
+            reason: "\"1/h\": less is not a rate, but a block.",
+        },
+        Key {
+            name: "messages_per_connection_max",
+            kind: Kind::Integer { min: 1, max: 1_000_000_000 },
+            default: Standard::Nothing,
+            about: "Messages per connection that may be learned.",
+            reason: "Without it `messages_per_connection`.",
+        },
+        Key {
             name: "pipeline_depth",
             kind: Kind::Integer { min: 1, max: 64 },
             default: Standard::Nothing,
@@ -263,6 +291,19 @@ pub(crate) const PROVIDER: Section = Section {
             reason: "Without it those of the class.",
         },
     ],
+};
+
+pub(super) const LEARNING: Section = Section {
+    name: "learning",
+    shape: Shape::Once,
+    about: "Whether the engine learns from the replies of each provider how much it takes from each source. `[provider.NAME]` says where learning begins and how far it may go.",
+    keys: &[Key {
+        name: "enabled",
+        kind: Kind::Flag,
+        default: Standard::Is("true"),
+        about: "Whether anything is learned. Without it the limits of `[provider.NAME]` are in force as they are.",
+        reason: "Real limits are hidden, and change: what is fixed is either refused or wasted.",
+    }],
 };
 
 pub(super) const DELIVER: Section = Section {

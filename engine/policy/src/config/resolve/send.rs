@@ -210,6 +210,7 @@ impl Resolver<'_, '_> {
             idle_timeout: block.get("idle_timeout")?,
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
+            learns: self.once("learning")?.get("enabled")?,
         })
     }
 }

@@ -1,0 +1,117 @@
+//! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to judge.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use mail::UnixMs;
+
+/// How a source stands with a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its reputation there, 0 to 100.
+    pub score: u8,
+    /// It is refused there until this moment; in the past when it is not.
+    pub burnt_until: UnixMs,
+    /// What is left of its allowance; `None` is unlimited.
+    pub left: Option<u32>,
+}
+
+impl Standing {
+    /// Whether it is refused there at `now`.
+    #[must_use]
+    pub fn is_burnt(&self, now: UnixMs) -> bool {
+        self.burnt_until > now
+    }
+}
+
+/// All sources at all providers. Indices beyond those that it was made for stand well and have no limit.
+#[derive(Debug)]
+pub struct Standings {
+    providers: usize,
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug)]
+struct Cell {
+    burnt_until: AtomicU64,
+    /// The allowance, or [`UNLIMITED`].
+    left: AtomicU64,
+    score: AtomicU8,
+}
+
+const UNLIMITED: u64 = u64::MAX;
+/// Where nothing is known, nothing speaks against a source.
+const SCORE_UNKNOWN: u8 = 100;
+
+impl Standings {
+    /// Every source stands well everywhere.
+    #[must_use]
+    pub fn new(sources: usize, providers: usize) -> Self {
+        let cell = || Cell {
+            burnt_until: AtomicU64::new(0),
+            left: AtomicU64::new(UNLIMITED),
+            score: AtomicU8::new(SCORE_UNKNOWN),
+        };
+        Self { providers, cells: std::iter::repeat_with(cell).take(sources * providers).collect() }
+    }
+
+    fn cell(&self, source: u16, provider: u16) -> Option<&Cell> {
+        let (source, provider) = (usize::from(source), usize::from(provider));
+        (provider < self.providers).then(|| self.cells.get(source * self.providers + provider))?
+    }
+
+    /// How `source` stands with `provider`.
+    #[must_use]
+    pub fn at(&self, source: u16, provider: u16) -> Standing {
+        let unknown = Standing { score: SCORE_UNKNOWN, burnt_until: UnixMs(0), left: None };
+        self.cell(source, provider).map_or(unknown, |cell| Standing {
+            score: cell.score.load(Ordering::Relaxed),
+            burnt_until: UnixMs(cell.burnt_until.load(Ordering::Acquire)),
+            left: u32::try_from(cell.left.load(Ordering::Relaxed)).ok(),
+        })
+    }
+
+    /// Sets the reputation, 0 to 100.
+    pub fn set_score(&self, source: u16, provider: u16, score: u8) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.score.store(score.min(100), Ordering::Relaxed);
+        }
+    }
+
+    /// The source is refused there until then; a rest that is already longer stays.
+    pub fn burn(&self, source: u16, provider: u16, until: UnixMs) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.burnt_until.fetch_max(until.0, Ordering::Release);
+        }
+    }
+
+    /// The source is not refused there any more.
+    pub fn heal(&self, source: u16, provider: u16) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.burnt_until.store(0, Ordering::Release);
+        }
+    }
+
+    /// What may still be sent there; `None` is unlimited.
+    pub fn set_allowance(&self, source: u16, provider: u16, left: Option<u32>) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.left.store(left.map_or(UNLIMITED, u64::from), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one of the allowance; `false` when it is used up.
+    #[must_use]
+    pub fn take(&self, source: u16, provider: u16) -> bool {
+        let Some(cell) = self.cell(source, provider) else { return true };
+        let less = |left: u64| if left == UNLIMITED { Some(left) } else { left.checked_sub(1) };
+        // The count orders nothing else.
+        cell.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Puts one back that was taken and not used.
+    pub fn give_back(&self, source: u16, provider: u16) {
+        let Some(cell) = self.cell(source, provider) else { return };
+        let more = |left: u64| (left < u64::from(u32::MAX)).then_some(left + 1);
+        // Unlimited, or as much as there can be: nothing to put back.
+        let _ = cell.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+}

@@ -1,0 +1,170 @@
+//! What has happened since the last look, counted by who was part of it. A shard fills it, and once a second the brain
+//! empties it.
+
+use std::ops::{AddAssign, Index};
+
+use mail::{CampaignId, Class};
+use rustc_hash::FxHashMap;
+
+/// Who was part of what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TallyKey {
+    /// Index of the source in the configuration.
+    pub source: u16,
+    /// Index of the provider in the configuration.
+    pub provider: u16,
+    /// The kind of mail.
+    pub class: Class,
+    /// The sender identity, by its hash.
+    pub identity: u32,
+    /// The account, by its hash.
+    pub tenant: u32,
+    /// The campaign, where there is one.
+    pub campaign: Option<CampaignId>,
+}
+
+/// Something that says how welcome mail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Happening {
+    /// The receiver took it.
+    Delivered,
+    /// It is to be tried again, for a reason that says nothing of us.
+    Deferred,
+    /// It was too much at once.
+    RateLimited,
+    /// The source or the sender is refused.
+    Blocked,
+    /// There is no such mailbox.
+    UnknownUser,
+    /// The message was taken for spam, or for something else that is not wanted.
+    SpamRefused,
+    /// It was refused for good, for another reason.
+    OtherBounce,
+    /// The reader has called it spam.
+    Complaint,
+    /// The reader has opened it.
+    Opened,
+    /// The reader has followed a link.
+    Clicked,
+    /// The reader wants no more.
+    Unsubscribed,
+}
+
+impl Happening {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Delivered,
+        Self::Deferred,
+        Self::RateLimited,
+        Self::Blocked,
+        Self::UnknownUser,
+        Self::SpamRefused,
+        Self::OtherBounce,
+        Self::Complaint,
+        Self::Opened,
+        Self::Clicked,
+        Self::Unsubscribed,
+    ];
+
+    /// The name that people read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Deferred => "deferred",
+            Self::RateLimited => "rate-limited",
+            Self::Blocked => "blocked",
+            Self::UnknownUser => "unknown-user",
+            Self::SpamRefused => "spam-refused",
+            Self::OtherBounce => "other-bounce",
+            Self::Complaint => "complaint",
+            Self::Opened => "opened",
+            Self::Clicked => "clicked",
+            Self::Unsubscribed => "unsubscribed",
+        }
+    }
+}
+
+/// How often each thing has happened. Counts stop at the largest number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u32; 11]);
+
+impl Counts {
+    /// One thing, once.
+    #[must_use]
+    pub fn of(happening: Happening) -> Self {
+        let mut counts = Self::default();
+        counts.add(happening, 1);
+        counts
+    }
+
+    /// Counts `happening` so many times more.
+    pub fn add(&mut self, happening: Happening, count: u32) {
+        let place = &mut self.0[happening as usize];
+        *place = place.saturating_add(count);
+    }
+
+    /// How often it has happened.
+    #[must_use]
+    pub const fn get(&self, happening: Happening) -> u32 {
+        self.0[happening as usize]
+    }
+
+    /// Each thing with its count, those that have not happened too.
+    pub fn iter(&self) -> impl Iterator<Item = (Happening, u32)> + '_ {
+        Happening::ALL.into_iter().zip(self.0)
+    }
+
+    /// Whether nothing has happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|&count| count == 0)
+    }
+}
+
+impl Index<Happening> for Counts {
+    type Output = u32;
+
+    fn index(&self, happening: Happening) -> &u32 {
+        &self.0[happening as usize]
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        for (happening, count) in other.iter() {
+            self.add(happening, count);
+        }
+    }
+}
+
+/// Counts by key since the last [`Tally::drain`].
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    counts: FxHashMap<TallyKey, Counts>,
+}
+
+impl Tally {
+    /// Counts `happening` once.
+    pub fn note(&mut self, key: TallyKey, happening: Happening) {
+        self.counts.entry(key).or_default().add(happening, 1);
+    }
+
+    /// Hands out all counts and forgets them; the order is not said.
+    pub fn drain(&mut self) -> impl Iterator<Item = (TallyKey, Counts)> + '_ {
+        self.counts.drain()
+    }
+
+    /// Whether nothing has happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// How many keys have counts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+}
