@@ -1,0 +1,337 @@
+//! The gates of campaigns: how many recipients of a campaign may go to each provider before its first ones are judged.
+//!
+//! Read and taken from by all shards without a lock; [`crate::brain::Brain`] judges and widens. It knows only numbers: it
+//! refuses to judge. Asked for bulk campaigns alone: critical, transactional and personal mail has no canary.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use mail::CampaignId;
+use rustc_hash::FxHashMap;
+
+/// Campaigns with a gate at the same time: at 24 bytes for each of about 60 providers the table stays below 8 MB. At the limit
+/// open campaigns are forgotten first, and a new one waits while all are being judged.
+pub const CAMPAIGNS_MAX: usize = 4096;
+/// Bad senders known at the same time.
+const BAD_SENDERS_MAX: usize = 65_536;
+/// The first step over all providers of a list of unknown size, in first steps of one provider.
+const UNKNOWN_STEPS: u64 = 3;
+
+/// How large the first step of a campaign is: `[canary]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FirstStep {
+    /// Whether there are gates at all.
+    pub enabled: bool,
+    /// Recipients at one provider.
+    pub size: u64,
+    /// Recipients at all providers, as a share of the list where its size is known.
+    pub share: f64,
+    /// Never fewer than this at all providers: fewer tell nothing.
+    pub least: u64,
+}
+
+impl Default for FirstStep {
+    fn default() -> Self {
+        Self { enabled: true, size: 300, share: 0.01, least: 50 }
+    }
+}
+
+impl FirstStep {
+    /// Recipients at all providers and at one, of a list of `recipients` (0: unknown).
+    #[must_use]
+    pub fn of_list(&self, recipients: u64) -> (u64, u64) {
+        let total = match recipients {
+            0 => self.size.saturating_mul(UNKNOWN_STEPS),
+            known => (known as f64 * self.share) as u64,
+        };
+        let total = total.max(self.least).max(1);
+        (total, self.size.min(total).max(1))
+    }
+}
+
+/// How many may pass and how many did.
+#[derive(Debug, Default)]
+struct Allowance {
+    allowed: AtomicU64,
+    passed: AtomicU64,
+    /// Somebody was turned away since this was last asked.
+    refused: AtomicBool,
+}
+
+impl Allowance {
+    fn of(allowed: u64) -> Self {
+        Self { allowed: AtomicU64::new(allowed), ..Self::default() }
+    }
+
+    fn take(&self) -> bool {
+        let within = |passed: u64| (passed < self.allowed.load(Ordering::Acquire)).then_some(passed + 1);
+        let taken = self.passed.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).is_ok();
+        if !taken {
+            self.refused.store(true, Ordering::Release);
+        }
+        taken
+    }
+
+    fn give_back(&self) {
+        let _ = self.passed.fetch_update(Ordering::AcqRel, Ordering::Acquire, |passed| passed.checked_sub(1));
+    }
+
+    fn view(&self) -> GateView {
+        let allowed = self.allowed.load(Ordering::Acquire);
+        GateView {
+            passed: self.passed.load(Ordering::Acquire),
+            allowed: (allowed != u64::MAX).then_some(allowed),
+        }
+    }
+
+    fn room(&self) -> u64 {
+        let allowed = self.allowed.load(Ordering::Acquire);
+        allowed.saturating_sub(self.passed.load(Ordering::Acquire))
+    }
+}
+
+/// What a gate has let through, for `why` and the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateView {
+    /// Recipients that have passed.
+    pub passed: u64,
+    /// Recipients that may pass, those included; `None`: the gate is open. 0: it is shut.
+    pub allowed: Option<u64>,
+}
+
+/// The gates of one campaign.
+#[derive(Debug)]
+pub(crate) struct CampaignGates {
+    recipients: AtomicU64,
+    total: Allowance,
+    lanes: Box<[Allowance]>,
+}
+
+impl CampaignGates {
+    fn lane(&self, provider: u16) -> Option<&Allowance> {
+        self.lanes.get(usize::from(provider)).or_else(|| self.lanes.first())
+    }
+
+    fn is_open(&self) -> bool {
+        self.total.allowed.load(Ordering::Acquire) == u64::MAX
+            && self.lanes.iter().all(|lane| lane.allowed.load(Ordering::Acquire) == u64::MAX)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.total.allowed.load(Ordering::Acquire) == 0
+    }
+
+    /// Allows at least `total` and `lane`, unless the campaign is stopped.
+    fn allow(&self, total: u64, lane: u64) {
+        if self.is_stopped() {
+            return;
+        }
+        self.total.allowed.fetch_max(total, Ordering::AcqRel);
+        self.lanes.iter().for_each(|gate| drop(gate.allowed.fetch_max(lane, Ordering::AcqRel)));
+    }
+
+    /// Recipients of the list that are known of; 0: unknown.
+    pub(crate) fn recipients(&self) -> u64 {
+        self.recipients.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn total(&self) -> GateView {
+        self.total.view()
+    }
+
+    pub(crate) fn at(&self, provider: u16) -> GateView {
+        self.lane(provider).map_or(GateView { passed: 0, allowed: None }, Allowance::view)
+    }
+
+    /// The providers at which somebody was turned away though there is room by now. Each is named once.
+    pub(crate) fn awaited(&self) -> Vec<u16> {
+        if self.total.room() == 0 {
+            return Vec::new();
+        }
+        let waits = |lane: &Allowance| lane.room() > 0 && lane.refused.swap(false, Ordering::AcqRel);
+        (0..).zip(&self.lanes).filter(|(_, lane)| waits(lane)).map(|(provider, _)| provider).collect()
+    }
+
+    /// Whether somebody was turned away at `provider` and nobody was told since.
+    pub(crate) fn is_awaited(&self, provider: u16) -> bool {
+        self.lane(provider).is_some_and(|lane| lane.refused.load(Ordering::Acquire))
+    }
+
+    /// So many may pass at `provider`, those that did included; `u64::MAX`: all.
+    pub(crate) fn widen(&self, provider: u16, allowed: u64) {
+        if let Some(lane) = self.lane(provider) {
+            lane.allowed.fetch_max(allowed, Ordering::AcqRel);
+        }
+    }
+
+    /// What all providers share is no limit any more.
+    pub(crate) fn lift_total(&self) {
+        self.total.allowed.store(u64::MAX, Ordering::Release);
+    }
+
+    /// Nothing more passes.
+    pub(crate) fn stop(&self) {
+        self.total.allowed.store(0, Ordering::Release);
+    }
+
+    /// Everything passes.
+    pub(crate) fn open(&self) {
+        self.lanes.iter().for_each(|lane| lane.allowed.store(u64::MAX, Ordering::Release));
+        self.lift_total();
+    }
+}
+
+type Campaigns = FxHashMap<CampaignId, Arc<CampaignGates>>;
+
+/// All gates of the engine.
+#[derive(Debug)]
+pub struct Gates {
+    first: FirstStep,
+    providers: usize,
+    campaigns: ArcSwap<Campaigns>,
+    bad_senders: ArcSwap<BTreeSet<u32>>,
+    /// Who changes the map holds this; it is taken once for each campaign.
+    changing: Mutex<()>,
+}
+
+impl Gates {
+    /// Gates to so many providers.
+    #[must_use]
+    pub fn new(first: FirstStep, providers: usize) -> Self {
+        Self {
+            first,
+            providers: providers.max(1),
+            campaigns: ArcSwap::default(),
+            bad_senders: ArcSwap::default(),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// The list of `campaign` has so many recipients, or so many as yet: its first step is measured by that.
+    pub fn announce(&self, campaign: CampaignId, recipients: u64) {
+        let Some(gates) = self.first.enabled.then(|| self.gates_of(campaign)).flatten() else { return };
+        let known = gates.recipients.fetch_max(recipients, Ordering::AcqRel).max(recipients);
+        let (total, lane) = self.first.of_list(known);
+        gates.allow(total, lane);
+    }
+
+    /// Takes one of what may go to `provider` for `campaign`: asked once for each recipient, before its first attempt. When it
+    /// is false the recipient is held until an [`Order::Open`](crate::brain::Order::Open).
+    #[must_use]
+    pub fn pass(&self, campaign: CampaignId, provider: u16) -> bool {
+        if !self.first.enabled {
+            return true;
+        }
+        let known = self.campaigns.load().get(&campaign).cloned();
+        let Some(gates) = known.or_else(|| self.gates_of(campaign)) else { return false };
+        let Some(lane) = gates.lane(provider) else { return true };
+        if !gates.total.take() {
+            lane.refused.store(true, Ordering::Release);
+            return false;
+        }
+        let passes = lane.take();
+        if !passes {
+            gates.total.give_back();
+        }
+        passes
+    }
+
+    /// What [`Self::pass`] took was not used: no attempt was made.
+    pub fn give_back(&self, campaign: CampaignId, provider: u16) {
+        if let Some(gates) = self.campaigns.load().get(&campaign) {
+            gates.total.give_back();
+            gates.lane(provider).into_iter().for_each(Allowance::give_back);
+        }
+    }
+
+    /// How many may pass at once; `u64::MAX` when the gate is open or was never asked for.
+    #[must_use]
+    pub fn room(&self, campaign: CampaignId, provider: u16) -> u64 {
+        let campaigns = self.campaigns.load();
+        let Some(gates) = campaigns.get(&campaign) else { return u64::MAX };
+        gates.lane(provider).map_or(u64::MAX, Allowance::room).min(gates.total.room())
+    }
+
+    /// The gate of `campaign` at `provider`: the narrower of its own and the one over all providers; `None` when nobody has
+    /// asked for it.
+    #[must_use]
+    pub fn view(&self, campaign: CampaignId, provider: u16) -> Option<GateView> {
+        let gates = self.campaigns.load().get(&campaign).cloned()?;
+        let (own, total) = (gates.at(provider), gates.total());
+        let narrower = |view: GateView| view.allowed.map_or(u64::MAX, |allowed| allowed.saturating_sub(view.passed));
+        Some(if narrower(own) <= narrower(total) { own } else { total })
+    }
+
+    /// Whether the sender of `identity` has earned the help of reserve sources: it has, until a campaign or stream of it is
+    /// judged bad.
+    #[must_use]
+    pub fn is_good(&self, identity: u32) -> bool {
+        !self.bad_senders.load().contains(&identity)
+    }
+
+    pub(crate) fn set_good(&self, identity: u32, good: bool) {
+        if self.is_good(identity) == good {
+            return;
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut senders = BTreeSet::clone(&self.bad_senders.load());
+        if good {
+            senders.remove(&identity);
+        } else if senders.len() < BAD_SENDERS_MAX {
+            senders.insert(identity);
+        }
+        self.bad_senders.store(Arc::new(senders));
+    }
+
+    pub(crate) fn bad_senders(&self) -> Arc<BTreeSet<u32>> {
+        self.bad_senders.load_full()
+    }
+
+    pub(crate) fn campaign(&self, campaign: CampaignId) -> Option<Arc<CampaignGates>> {
+        self.campaigns.load().get(&campaign).cloned()
+    }
+
+    /// All campaigns with gates, in the order of their numbers, so that equal histories are judged in equal order.
+    pub(crate) fn campaigns(&self) -> Vec<(CampaignId, Arc<CampaignGates>)> {
+        let mut list: Vec<_> =
+            self.campaigns.load().iter().map(|(&campaign, gates)| (campaign, Arc::clone(gates))).collect();
+        list.sort_unstable_by_key(|&(campaign, _)| campaign);
+        list
+    }
+
+    pub(crate) fn forget(&self, campaign: CampaignId) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut campaigns = Campaigns::clone(&self.campaigns.load());
+        campaigns.remove(&campaign);
+        self.campaigns.store(Arc::new(campaigns));
+    }
+
+    /// The gates of `campaign`, made when there are none; `None` when the table is full of campaigns that are being judged.
+    pub(crate) fn gates_of(&self, campaign: CampaignId) -> Option<Arc<CampaignGates>> {
+        if let Some(gates) = self.campaign(campaign) {
+            return Some(gates);
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut campaigns = Campaigns::clone(&self.campaigns.load());
+        if let Some(gates) = campaigns.get(&campaign) {
+            return Some(Arc::clone(gates));
+        }
+        if campaigns.len() >= CAMPAIGNS_MAX {
+            campaigns.retain(|_, gates| !gates.is_open());
+        }
+        if campaigns.len() >= CAMPAIGNS_MAX {
+            return None;
+        }
+        let (total, lane) = self.first.of_list(0);
+        let gates = Arc::new(CampaignGates {
+            recipients: AtomicU64::new(0),
+            total: Allowance::of(total),
+            lanes: (0..self.providers).map(|_| Allowance::of(lane)).collect(),
+        });
+        campaigns.insert(campaign, Arc::clone(&gates));
+        self.campaigns.store(Arc::new(campaigns));
+        Some(gates)
+    }
+}
