@@ -207,6 +207,12 @@ impl World {
         self.provider(provider).phases.at(age)
     }
 
+    /// At which ages of the world its limits change; the first is zero.
+    #[must_use]
+    pub fn limit_changes(&self, provider: ProviderIndex) -> Vec<Duration> {
+        self.provider(provider).phases.beginnings()
+    }
+
     /// What it has counted.
     #[must_use]
     pub fn counters(&self, provider: ProviderIndex) -> Counters {

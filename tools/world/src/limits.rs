@@ -135,6 +135,11 @@ impl Phases {
         &self.gauges
     }
 
+    /// From when each holds.
+    pub(crate) fn beginnings(&self) -> Vec<Duration> {
+        self.list.iter().map(|&(from, _)| from).collect()
+    }
+
     /// What holds at an age of the world.
     pub(crate) fn at(&self, age: Duration) -> &Limits {
         let last = self.list.iter().rev().find(|(from, _)| *from <= age);
