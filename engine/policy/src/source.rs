@@ -84,7 +84,7 @@ pub enum SourceGround {
     Affinity,
     /// The receiver wants to see it again.
     Kept,
-    /// The sender's own has no allowance left, or is burnt; this is the next one.
+    /// The sender's own has no allowance left, is burnt, or has a long queue; this is the next one.
     Overflow,
     /// All of the pool are burnt; this one is of the reserve.
     Reserve,
@@ -106,6 +106,14 @@ impl SourceGround {
     }
 }
 
+/// A queue that goes within this time is no reason to leave a sender's own source.
+const CROWDED: Duration = Duration::from_secs(20);
+
+/// Seconds of waiting, where it is long.
+fn crowding(drains_in: Duration) -> u64 {
+    if drains_in < CROWDED { 0 } else { drains_in.as_secs() }
+}
+
 /// How long mail waits for an allowance that may grow at any time.
 const ALLOWANCE_WAIT: Duration = Duration::from_secs(60);
 
@@ -121,6 +129,8 @@ pub fn choose_among(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standing
     for (candidates, of_pool) in [(pool.main, true), (pool.reserve, false)] {
         let mut ranked: Vec<_> = candidates.iter().filter(|one| one.weight > 0).collect();
         ranked.sort_by(|a, b| score_of(key, **b).total_cmp(&score_of(key, **a)));
+        // Those where it would soon have its turn come first, as they stand; then by how long it would wait.
+        ranked.sort_by_key(|one| crowding(standings.at(one.source, wish.provider).drains_in));
         for (place, candidate) in ranked.iter().enumerate() {
             if !is_free(candidate.source) && !wish.is_good {
                 break;
@@ -132,6 +142,7 @@ pub fn choose_among(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standing
                     (true, _) => SourceGround::Overflow,
                     (false, _) => SourceGround::Reserve,
                 };
+                standings.enter(candidate.source, wish.provider);
                 return Choice::Source { source: candidate.source, ground };
             }
         }

@@ -101,8 +101,15 @@ fn blocked(report: &Report) -> f64 {
 }
 
 fn worst_exposure(report: &Report) -> f64 {
-    let stopped = report.campaigns.iter().filter(|campaign| campaign.delivered * 2 < campaign.recipients || campaign.stopped);
-    round(stopped.map(|campaign| campaign.exposed as f64 / campaign.recipients.max(1) as f64).fold(0.0, f64::max))
+    let stopped = report
+        .campaigns
+        .iter()
+        .filter(|campaign| campaign.delivered * 2 < campaign.recipients || campaign.stopped);
+    round(
+        stopped
+            .map(|campaign| campaign.exposed as f64 / campaign.recipients.max(1) as f64)
+            .fold(0.0, f64::max),
+    )
 }
 
 fn critical_p99(report: &Report) -> f64 {
@@ -119,7 +126,10 @@ pub(crate) fn play(seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
         let mut without = Mechanisms::default();
         (trial.off)(&mut without);
         let figure = |mechanisms| -> anyhow::Result<f64> {
-            Ok(round((trial.of)(&rehearse(text, &Options { seed, shrink, mechanisms, ..Options::default() })?)))
+            Ok(round((trial.of)(&rehearse(
+                text,
+                &Options { seed, shrink, mechanisms, ..Options::default() },
+            )?)))
         };
         let (with, without) = (figure(Mechanisms::default())?, figure(without)?);
         let is_worse = if trial.more_is_better { without < with } else { without > with };

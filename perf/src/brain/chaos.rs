@@ -46,7 +46,8 @@ impl Chance {
 /// The text of world number `seed`.
 pub(crate) fn world(seed: u64) -> String {
     let mut chance = Chance::new(seed);
-    let mut text = format!("name = \"random-{seed}\"\nseed = {seed}\nduration = \"{}h\"\n", chance.within(1, 48));
+    let mut text =
+        format!("name = \"random-{seed}\"\nseed = {seed}\nduration = \"{}h\"\n", chance.within(1, 48));
     let (providers, sources) = (chance.within(1, 5), chance.within(1, 5));
     let (tenants, identities) = (chance.within(1, 3), chance.within(1, 3));
     for number in 0..sources {
@@ -88,7 +89,8 @@ fn source(text: &mut String, chance: &mut Chance, number: u64) {
 }
 
 fn provider(text: &mut String, chance: &mut Chance, number: u64) {
-    let manners = ["google", "microsoft", "yahoo", "libero", "tiscali", "aruba", "tim", "gmx", "orange", "plain"];
+    let manners =
+        ["google", "microsoft", "yahoo", "libero", "tiscali", "aruba", "tim", "gmx", "orange", "plain"];
     let _ = writeln!(
         text,
         "[[provider]]\nname = \"provider{number}\"\nmanner = \"{}\"\ndomains = [\"p{number}.example\"]",
@@ -148,7 +150,11 @@ fn troubles(text: &mut String, chance: &mut Chance) {
         let _ = writeln!(text, "greylist = {{ delay = \"{delay}m\", share = {share:.2} }}");
     }
     let (unknown, full) = (chance.share(0.1), chance.share(0.05));
-    let _ = writeln!(text, "mailboxes = {{ unknown = {unknown:.3}, full = {full:.3}, full_for = \"{}m\" }}", chance.within(1, 300));
+    let _ = writeln!(
+        text,
+        "mailboxes = {{ unknown = {unknown:.3}, full = {full:.3}, full_for = \"{}m\" }}",
+        chance.within(1, 300)
+    );
     if chance.one_in(4) {
         let (after, lasts) = (chance.within(0, 60), chance.within(1, 60));
         let _ = writeln!(text, "outages = [{{ after = \"{after}m\", lasts = \"{lasts}m\" }}]");

@@ -103,10 +103,14 @@ fn main() -> anyhow::Result<()> {
 /// The worlds to play, by name.
 fn worlds(arguments: &Arguments) -> anyhow::Result<Vec<(String, String)>> {
     if arguments.world.is_empty() {
-        return Ok(world::World::shipped().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect());
+        return Ok(world::World::shipped()
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect());
     }
     let read = |file: &PathBuf| {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok((file.display().to_string(), text))
     };
     arguments.world.iter().map(read).collect()

@@ -13,7 +13,8 @@ const LENGTH: Duration = Duration::from_secs(3600);
 
 /// Plays the same hour three times: critical mail alone, bulk alone, both.
 pub(crate) fn play(seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
-    let hour = |only| rehearse(WORLD, &Options { seed, shrink, only, length: Some(LENGTH), ..Options::default() });
+    let hour =
+        |only| rehearse(WORLD, &Options { seed, shrink, only, length: Some(LENGTH), ..Options::default() });
     let (idle, alone, both) = (hour(Some(Only::Streams))?, hour(Some(Only::Campaigns))?, hour(None)?);
     let (idle_ms, busy_ms) = (p99(&idle), p99(&both));
     let (alone_count, both_count) = (bulk(&alone), bulk(&both));

@@ -75,10 +75,14 @@ fn world_row(world: &Value) -> String {
 }
 
 fn limits(worlds: &[Value]) -> String {
-    let mut text = String::from("| world | provider | limit since | lets through | 85 % used after | used then |\n|---|---|---:|---:|---:|---:|\n");
+    let mut text = String::from(
+        "| world | provider | limit since | lets through | 85 % used after | used then |\n|---|---|---:|---:|---:|---:|\n",
+    );
     for world in worlds {
         for limit in world["limits"].as_array().into_iter().flatten() {
-            let after = limit["used_after_s"].as_u64().map_or_else(|| "never".to_owned(), |s| format!("{} min", s / 60));
+            let after = limit["used_after_s"]
+                .as_u64()
+                .map_or_else(|| "never".to_owned(), |s| format!("{} min", s / 60));
             let _ = writeln!(
                 text,
                 "| {} | {} | {} min | {:.2}/s | {after} | {} |",
@@ -115,14 +119,18 @@ pub(crate) fn failures(proof: &Value) -> Vec<String> {
         }
     }
     if let Some(warmup) = proof.get("warmup") {
-        let (reached, seeds) = (warmup["reached"].as_f64().unwrap_or(0.0), warmup["seeds"].as_f64().unwrap_or(1.0));
+        let (reached, seeds) =
+            (warmup["reached"].as_f64().unwrap_or(0.0), warmup["seeds"].as_f64().unwrap_or(1.0));
         if reached / seeds < 0.95 {
             failures.push(format!("warm-up reaches its target in {reached} of {seeds} seeds"));
         }
     }
     for row in proof["ablation"].as_array().into_iter().flatten() {
         if row["worse"] != true {
-            failures.push(format!("without {} nothing gets worse: {} and {}", row["mechanism"], row["with"], row["without"]));
+            failures.push(format!(
+                "without {} nothing gets worse: {} and {}",
+                row["mechanism"], row["with"], row["without"]
+            ));
         }
     }
     if proof.get("fuzz").is_some_and(|fuzz| fuzz["faults"] != 0) {
@@ -155,7 +163,10 @@ fn world_failures(world: &Value) -> Vec<String> {
     }
     for limit in world["limits"].as_array().into_iter().flatten() {
         if limit["used_after_s"].as_u64().is_none_or(|seconds| seconds > 15 * 60) {
-            failures.push(format!("{name}: {} of {}/s was used after {}", limit["provider"], limit["per_s"], limit["used_after_s"]));
+            failures.push(format!(
+                "{name}: {} of {}/s was used after {}",
+                limit["provider"], limit["per_s"], limit["used_after_s"]
+            ));
         }
     }
     failures

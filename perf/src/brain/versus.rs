@@ -6,6 +6,9 @@ use simulator::{Mode, Options, Report, rehearse};
 /// The part of what can be delivered by which speed is measured: the last tenth is greylists and full mailboxes.
 const MEASURED: f64 = 0.9;
 
+/// Decisions that are shown.
+const DECISIONS_SHOWN: usize = 40;
+
 /// Plays `text` both ways.
 pub(crate) fn play(text: &str, seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
     let options = |mode| Options { seed, mode, shrink, ..Options::default() };
@@ -47,14 +50,19 @@ fn summary(report: &Report) -> Value {
             "finish_s": provider.finish_s,
             "by_minute": provider.by_minute,
         })).collect::<Vec<_>>(),
-        "decisions": report.decisions.len(),
+        "decisions": report.decisions.iter().take(DECISIONS_SHOWN).collect::<Vec<_>>(),
     })
 }
 
 /// Recipients an hour, of both: counted over the same mail (not that of campaigns which one of them stopped), to the
 /// moment when nine tenths of what the better one delivers had been delivered, or to the end where that never was.
 fn delivered_per_hour(brain: &Report, fixed: &Report) -> (f64, f64) {
-    let counted: Vec<bool> = brain.campaigns.iter().zip(&fixed.campaigns).map(|(one, other)| !(one.stopped || other.stopped)).collect();
+    let counted: Vec<bool> = brain
+        .campaigns
+        .iter()
+        .zip(&fixed.campaigns)
+        .map(|(one, other)| !(one.stopped || other.stopped))
+        .collect();
     let counts = |report: &Report| report.curve(|batch| counted.get(batch).copied().unwrap_or(true));
     let (ours, theirs) = (counts(brain), counts(fixed));
     let goal = (ours.total().max(theirs.total()) as f64 * MEASURED).ceil() as u64;

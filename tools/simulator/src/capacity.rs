@@ -21,7 +21,11 @@ pub(crate) fn of(stage: &Stage, provider: ProviderIndex, since: Duration) -> Opt
     };
     let rates = limits.rates.iter().filter(|limit| limit.rate.per() < QUOTA);
     let per_second = |limit: &world::Limit| limit.rate.as_per_second() * sharers(limit.per) as f64;
-    rates.map(per_second).reduce(f64::min)
+    let transaction = stage.world.transaction_time(provider) + stage.script.round_trip;
+    let connections = limits.connections.map(|connections| {
+        connections as f64 * stage.script.ips.len() as f64 / transaction.as_secs_f64().max(0.001)
+    });
+    rates.map(per_second).chain(connections).reduce(f64::min)
 }
 
 fn netblock(ip: &IpAddr) -> Vec<u8> {
@@ -35,7 +39,8 @@ fn netblock(ip: &IpAddr) -> Vec<u8> {
 fn identities(stage: &Stage, provider: ProviderIndex) -> usize {
     let load = stage.world.load();
     let writes = |to: &[(ProviderIndex, f64)]| to.iter().any(|&(to, share)| to == provider && share > 0.0);
-    let campaigns = load.campaigns.iter().filter(|campaign| writes(&campaign.to)).map(|campaign| campaign.identity);
+    let campaigns =
+        load.campaigns.iter().filter(|campaign| writes(&campaign.to)).map(|campaign| campaign.identity);
     let streams = load.streams.iter().filter(|stream| writes(&stream.to)).map(|stream| stream.identity);
     campaigns.chain(streams).collect::<BTreeSet<_>>().len().max(1)
 }

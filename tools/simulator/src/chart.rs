@@ -57,7 +57,10 @@ mod tests {
 
     #[test]
     fn a_picture_has_its_lines_and_names() {
-        let lines = [("one".to_owned(), vec![(0.0, 0.0), (1.0, 5.0)]), ("two".to_owned(), vec![(0.0, 3.0), (2.0, 3.0)])];
+        let lines = [
+            ("one".to_owned(), vec![(0.0, 0.0), (1.0, 5.0)]),
+            ("two".to_owned(), vec![(0.0, 3.0), (2.0, 3.0)]),
+        ];
         let picture = svg("Plan", ("hours", "recipients"), &lines);
         for part in ["<svg", "Plan", "hours", "recipients", "one", "two", "<polyline"] {
             assert!(picture.contains(part), "{part}");

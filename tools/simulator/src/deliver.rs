@@ -54,8 +54,7 @@ impl Stage {
         let Some(line) = self.lines.get(index) else { return };
         let (path, key, messages) = (line.path, line.key, line.messages);
         if messages >= self.limits(key).messages_per_connection {
-            self.close(index);
-            return self.dispatch_wanting();
+            return self.end(index, path);
         }
         match self.queue.pull(path, now) {
             Pull::Ticket(ticket, flow) => {
@@ -68,11 +67,15 @@ impl Stage {
                 self.look_again(path, at);
             }
             Pull::Suspended(_) => self.close(index),
-            Pull::Yield => {
-                self.close(index);
-                self.dispatch_wanting();
-            }
+            Pull::Yield => self.end(index, path),
         }
+    }
+
+    /// Closes a connection; another may take its place.
+    fn end(&mut self, index: u32, path: queue::PathId) {
+        self.close(index);
+        self.dispatch(path);
+        self.dispatch_wanting();
     }
 
     fn idle(&mut self, index: u32) {
@@ -96,7 +99,7 @@ impl Stage {
         let Some(line) = self.lines.get(index) else { return };
         let (path, key) = (line.path, line.key);
         if let Some(until) = self.mind.identity_rests(flow.identity, key.provider, now) {
-            drop(self.queue.unpull(path, flow, ticket));
+            self.put_back(path, flow, ticket);
             self.queue.rest_flow(path, flow, until);
             self.measure.fairness.comes_back(key, flow);
             self.measure.fairness.rests(key, flow);
@@ -154,8 +157,7 @@ impl Stage {
             }
         }
         if said.close {
-            self.close(index);
-            self.dispatch_wanting();
+            self.end(index, path);
         } else {
             self.go_on(index);
         }
@@ -186,9 +188,9 @@ impl Stage {
         if cause == Cause::Greylisted {
             self.mind.keep(ticket.id, key.source);
         }
-        let rest = meant.mailbox.and_then(|trouble| {
-            self.mind.mailbox_trouble(self.letters.mailbox(ticket.id), trouble, now)
-        });
+        let rest = meant
+            .mailbox
+            .and_then(|trouble| self.mind.mailbox_trouble(self.letters.mailbox(ticket.id), trouble, now));
         self.conclude((key, path), (ticket, flow), &meant, rest);
     }
 
@@ -205,10 +207,7 @@ impl Stage {
         if matches!(meant.fate, Then::Wait) && is_brain {
             self.measure.watch.goes_back((key.source, key.provider));
             self.measure.fairness.comes_back(key, flow);
-            if self.queue.unpull(path, flow, ticket).is_err() {
-                self.finish(ticket, Fate::Cancelled);
-            }
-            return;
+            return self.put_back(path, flow, ticket);
         }
         self.mind.tables.standings.give_back(key.source, key.provider);
         let attempts = ticket.attempts.saturating_add(1);
@@ -221,6 +220,13 @@ impl Stage {
                 let due = rest.unwrap_or_else(|| next_attempt(schedule, attempts, now, ticket.id.raw()));
                 self.schedule(Ticket { attempts, ..ticket }, flow.campaign, due);
             }
+        }
+    }
+
+    /// Gives a recipient back to its path as if it had not been pulled.
+    fn put_back(&mut self, path: queue::PathId, flow: FlowKey, ticket: Ticket) {
+        if self.queue.unpull(path, flow, ticket).is_err() {
+            self.finish(ticket, Fate::Cancelled);
         }
     }
 

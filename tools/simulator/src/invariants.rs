@@ -82,7 +82,8 @@ impl Watch {
         let may_go = path.ready.iter().any(|&ready| ready > 0) && path.suspended.is_none();
         let was_tried = std::mem::take(&mut budget.was_tried);
         budget.stuck_s = if may_go && !was_tried { budget.stuck_s + 1 } else { 0 };
-        let interval_s = path.limits.rate.map_or(0, |rate| rate.per().as_secs() / u64::from(rate.count().max(1)));
+        let interval_s =
+            path.limits.rate.map_or(0, |rate| rate.per().as_secs() / u64::from(rate.count().max(1)));
         self.broken.starved += u64::from(budget.stuck_s == PATIENCE_S.max(2 * interval_s));
     }
 }

@@ -24,7 +24,26 @@ struct Common<'a> {
     count: u64,
     list: ListShares,
     bytes: u32,
-    to: &'a [(ProviderIndex, f64)],
+}
+
+/// How large campaigns are played.
+#[derive(Clone, Copy)]
+struct Scale {
+    asked: u64,
+    volume: Option<u64>,
+    shrink: u64,
+}
+
+impl Scale {
+    fn of(self, recipients: u64) -> u64 {
+        let wanted = match self.volume {
+            Some(volume) => {
+                (u128::from(recipients) * u128::from(volume) / u128::from(self.asked.max(1))) as u64
+            }
+            None => recipients,
+        };
+        wanted / self.shrink
+    }
 }
 
 /// Everything set up for the first event.
@@ -33,7 +52,8 @@ pub(crate) fn stage(world: World, options: &Options, length: Duration) -> Result
     let mut letters = Letters::new(options.seed.unwrap_or(1));
     let load = world.load().clone();
     let asked = load.campaigns.iter().map(|campaign| campaign.recipients).sum::<u64>();
-    if asked > RECIPIENTS_MAX {
+    let scale = Scale { asked, volume: options.volume, shrink: options.shrink.max(1) };
+    if scale.of(asked) > RECIPIENTS_MAX {
         return Err(Fault::TooMany(asked));
     }
     for campaign in load.campaigns.iter().filter(|_| options.only != Some(Only::Streams)) {
@@ -42,10 +62,9 @@ pub(crate) fn stage(world: World, options: &Options, length: Duration) -> Result
             class: campaign.class,
             tenant: campaign.tenant,
             identity: campaign.identity,
-            count: campaign.recipients,
+            count: scale.of(campaign.recipients),
             list: campaign.list,
             bytes: campaign.size,
-            to: &campaign.to,
         };
         let number = letters.batches.len() as u64 + 1;
         let mut batch = batch(&world, &common);
@@ -67,7 +86,6 @@ pub(crate) fn stage(world: World, options: &Options, length: Duration) -> Result
             count,
             list: stream.list,
             bytes: stream.size,
-            to: &stream.to,
         };
         let mut batch = batch(&world, &common);
         batch.deadline_s = stream.deadline.map(|deadline| deadline.as_secs() as u32);
@@ -103,6 +121,7 @@ fn batch(world: &World, common: &Common<'_>) -> Batch {
 
 /// Shares by the position of each provider in the world.
 fn positions(world: &World, to: &[(ProviderIndex, f64)]) -> Vec<(u8, f64)> {
-    let position = |provider: ProviderIndex| world.providers().position(|other| other == provider).unwrap_or(0);
+    let position =
+        |provider: ProviderIndex| world.providers().position(|other| other == provider).unwrap_or(0);
     to.iter().map(|&(provider, share)| (position(provider) as u8, share)).collect()
 }

@@ -134,7 +134,12 @@ impl Letters {
 
     /// Recipients that wait of the batches that are meant.
     pub(crate) fn waiting(&self, meant: impl Fn(&Batch) -> bool) -> u64 {
-        self.batches.iter().zip(&self.waiting).filter(|(batch, _)| meant(batch)).map(|(_, waiting)| waiting).sum()
+        self.batches
+            .iter()
+            .zip(&self.waiting)
+            .filter(|(batch, _)| meant(batch))
+            .map(|(_, waiting)| waiting)
+            .sum()
     }
 
     /// Recipients of a batch with this fate. Walks over them.

@@ -5,8 +5,8 @@
 //! which source, how fast, what a refusal means, when a campaign stops) is made by the crates that make it there. This
 //! crate refuses to do IO, to read a clock and to decide anything itself.
 
-pub mod chart;
 mod capacity;
+pub mod chart;
 mod clock;
 mod deliver;
 mod fairness;
@@ -28,7 +28,8 @@ use std::time::Duration;
 pub use invariants::Invariants;
 pub use policy::brain::Mechanisms;
 pub use report::{
-    Attempts, Books, CampaignReport, ClassReport, Curve, FairnessReport, LimitFound, ProviderReport, Report, Speed,
+    Attempts, Books, CampaignReport, ClassReport, Curve, FairnessReport, LimitFound, ProviderReport, Report,
+    Speed,
 };
 pub use script::Mode;
 use world::{World, WorldError};

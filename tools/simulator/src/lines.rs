@@ -1,9 +1,9 @@
 //! Connections to the pretend providers, and the pool of each path. It refuses to decide anything.
 
 use mail::{Reply, UnixMs};
+use policy::verdict::Fault;
 use queue::{FlowKey, PathId, PathKey, Ticket};
 use rustc_hash::FxHashMap;
-use policy::verdict::Fault;
 use world::{Answer, Cause, Connection};
 
 /// What a provider said, and why if it was no.

@@ -2,13 +2,13 @@
 //! thread ask; here one of each.
 
 use mail::{CampaignId, RecipientId, UnixMs};
+use policy::Limits;
 use policy::brain::{Brain, Mechanisms, Setup, Tables};
 use policy::lease::LeaseHolder;
 use policy::mailbox::Mailboxes;
 use policy::pace::{Caps, Demand, Pacer};
 use policy::reaction::{MailboxTrouble, Reaction};
 use policy::tally::{Happening, Tally, TallyKey};
-use policy::Limits;
 use queue::{FlowKey, PathKey, Ticket};
 use rustc_hash::{FxHashMap, FxHashSet};
 use world::{Feedback, FeedbackKind};
@@ -32,6 +32,15 @@ pub(crate) struct Stopped {
     pub(crate) tickets: Vec<Ticket>,
 }
 
+/// What a budget lets through.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    /// Since the last second.
+    count: u32,
+    /// A second, over the last ten or so.
+    pace: f64,
+}
+
 /// Everything that decides.
 pub(crate) struct Mind {
     mechanisms: Mechanisms,
@@ -45,6 +54,7 @@ pub(crate) struct Mind {
     /// The source that recipients were greylisted from.
     pub(crate) kept: FxHashMap<RecipientId, u16>,
     pub(crate) stopped: Stopped,
+    sent: FxHashMap<(u16, u16), Sent>,
     /// Whose mail it was, for what readers say later: by recipient.
     sent_from: FxHashMap<RecipientId, (u16, u16)>,
 }
@@ -67,6 +77,7 @@ impl Mind {
             tally: Tally::default(),
             kept: FxHashMap::default(),
             stopped: Stopped::default(),
+            sent: FxHashMap::default(),
             sent_from: FxHashMap::default(),
         }
     }
@@ -83,8 +94,15 @@ impl Mind {
     }
 
     /// A recipient was taken.
-    pub(crate) fn took(&mut self, key: PathKey, flow: FlowKey, (id, mailbox): (RecipientId, u64), now: UnixMs) {
+    pub(crate) fn took(
+        &mut self,
+        key: PathKey,
+        flow: FlowKey,
+        (id, mailbox): (RecipientId, u64),
+        now: UnixMs,
+    ) {
         self.pacer(key, now).took(now);
+        self.sent.entry((key.source, key.provider)).or_default().count += 1;
         self.note(key, flow, Happening::Delivered);
         self.mailboxes.works(mailbox);
         self.sent_from.insert(id, (key.source, key.provider));
@@ -119,6 +137,13 @@ impl Mind {
         effect
     }
 
+    /// Tells routing how long mail waits for a budget.
+    pub(crate) fn tell_load(&mut self, key: PathKey, demand: Demand) {
+        let sent = self.sent.entry((key.source, key.provider)).or_default();
+        sent.pace = sent.pace.mul_add(0.9, f64::from(std::mem::take(&mut sent.count)) * 0.1);
+        self.tables.standings.set_load(key.source, key.provider, demand.ready, sent.pace);
+    }
+
     /// A second is over for a budget; its new limits when they change.
     pub(crate) fn tick(&mut self, key: PathKey, demand: Demand, now: UnixMs) -> Option<Limits> {
         let pacer = self.pacers.get_mut(&(key.source, key.provider))?;
@@ -130,7 +155,9 @@ impl Mind {
         let Self { tally, brain, .. } = self;
         // In an order of its own, so that the same seed gives the same decisions.
         let mut counts: Vec<_> = tally.drain().collect();
-        counts.sort_by_key(|(key, _)| (key.source, key.provider, key.class, key.identity, key.tenant, key.campaign));
+        counts.sort_by_key(|(key, _)| {
+            (key.source, key.provider, key.class, key.identity, key.tenant, key.campaign)
+        });
         counts.into_iter().for_each(|(key, counts)| brain.heard(key, counts, now));
     }
 
@@ -165,7 +192,12 @@ impl Mind {
         if self.mechanisms.mailbox { self.mailboxes.rests(mailbox, now) } else { None }
     }
 
-    pub(crate) fn mailbox_trouble(&mut self, mailbox: u64, trouble: MailboxTrouble, now: UnixMs) -> Option<UnixMs> {
+    pub(crate) fn mailbox_trouble(
+        &mut self,
+        mailbox: u64,
+        trouble: MailboxTrouble,
+        now: UnixMs,
+    ) -> Option<UnixMs> {
         self.mechanisms.mailbox.then(|| self.mailboxes.trouble(mailbox, trouble, now))
     }
 

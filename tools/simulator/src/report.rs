@@ -5,6 +5,7 @@ use std::time::Duration;
 use mail::Class;
 use serde::Serialize;
 
+use crate::capacity;
 use crate::clock::Moment;
 use crate::invariants::Invariants;
 use crate::letters::Fate;
@@ -254,10 +255,20 @@ fn books(stage: &Stage) -> Books {
     let (delivered, bounced, expired, cancelled, queued) =
         (of(Fate::Delivered), of(Fate::Bounced), of(Fate::Expired), of(Fate::Cancelled), of(Fate::Waiting));
     let accepted = stage.letters.count() - of(Fate::Unsent);
-    let found = stage.queue.totals().waiting() + stage.lines.under_way() + stage.mind.stopped.tickets.len() as u64;
+    let found =
+        stage.queue.totals().waiting() + stage.lines.under_way() + stage.mind.stopped.tickets.len() as u64;
     let lost = queued.abs_diff(found);
     let sum = delivered + bounced + expired + cancelled + queued;
-    Books { accepted, delivered, bounced, expired, cancelled, queued, lost, balanced: lost == 0 && sum == accepted }
+    Books {
+        accepted,
+        delivered,
+        bounced,
+        expired,
+        cancelled,
+        queued,
+        lost,
+        balanced: lost == 0 && sum == accepted,
+    }
 }
 
 fn attempts(stage: &Stage) -> Attempts {
@@ -288,7 +299,11 @@ fn time_to_deliver(stage: &Stage, count: u64) -> Option<f64> {
     let steps = curves.iter().map(Vec::len).max().unwrap_or(0);
     let mut sum = 0;
     for step in 0..steps {
-        sum += curves.iter().filter_map(|curve| curve.get(step)).map(|&delivered| u64::from(delivered)).sum::<u64>();
+        sum += curves
+            .iter()
+            .filter_map(|curve| curve.get(step))
+            .map(|&delivered| u64::from(delivered))
+            .sum::<u64>();
         if sum >= count {
             return Some(((step as u64 + 1) * STEP_S) as f64);
         }
@@ -318,7 +333,12 @@ const fn minute(time: Duration) -> usize {
 }
 
 /// How soon the minutes of a span used a limit; `None` when nobody waited long enough to use it.
-fn limit_found(stage: &Stage, index: u16, (since_s, per_s): (u64, f64), span: &[Minute]) -> Option<LimitFound> {
+fn limit_found(
+    stage: &Stage,
+    index: u16,
+    (since_s, per_s): (u64, f64),
+    span: &[Minute],
+) -> Option<LimitFound> {
     let is_waited_for = |minute: &Minute| minute.backlog_s >= 59;
     let waited = span.iter().filter(|minute| is_waited_for(minute)).count();
     if waited < 15 {

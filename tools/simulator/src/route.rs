@@ -6,10 +6,10 @@ use mail::{CampaignId, UnixMs};
 use policy::source::{Candidates, Choice, Wish, choose, choose_among};
 use queue::{FlowKey, PathId, PathKey, Ticket};
 
+use crate::letters::Fate;
 use crate::lines::Said;
 use crate::script::Mode;
 use crate::stage::{Event, Stage};
-use crate::letters::Fate;
 
 /// How long a path rests after its first, second ... connection that failed; the last repeats.
 const REST: [Duration; 6] = [
@@ -45,11 +45,13 @@ impl Stage {
         if let Some(id) = campaign.filter(|_| is_first)
             && !self.mind.gate_passes(id, provider)
         {
-            drop(self.queue.hold(id, Some(provider), ticket));
+            self.hold(ticket, id, Some(provider));
             return false;
         }
         match self.choose(ticket, provider) {
-            Choice::Source { source, .. } => self.enqueue(ticket, flow, PathKey { source, provider, site: 0 }),
+            Choice::Source { source, .. } => {
+                self.enqueue(ticket, flow, PathKey { source, provider, site: 0 })
+            }
             Choice::Wait { until, .. } => {
                 if let Some(id) = campaign.filter(|_| is_first) {
                     self.mind.gate_back(id, provider);
@@ -60,9 +62,15 @@ impl Stage {
         true
     }
 
+    fn hold(&mut self, ticket: Ticket, campaign: CampaignId, lane: Option<u16>) {
+        if self.queue.hold(campaign, lane, ticket).is_err() {
+            self.finish(ticket, Fate::Cancelled);
+        }
+    }
+
     fn hold_stopped(&mut self, ticket: Ticket, campaign: Option<CampaignId>) {
         match campaign {
-            Some(id) => drop(self.queue.hold(id, None, ticket)),
+            Some(id) => self.hold(ticket, id, None),
             None => self.mind.stopped.tickets.push(ticket),
         }
     }
@@ -118,11 +126,11 @@ impl Stage {
         }
     }
 
-    /// Takes everything that waits for a source at a provider off its paths, and routes it anew.
-    pub(crate) fn reroute(&mut self, source: u16, provider: u16) {
+    /// Takes what waits for a source at a provider off its paths, at most so many, and routes it anew.
+    pub(crate) fn reroute(&mut self, source: u16, provider: u16, most: usize) {
         let mut out = Vec::new();
         for path in self.queue.paths_of(source, provider) {
-            self.queue.reroute(path, usize::MAX, &mut out);
+            self.queue.reroute(path, most, &mut out);
         }
         for (ticket, flow) in out {
             self.measure.fairness.leaves(PathKey { source, provider, site: 0 }, flow, false);

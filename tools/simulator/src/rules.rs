@@ -40,7 +40,11 @@ impl Rules {
 
     pub(crate) fn limits(&self, key: PathKey) -> Limits {
         let documented = self.documented[usize::from(key.provider)];
-        if self.throttled.contains_key(&(key.source, key.provider)) { throttled(documented) } else { documented }
+        if self.throttled.contains_key(&(key.source, key.provider)) {
+            throttled(documented)
+        } else {
+            documented
+        }
     }
 
     /// What the words of a refusal call for.
@@ -59,8 +63,9 @@ impl Rules {
 
     /// Budgets whose time is over, with their limits from now on.
     pub(crate) fn over(&mut self, now: UnixMs) -> Vec<((u16, u16), Limits)> {
-        let over: Vec<_> = self.throttled.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
-        over.iter().for_each(|key| drop(self.throttled.remove(key)));
+        let over: Vec<_> =
+            self.throttled.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        self.throttled.retain(|_, until| *until > now);
         over.into_iter().map(|key| (key, self.documented[usize::from(key.1)])).collect()
     }
 }

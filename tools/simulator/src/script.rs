@@ -11,9 +11,9 @@ use policy::config::Config;
 use policy::source::Candidate;
 use world::{Load, Manner, ProviderIndex, World};
 
-use crate::{Fault, Options};
 use crate::letters::Letters;
 use crate::rules::Rules;
+use crate::{Fault, Options};
 
 /// Who decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,18 @@ pub(crate) struct Script {
 /// What is taken for the limit where nothing is documented, as the built-in provider `default` has it.
 const CONNECTIONS: u32 = 10;
 const MESSAGES_PER_CONNECTION: u32 = 100;
+/// What of the engine's policy works in a static configuration.
+const NOTHING: Mechanisms = Mechanisms {
+    learning: false,
+    source_choice: false,
+    reroute: false,
+    warm_up: false,
+    canary: false,
+    breaker: false,
+    mailbox: false,
+    identity: false,
+    reserve: false,
+};
 /// The pool of sources that take over when others are burnt.
 const RESERVE: &str = "reserve";
 
@@ -94,7 +106,10 @@ impl Script {
             domains: known.iter().map(|&provider| a_domain(world, provider)).collect(),
             config,
             mode: options.mode,
-            mechanisms: options.mechanisms,
+            mechanisms: match options.mode {
+                Mode::Brain => options.mechanisms,
+                Mode::Static => NOTHING,
+            },
             provider_names,
             manners,
             worlds,
@@ -135,13 +150,16 @@ impl Script {
 
     pub(crate) fn address(&self, letters: &Letters, id: RecipientId) -> Address {
         let domain = &self.domains[usize::from(letters.provider(id))];
-        Address::parse(&format!("{}@{domain}", letters.local(id))).expect("both parts are made of letters and digits")
+        Address::parse(&format!("{}@{domain}", letters.local(id)))
+            .expect("both parts are made of letters and digits")
     }
 }
 
 /// The world's sending side as an operator would write it.
 fn configuration(world: &World, load: &Load) -> String {
-    let mut text = String::from("[node]\nname = \"rehearsal.test\"\ndata_dir = \"/nonexistent\"\n\n");
+    let mut text = String::from(
+        "[node]\nname = \"rehearsal.test\"\ndata_dir = \"/nonexistent\"\n\n[[smtp_listener]]\naddress = \"127.0.0.1:2525\"\n\n",
+    );
     for source in &load.sources {
         let _ = writeln!(text, "[[source]]\nname = {:?}\nip = \"{}\"\n", source.name, source.ip);
     }
@@ -179,9 +197,10 @@ fn provider_section(world: &World, provider: ProviderIndex) -> String {
     let connections = documented.connections.unwrap_or(CONNECTIONS);
     let most = connections.saturating_mul(8).max(40);
     format!(
-        "[provider.{:?}]\nconnections = {connections}\nconnections_max = {most}\nrate = \"{rate}\"\nrate_max = \"unlimited\"\n\
+        "[provider.{:?}]\ndomains = [{:?}]\nconnections = {connections}\nconnections_max = {most}\nrate = \"{rate}\"\nrate_max = \"unlimited\"\n\
          messages_per_connection = {}\nrecipients_per_message = {}\npipeline_depth = {}\n\n",
         world.name(provider),
+        a_domain(world, provider),
         documented.messages_per_connection.unwrap_or(MESSAGES_PER_CONNECTION),
         documented.recipients_per_message.unwrap_or(50),
         documented.pipeline_depth.unwrap_or(1),

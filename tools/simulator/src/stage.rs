@@ -34,8 +34,6 @@ pub(crate) enum Event {
     Look(PathId, UnixMs),
     /// A second is over.
     Tick,
-    /// Somebody has read, or complained.
-    Feedback,
 }
 
 /// Everything that a rehearsal is made of.
@@ -57,8 +55,9 @@ impl Stage {
     pub(crate) fn new(world: World, letters: Letters, script: Script) -> Self {
         let clock = Clock::new();
         let config = &script.config;
-        let weights = [mail::Class::Critical, mail::Class::Transactional, mail::Class::Personal, mail::Class::Bulk]
-            .map(|class| config.class(class).weight);
+        let weights =
+            [mail::Class::Critical, mail::Class::Transactional, mail::Class::Personal, mail::Class::Bulk]
+                .map(|class| config.class(class).weight);
         let queue = Queue::new(weights, script.critical_share(), clock.now());
         let mind = Mind::new(&script, clock.now());
         let measure = Measure::new(&script, &letters);
@@ -93,7 +92,8 @@ impl Stage {
 
     fn invite(&mut self) {
         for index in 0..self.letters.batches.len() {
-            let (starts, is_stream) = (self.script.starts[index], self.letters.batches[index].campaign.is_none());
+            let (starts, is_stream) =
+                (self.script.starts[index], self.letters.batches[index].campaign.is_none());
             let event = if is_stream { Event::Write(index, 0) } else { Event::Launch(index) };
             self.clock.after(starts, event);
         }
@@ -102,7 +102,8 @@ impl Stage {
 
     /// Whether nobody is left but those whose campaign or tenant was stopped.
     fn is_over(&self) -> bool {
-        self.letters.of(Fate::Unsent) == 0 && self.lines.under_way() == 0
+        self.letters.of(Fate::Unsent) == 0
+            && self.lines.under_way() == 0
             && self.letters.of(Fate::Waiting) == self.stopped_waiting()
     }
 
@@ -123,7 +124,6 @@ impl Stage {
                 }
             }
             Event::Tick => self.tick(),
-            Event::Feedback => self.hear(),
         }
     }
 
@@ -150,7 +150,8 @@ impl Stage {
     fn accept(&mut self, batch: usize, id: RecipientId) {
         let now = self.clock.now();
         let class = self.letters.batches[batch].class;
-        let deadline = self.letters.batches[batch].deadline_s.map_or(0, |within| now.seconds() as u32 + within);
+        let deadline =
+            self.letters.batches[batch].deadline_s.map_or(0, |within| now.seconds() as u32 + within);
         let expiry = (now + self.script.config.class(class).expiry).seconds() as u32;
         self.letters.set(id, Fate::Waiting);
         self.measure.accepted(id, self.clock.moment());

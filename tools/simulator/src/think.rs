@@ -18,6 +18,7 @@ impl Stage {
         let now = self.clock.now();
         for PathView { id, key, .. } in self.queue.paths() {
             let demand = self.queue.demand(id);
+            self.mind.tell_load(key, demand);
             if let Some(limits) = self.mind.tick(key, demand, now) {
                 self.queue.set_limits(id, limits);
             }
@@ -37,15 +38,23 @@ impl Stage {
             Order::PauseTenant { tenant, .. } => {
                 self.mind.stopped.tenants.insert(tenant);
                 let of_tenant = |batch: &&crate::letters::Batch| batch.tenant == tenant;
-                let campaigns: Vec<_> =
-                    self.letters.batches.iter().filter(of_tenant).filter_map(|batch| batch.campaign).collect();
+                let campaigns: Vec<_> = self
+                    .letters
+                    .batches
+                    .iter()
+                    .filter(of_tenant)
+                    .filter_map(|batch| batch.campaign)
+                    .collect();
                 for campaign in campaigns {
                     self.mind.stopped.campaigns.insert(campaign);
                     self.queue.pause_campaign(campaign);
                 }
             }
             Order::Open { campaign, provider } => self.release(campaign, Some(provider)),
-            Order::Reroute { source, provider } if self.script.mechanisms.reroute => self.reroute(source, provider),
+            Order::Reroute { source, provider } if self.script.mechanisms.reroute => {
+                self.reroute(source, provider, usize::MAX);
+            }
+            Order::Spread(spread) => self.reroute(spread.source, spread.provider, spread.recipients as usize),
             Order::Reroute { .. } => {}
             Order::Tell(event) => {
                 let minutes = self.clock.elapsed().as_secs_f64() / 60.0;

@@ -207,6 +207,13 @@ impl World {
         self.provider(provider).phases.at(age)
     }
 
+    /// How long it takes for one message on a connection, on average and without the way there.
+    #[must_use]
+    pub fn transaction_time(&self, provider: ProviderIndex) -> Duration {
+        let latency = self.provider(provider).settings.latency;
+        latency.command.0 * 2 + latency.body.0
+    }
+
     /// At which ages of the world its limits change; the first is zero.
     #[must_use]
     pub fn limit_changes(&self, provider: ProviderIndex) -> Vec<Duration> {

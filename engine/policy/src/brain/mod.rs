@@ -197,6 +197,7 @@ impl Brain {
         self.tell_turns(turns, now);
         self.tick_senders(now);
         self.write_scores(now);
+        self.spread(now);
         orders.append(&mut self.pending);
     }
 
@@ -273,6 +274,16 @@ impl Brain {
     fn write_budget(&self, identity: u32, provider: u16) {
         let limits = [self.senders.rate(identity, provider), self.climbs.limit(identity, provider)];
         senders::write(&self.tables.budgets, identity, provider, limits);
+    }
+
+    /// Evens out what waits for the sources of a provider; one provider a tick of those that have several.
+    fn spread(&mut self, now: UnixMs) {
+        if !self.setup.mechanisms.source_choice || self.setup.sources.len() < 2 {
+            return;
+        }
+        let providers = (0_u16..).zip(&self.setup.providers).map(|(provider, _)| provider);
+        let spreads = providers.filter_map(|provider| self.tables.standings.spread(provider, now));
+        self.pending.extend(spreads.map(Order::Spread));
     }
 
     fn write_scores(&mut self, now: UnixMs) {
