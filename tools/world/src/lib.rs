@@ -232,6 +232,11 @@ impl World {
         self.provider(provider).standings(&self.identities)
     }
 
+    /// Lets the world begin at `now`, from which its ages count; without it, it begins with the first that happens.
+    pub fn begin(&mut self, now: UnixMs) {
+        self.start.get_or_insert(now);
+    }
+
     /// A connection from `ip` to an address behind which all providers stand: the recipients decide whose mail it is.
     pub fn connect(&mut self, ip: IpAddr, now: UnixMs) -> (Connection, Answer) {
         connection::connect(self, None, ip, now)

@@ -6,7 +6,7 @@ use mail::UnixMs;
 use policy::Rate;
 use serde::Deserialize;
 
-use crate::file::{Settings, StatedLimit};
+use crate::file::{Settings, StatedDocumented, StatedLimit, StatedLimits};
 
 /// From this on, a rate is a count in windows instead of a bucket.
 const WINDOW_MIN: Duration = Duration::from_secs(3600);
@@ -78,7 +78,7 @@ pub struct Documented {
 impl Documented {
     /// What was written, and the truth at the beginning where nothing was.
     pub(crate) fn of(settings: &Settings, truth: &Limits) -> Self {
-        let stated = settings.documented;
+        let StatedDocumented::Told(stated) = settings.documented else { return Self::default() };
         let per_ip = truth.rates.iter().find(|limit| limit.per == Per::Ip);
         Self {
             connections: stated.connections.or(truth.connections),
@@ -156,7 +156,7 @@ impl Phases {
 }
 
 impl Limits {
-    fn of(stated: &crate::file::StatedLimits) -> Self {
+    fn of(stated: &StatedLimits) -> Self {
         let short = stated.rate.map(|rate| Limit { per: Per::Ip, rate: rate.0, penalty: None });
         let long = stated.limits.iter().flatten().map(Limit::from);
         Self {

@@ -211,7 +211,7 @@ impl Provider {
         // Nothing is held against a netblock but what its addresses do.
         let new = || Standing::new(1.0, ANY_VOLUME, moment.now);
         let block = self.senders.netblocks.sender(netblock(ip), moment.now.0, new);
-        let shared = judge(block, rules, moment, &mut self.counters.blocks);
+        let shared = judge(block, &rules.of_netblock(), moment, &mut self.counters.blocks);
         own.and_then(|own| Some(own.min(shared?))).ok_or(Cause::Blocked)
     }
 
@@ -363,6 +363,7 @@ impl Provider {
 
     fn note(&mut self, per: Per, (ip, identity): (IpAddr, Slot), deed: Deed) {
         let Some(rules) = &self.settings.reputation else { return };
+        // The only rules that a deed needs are those of volumes, which netblocks do not have.
         let sender = match per {
             Per::Ip => self.senders.ips.known(ip),
             Per::Netblock => self.senders.netblocks.known(netblock(ip)),
@@ -376,9 +377,13 @@ impl Provider {
     /// How all stand that it remembers, as of the last that was heard of each.
     pub(crate) fn standings(&self, identities: &Identities) -> Vec<Stands> {
         let Some(rules) = &self.settings.reputation else { return Vec::new() };
+        let netblock_rules = rules.of_netblock();
         let view = |who, sender: &Sender| Stands {
+            standing: sender.standing.score(match who {
+                Who::Netblock(_) => &netblock_rules,
+                _ => rules,
+            }),
             who,
-            standing: sender.standing.score(rules),
             mail: sender.standing.mail(),
             blocked_until: sender.standing.blocked_until(),
         };

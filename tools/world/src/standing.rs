@@ -14,6 +14,9 @@ const STEPS: u64 = 64;
 const AFTER_BLOCK: f64 = 0.25;
 /// What a block leaves of trust.
 const TRUST_AFTER_BLOCK: f64 = 0.8;
+/// How much milder netblocks are judged.
+const NETBLOCK_TOLERANCE: f64 = 3.0;
+const NETBLOCK_FEW: f64 = 10.0;
 /// What is left each day of a usual volume that is not reached any more.
 const USUAL_KEPT: f64 = 0.9;
 const DAY_MS: u64 = 86_400_000;
@@ -171,6 +174,21 @@ impl TryFrom<StatedReputation> for Reputation {
     }
 }
 
+impl Reputation {
+    /// The rules for netblocks: what one of many addresses does weighs less.
+    pub(crate) fn of_netblock(self) -> Self {
+        let all = self.tolerance;
+        let tolerance = Tolerance {
+            complaints: all.complaints * NETBLOCK_TOLERANCE,
+            unknown: all.unknown * NETBLOCK_TOLERANCE,
+            traps: all.traps * NETBLOCK_TOLERANCE,
+            hammering: all.hammering * NETBLOCK_TOLERANCE,
+            jumps: all.jumps * NETBLOCK_TOLERANCE,
+        };
+        Self { few: self.few * NETBLOCK_FEW, tolerance, ..self }
+    }
+}
+
 impl Steps {
     /// To which part limits shrink at this standing.
     pub(crate) fn factor(&self, standing: f64) -> f64 {
@@ -272,7 +290,7 @@ impl Standing {
         }
         let day = (age_ms / DAY_MS) as u32;
         if day != self.history.day {
-            self.history.turn(day);
+            self.history.turn(rules, day);
         }
     }
 
@@ -297,7 +315,10 @@ impl Standing {
             }
             Deed::Complaint => self.counts.complaints += 1.0,
             Deed::UnknownUser => self.counts.unknown += 1.0,
-            Deed::Hammering => self.counts.hammering += 1.0,
+            // As much as there was mail, so that a block ends one day for whoever did not notice it.
+            Deed::Hammering => {
+                self.counts.hammering = (self.counts.hammering + 1.0).min(self.counts.mail + rules.few);
+            }
         }
     }
 
@@ -352,15 +373,21 @@ impl History {
     /// Counts one mail; whether it is beyond what may be expected of the day.
     fn mail(&mut self, rules: &Reputation) -> bool {
         self.today = self.today.saturating_add(1);
-        let most = (f64::from(self.usual) * rules.growth).max(f64::from(rules.floor));
-        self.usual != ANY_VOLUME && f64::from(self.today) > most
+        self.usual != ANY_VOLUME && f64::from(self.today) > self.most(rules)
     }
 
-    fn turn(&mut self, day: u32) {
+    /// What may be expected of the day.
+    fn most(&self, rules: &Reputation) -> f64 {
+        (f64::from(self.usual) * rules.growth).max(f64::from(rules.floor))
+    }
+
+    fn turn(&mut self, rules: &Reputation, day: u32) {
         if self.usual != ANY_VOLUME {
             let idle = day.saturating_sub(self.day).saturating_sub(1).min(1000);
-            let fallen = f64::from(self.usual) * USUAL_KEPT + f64::from(self.today) * (1.0 - USUAL_KEPT);
-            let after = if self.today > self.usual { f64::from(self.today) } else { fallen };
+            let today = f64::from(self.today);
+            let fallen = f64::from(self.usual) * USUAL_KEPT + today * (1.0 - USUAL_KEPT);
+            // A jump makes nothing usual.
+            let after = if self.today > self.usual { today.min(self.most(rules)) } else { fallen };
             self.usual = (after * USUAL_KEPT.powi(idle as i32)) as u32;
         }
         (self.day, self.today) = (day, 0);

@@ -14,7 +14,7 @@ use crate::units::Span;
 use crate::words::{Wording, WordingFault};
 use crate::{About, CATCH_ALL};
 
-pub(crate) use provider::{Mailboxes, Outage, Settings, StatedLimit, StatedLimits};
+pub(crate) use provider::{Mailboxes, Outage, Settings, StatedDocumented, StatedLimit, StatedLimits};
 
 /// Providers of a world, at most: a limit of the index that names them.
 const PROVIDERS_MAX: usize = 1000;

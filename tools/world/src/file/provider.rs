@@ -66,15 +66,47 @@ pub(crate) struct StatedPenalty {
     pub(crate) lasts: Span,
 }
 
-/// What senders are told, where it is not the truth.
+/// What senders are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StatedDocumented {
+    /// Nothing: `documented = false`.
+    Nothing,
+    /// This, and the truth where it says nothing.
+    Told(Told),
+}
+
+/// What senders are told that is not the truth.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct StatedDocumented {
+pub(crate) struct Told {
     pub(crate) connections: Option<u32>,
     pub(crate) rate: Option<PerTime>,
     pub(crate) messages_per_connection: Option<u32>,
     pub(crate) recipients_per_message: Option<u32>,
     pub(crate) pipeline_depth: Option<u16>,
+}
+
+impl<'de> Deserialize<'de> for StatedDocumented {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = StatedDocumented;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("false, or a table of limits")
+            }
+
+            fn visit_bool<E: de::Error>(self, told: bool) -> Result<StatedDocumented, E> {
+                let truth = StatedDocumented::Told(Told::default());
+                Ok(if told { truth } else { StatedDocumented::Nothing })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StatedDocumented, A::Error> {
+                Told::deserialize(de::value::MapAccessDeserializer::new(map)).map(StatedDocumented::Told)
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
 }
 
 /// Limits that take the place of others at some time.
@@ -296,7 +328,7 @@ impl Settings {
             domains: Vec::new(),
             latency: Latency::default(),
             limits: StatedLimits::default(),
-            documented: StatedDocumented::default(),
+            documented: StatedDocumented::Told(Told::default()),
             changes: Vec::new(),
             greylist: None,
             mailboxes: Mailboxes::default(),

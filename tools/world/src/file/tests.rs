@@ -27,6 +27,8 @@ fn wrong_files_say_what_is_wrong_and_where() {
         ("replies={outage=['450 ok', '450 {who}']}", &["line 4", "a gap", "{domain}"]),
         ("mailboxes={unknown=2.0}", &["line 4", "2 is not a share"]),
         ("limits=[{per='planet', rate='1/s'}]", &["line 4", "planet", "netblock"]),
+        ("documented={speed=1}", &["line 4", "`speed`", "pipeline_depth"]),
+        ("documented='no'", &["line 4", "false, or a table"]),
         ("changes=[{connections=1}]", &["line 4", "after"]),
         ("reputation={defer_below=0.9}", &["line 4", "must not rise"]),
         ("reputation={tolerance={spam=0.1}}", &["line 4", "`spam`", "complaints"]),

@@ -1,10 +1,11 @@
 //! What pretend providers say is understood by the rules that judge real ones.
 
-use mail::{Address, Phase, Reply, UnixMs};
+use mail::{Address, Phase, Reply};
 use policy::verdict::Rules;
 use world::{Cause, World};
 
-const START: UnixMs = UnixMs(1_700_000_000_000);
+use super::START;
+
 const RULES: [(&str, Cause, Phase); 10] = [
     ("connections = 0", Cause::TooManyConnections, Phase::Banner),
     ("messages_per_connection = 0", Cause::TooManyMessages, Phase::Mail),
