@@ -19,6 +19,6 @@ pub use compose::{Attachment, ComposeError, Draft, compose};
 pub use mailbox::{Mailbox, MailboxError};
 pub use moment::date_text;
 pub use submission::{
-    Directives, FromError, HeaderError, Prepared, Received, Stamp, normalise_newlines, read_directives,
-    received,
+    Directives, FromError, HeaderError, Prepared, Received, Signs, Stamp, normalise_newlines,
+    read_directives, received,
 };
