@@ -6,6 +6,7 @@
 pub mod compose;
 pub mod dkim;
 pub mod dsn;
+pub mod excerpt;
 pub mod header;
 pub mod seven_bit;
 pub mod submission;
