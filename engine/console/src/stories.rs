@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
 use mta::Why;
+use policy::classify::Ground;
 use report::{Event, Origin, Outcome, Story, Subject, Way, as_text, as_time};
 use serde::Serialize;
 use spool::{ContentHead, ContentKind, Cursor, Reader, RecordRef};
@@ -28,7 +29,35 @@ pub(crate) struct MessageView {
     sender: String,
     #[serde(flatten)]
     origin: Origin,
+    /// What decided its class, as long as the spool has the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_ground: Option<GroundView>,
     recipients: Vec<RecipientView>,
+}
+
+/// What decided the class of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct GroundView {
+    ground: &'static str,
+    /// The number of the account's rule, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<u8>,
+    /// The rule, field or figures that it stands on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    because: String,
+}
+
+impl GroundView {
+    /// `None` when the message is from before there were grounds, or the engine wrote it itself.
+    fn of(head: &ContentHead) -> Option<Self> {
+        let (code, because) = head.ground();
+        let ground = Ground::from_code(code)?;
+        let rule = match ground {
+            Ground::Rule(number) => Some(number),
+            _ => None,
+        };
+        Some(Self { ground: ground.name(), rule, because: because.to_owned() })
+    }
 }
 
 /// A recipient with its attempts.
@@ -64,6 +93,7 @@ pub(crate) struct Known {
     origin: Origin,
     events: Vec<Event>,
     why: Option<Why>,
+    class_ground: Option<GroundView>,
 }
 
 /// Shows a message or a recipient.
@@ -116,12 +146,22 @@ async fn whole_message(
         let place = stories.binary_search_by_key(&recipient, |story| story.recipient);
         let events = place.map(|place| stories[place].events.clone()).unwrap_or_default();
         let (sender, origin) = (sender.clone(), origin.clone());
-        let mut known =
-            Known { id: recipient, message: id, accepted_at, address, sender, origin, events, why: None };
+        let mut known = Known {
+            id: recipient,
+            message: id,
+            accepted_at,
+            address,
+            sender,
+            origin,
+            events,
+            why: None,
+            class_ground: None,
+        };
         known.ask_why(console).await;
         views.push(known.into_view());
     }
-    Ok(MessageView { id, accepted_at, sender, origin, recipients: views })
+    let class_ground = head.as_ref().and_then(GroundView::of);
+    Ok(MessageView { id, accepted_at, sender, origin, class_ground, recipients: views })
 }
 
 /// The recipients that the spool has of a message: they lie right behind it.
@@ -163,6 +203,7 @@ pub(crate) async fn recipient(
         origin: subject.origin,
         events,
         why: None,
+        class_ground: console.ground_of(subject.message),
     };
     known.ask_why(console).await;
     Ok(known)
@@ -267,12 +308,18 @@ impl Known {
             accepted_at: self.accepted_at,
             sender: self.sender.clone(),
             origin: self.origin.clone(),
+            class_ground: self.class_ground.clone(),
             recipients: vec![self.into_view()],
         }
     }
 }
 
 impl Console {
+    /// What decided the class of a message, as long as the spool has it.
+    fn ground_of(&self, message: MessageId) -> Option<GroundView> {
+        self.reader(message.0)?.content_head(message).ok().as_ref().and_then(GroundView::of)
+    }
+
     /// The log that holds the record `id`.
     fn reader(&self, id: RecordId) -> Option<&Reader> {
         self.readers.get(usize::from(id.shard()))

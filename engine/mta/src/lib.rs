@@ -2,6 +2,7 @@
 
 mod accept;
 mod campaigns;
+mod classification;
 mod clock;
 mod control;
 mod counters;
@@ -24,6 +25,7 @@ mod tls_report;
 mod views;
 
 pub use campaigns::Campaign;
+pub use classification::{Classifier, Incoming};
 pub use control::{BATCH_MAX, Engine, Handle, StartError};
 pub use counters::Counters;
 pub use refusal::Refusal;

@@ -9,6 +9,7 @@ use policy::config::Config;
 
 use crate::Refusal;
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
@@ -47,6 +48,8 @@ pub(crate) struct Counting {
     pub(crate) shards: Vec<Arc<ShardCounters>>,
     /// How sessions with receivers were protected.
     pub(crate) tls_reports: TlsReports,
+    /// What kind of mail it is, and whether it says the same to many.
+    pub(crate) classifier: Classifier,
 }
 
 /// What holds for the whole engine at a moment.

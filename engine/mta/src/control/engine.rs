@@ -13,6 +13,7 @@ use super::room;
 use super::start::{self, StartError};
 use crate::accept;
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
@@ -96,7 +97,11 @@ impl Engine {
             shards: rings,
             readers: logs.iter().map(|(log, _)| log.reader()).collect(),
             books: logs.iter().map(|_| Arc::default()).collect(),
-            counting: Counting { shards: logs.iter().map(|_| Arc::default()).collect(), tls_reports },
+            counting: Counting {
+                shards: logs.iter().map(|_| Arc::default()).collect(),
+                tls_reports,
+                classifier: Classifier::default(),
+            },
             campaigns,
             signing,
             destinations,
