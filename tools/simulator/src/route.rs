@@ -135,6 +135,9 @@ impl Stage {
         for (ticket, flow) in out {
             self.measure.fairness.leaves(PathKey { source, provider, site: 0 }, flow, false);
             self.mind.tables.standings.give_back(source, provider);
+            if let Some(campaign) = flow.campaign.filter(|_| ticket.attempts == 0) {
+                self.mind.gate_back(campaign, provider);
+            }
             self.start(ticket);
         }
     }

@@ -129,6 +129,9 @@ impl Stage {
 
     fn launch(&mut self, batch: usize) {
         let (first, count) = (self.letters.batches[batch].first, self.letters.batches[batch].count);
+        if let Some(campaign) = self.letters.batches[batch].campaign {
+            self.mind.tables.gates.announce(campaign, count.into());
+        }
         for index in first..first + count {
             self.accept(batch, id_of(index));
         }
