@@ -143,6 +143,8 @@ pub struct Pacer {
     sessions: Count,
     refused: u32,
     had_mail: bool,
+    /// When something waited for the rate last.
+    waited_at: UnixMs,
     changed_at: UnixMs,
     reason: &'static str,
 }
@@ -159,11 +161,12 @@ impl Pacer {
             learns: caps.learns,
             in_force: start,
             meter: Meter::new(now),
-            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second)),
+            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second), now),
             connections: Count::new(start.connections),
             sessions: Count::new(start.messages_per_connection),
             refused: 0,
             had_mail: false,
+            waited_at: now,
             changed_at: now,
             reason: "where learning begins",
         };
@@ -179,7 +182,7 @@ impl Pacer {
             return pacer;
         }
         if let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
-            pacer.rate = RateControl::restored(rate);
+            pacer.rate = RateControl::restored(rate, now);
         }
         pacer.connections = Count::new(learned.connections.unwrap_or(caps.start.connections));
         pacer.sessions =
@@ -247,12 +250,15 @@ impl Pacer {
     pub fn tick(&mut self, demand: Demand, now: UnixMs) -> Option<Change> {
         let gap = now.since(self.meter.ticked_at());
         let passed = self.meter.tick(now);
-        let (has_waited, had_mail) = (demand.waited_for_rate, self.had_mail);
-        self.had_mail = demand.ready > 0;
+        let has_waited = demand.waited_for_rate;
+        let had_mail = std::mem::replace(&mut self.had_mail, demand.ready > 0);
         let used = Used {
             waited: if had_mail && self.had_mail { gap } else { passed.min(TICK) },
-            bound: if has_waited { passed } else { Duration::ZERO },
+            bound: if has_waited { self.bound_since(now) } else { Duration::ZERO },
         };
+        if has_waited {
+            self.waited_at = now;
+        }
         let mut reason = self.rate.tick(used, &mut self.meter, now);
         let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
         if is_open && demand.ready > 0 {
@@ -285,6 +291,14 @@ impl Pacer {
             accepted: self.meter.accepted(),
             refused: u64::from(self.refused),
         }
+    }
+
+    /// For how long the rate has been the bottleneck, if something waits for it now. Of a slow rate one pull waits over
+    /// many ticks.
+    fn bound_since(&self, now: UnixMs) -> Duration {
+        let interval = 1.5 / self.rate.learned();
+        let most = Duration::from_secs_f64(interval.clamp(2.0, 7200.0));
+        now.since(self.waited_at).min(most)
     }
 
     fn keep_within(&mut self) {

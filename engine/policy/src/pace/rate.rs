@@ -30,19 +30,26 @@ const SOON: Span = Span { least: Duration::from_secs(30), messages: 20.0, most: 
 const KEPT: f64 = 0.92;
 /// The same where the limit counts over a long time, so that much has been measured.
 const KEPT_LONG: f64 = 0.96;
-const SCALE_MAX: Duration = Duration::from_secs(86_400);
+const SCALE_MAX: Duration = Duration::from_secs(30 * 3600);
+/// The part of the rate that is let pass from one long closure to the next, if it is the limit that closes for long.
+const LONG_SHARE: f64 = 0.8;
 /// A refusal leaves at least this part of the rate, the second in a row its square, and so on.
 const CUT_MOST: f64 = 0.5;
 /// How long nothing goes after a refusal; doubled with each one that follows.
 const REST: Span = Span { least: Duration::from_secs(1), messages: 2.0, most: Duration::from_secs(600) };
 const REST_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Rests that are as long end when limits commonly open, this much behind it.
+const ALIGNED: Duration = Duration::from_secs(300);
+const BEHIND: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_secs(3600);
 /// A limit that was closed for so long counts over long times.
 const LONG: Span = Span { least: Duration::from_secs(60), messages: 20.0, most: Duration::from_secs(600) };
 const LONG_FAILS: u8 = 3;
 /// After a refusal for our name: what is kept, the rest, and for how long growth is slow.
 const NAME_KEPT: f64 = 0.5;
 const NAME_REST: Duration = Duration::from_secs(60);
-const NAME_WARY: Duration = Duration::from_secs(3600);
+const NAME_WARY: Duration = Duration::from_secs(1800);
+const NAME_FACTOR: f64 = 1.06;
 /// While a limit may still be closed, one message may go in this time, to see.
 const TRICKLE: f64 = 0.5;
 
@@ -86,17 +93,40 @@ pub(super) struct RateControl {
     /// The time over which the limit counts, where that is long.
     scale: Duration,
     rests_until: UnixMs,
-    /// When the limit closed last, and how much had been accepted by then.
-    closed_at: UnixMs,
-    closed_accepted: u64,
-    /// For how long since then mail was there to be sent.
+    began_at: UnixMs,
+    /// For how long mail has waited for the rate or for the end of a rest, altogether.
     busy: Duration,
-    /// When it opened again, and whether it had been closed for long.
+    /// When the limit closed last, and when it did so for long; at 0 when it has not.
+    closed: Mark,
+    closed_long: Mark,
+    /// When it opened again.
     opened_at: UnixMs,
-    was_long: bool,
     wary_until: UnixMs,
     /// Accepted since the rest is over.
     passed: u32,
+}
+
+/// A moment, and what had come to pass by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    at: UnixMs,
+    accepted: u64,
+    busy: Duration,
+}
+
+impl Mark {
+    const NONE: Self = Self { at: UnixMs(0), accepted: 0, busy: Duration::ZERO };
+
+    const fn is_set(&self) -> bool {
+        self.at.0 > 0
+    }
+
+    /// Accepted a second between `self` and `later`, in the time in which more could have been sent.
+    fn per_second_to(&self, later: &Self) -> f64 {
+        let accepted = later.accepted.saturating_sub(self.accepted);
+        // The one that was refused would have been the next.
+        (accepted as f64 + 1.0) / later.busy.saturating_sub(self.busy).as_secs_f64().max(1.0)
+    }
 }
 
 /// How the time since the last tick was made use of.
@@ -116,9 +146,10 @@ pub(super) enum Refusal {
 }
 
 impl RateControl {
-    pub(super) const fn new(rate: f64) -> Self {
+    pub(super) const fn new(rate: f64, now: UnixMs) -> Self {
         Self {
             rate,
+            began_at: now,
             good: 0.0,
             settled: 0.0,
             phase: Phase::Searching,
@@ -130,19 +161,18 @@ impl RateControl {
             hold: Duration::ZERO,
             scale: Duration::ZERO,
             rests_until: UnixMs(0),
-            closed_at: UnixMs(0),
-            closed_accepted: 0,
             busy: Duration::ZERO,
+            closed: Mark::NONE,
+            closed_long: Mark::NONE,
             opened_at: UnixMs(0),
-            was_long: false,
             wary_until: UnixMs(0),
             passed: 0,
         }
     }
 
     /// Goes on from a rate that was found before.
-    pub(super) const fn restored(rate: f64) -> Self {
-        Self { good: rate, phase: Phase::Holding, ..Self::new(rate) }
+    pub(super) const fn restored(rate: f64, now: UnixMs) -> Self {
+        Self { good: rate, phase: Phase::Holding, ..Self::new(rate, now) }
     }
 
     /// The rate that was learned; infinite while there is none.
@@ -201,8 +231,9 @@ impl RateControl {
             self.rests_until = self.end_of_rest(refusal, now);
             return None;
         }
-        self.cut(refusal, meter, now);
-        (self.closed_at, self.closed_accepted, self.busy) = (now, meter.accepted(), Duration::ZERO);
+        let closed = Mark { at: now, accepted: meter.accepted(), busy: self.busy };
+        self.cut(refusal, &closed, meter.per_second(now));
+        self.closed = closed;
         (self.phase, self.fails, self.passed) = (Phase::Resting, 0, 0);
         self.rests_until = self.end_of_rest(refusal, now);
         Some(match refusal {
@@ -211,41 +242,26 @@ impl RateControl {
         })
     }
 
-    /// Chooses the rate for when the limit opens again.
-    fn cut(&mut self, refusal: Refusal, meter: &Meter, now: UnixMs) {
-        let measured = meter.per_second(now).min(self.rate).max(f64::MIN_POSITIVE);
-        let between = self.between(meter);
-        let is_soon = self.opened_at > UnixMs(0) && now.since(self.opened_at) < SOON.at(self.rate);
-        let rate = self.rate.min(f64::MAX);
-        self.rate = if self.rate.is_infinite() {
+    /// Chooses the rate for when the limit opens again. `measured` is what was accepted a second lately.
+    fn cut(&mut self, refusal: Refusal, closed: &Mark, measured: f64) {
+        let rate = self.rate;
+        let is_soon = self.opened_at > UnixMs(0) && closed.at.since(self.opened_at) < SOON.at(rate);
+        self.streak = if is_soon { self.streak.saturating_add(1) } else { 0 };
+        self.rate = if rate.is_infinite() {
             KEPT * measured.max(1.0)
-        } else if self.was_long && self.closed_at > UnixMs(0) {
-            self.scale = self.busy.min(SCALE_MAX);
-            (self.settled, self.hold) = (rate.min(KEPT_LONG * between), Duration::ZERO);
-            self.settled
         } else if is_soon {
-            self.streak = self.streak.saturating_add(1).min(60);
-            (KEPT * between).clamp(rate * CUT_MOST.powi(i32::from(self.streak)), KEPT * rate)
+            let least = rate * CUT_MOST.powi(i32::from(self.streak));
+            (KEPT * self.closed.per_second_to(closed)).clamp(least, KEPT * rate)
         } else if self.phase == Phase::Probing && self.good < rate {
             self.hold = (self.held_for() * 2).min(HOLD_MAX.at(rate));
             self.good
         } else {
             (KEPT * measured).clamp(rate * CUT_MOST, KEPT * rate)
         };
-        if !is_soon {
-            self.streak = 0;
-        }
         if refusal == Refusal::Name {
             self.rate *= NAME_KEPT;
         }
         self.good = self.rate;
-        self.was_long = false;
-    }
-
-    /// Accepted a second since the limit closed the last time.
-    fn between(&self, meter: &Meter) -> f64 {
-        let accepted = meter.accepted().wrapping_sub(self.closed_accepted);
-        (accepted as f64 + 1.0) / self.busy.as_secs_f64().max(1.0)
     }
 
     /// How long the rate is to be held before it is tried whether more is taken.
@@ -260,15 +276,32 @@ impl RateControl {
             Refusal::Rate => REST.least,
             Refusal::Name => NAME_REST,
         };
-        let doubled = |rest: Duration, times: u8| rest.saturating_mul(1 << times.min(20));
-        // A slow rate grows with the streak by itself.
+        let doubled = |rest: Duration, times: u8| {
+            let tripled = 3_u32.pow(u32::from(times.saturating_sub(4)).min(12));
+            rest.saturating_mul(1 << times.min(4)).saturating_mul(tripled)
+        };
+        // That of a slow rate grows with the streak by itself.
         let rest = doubled(least, self.streak.saturating_add(self.fails));
-        aligned(now, rest.max(doubled(REST.at(self.rate), self.fails)).min(REST_MAX))
+        let rest = rest.max(doubled(REST.at(self.rate), self.fails)).min(REST_MAX);
+        if rest < ALIGNED { now + rest } else { self.aligned(now, rest) }
+    }
+
+    /// The end of a long rest that begins now. Limits that count over long times open at a full hour or at midnight (UTC),
+    /// or an hour or a day after they began to count, so a rest does not go on beyond such a moment.
+    fn aligned(&self, now: UnixMs, rest: Duration) -> UnixMs {
+        let is_of_hours = now.since(self.closed.at) < 3 * HOUR;
+        let began = if self.opened_at > UnixMs(0) { self.opened_at } else { self.began_at };
+        let period_ms = if is_of_hours { HOUR } else { 24 * HOUR }.as_millis() as u64;
+        let full = UnixMs((now.0 / period_ms + 1).saturating_mul(period_ms));
+        let counted = UnixMs(began.0.saturating_add(period_ms));
+        let moments = [full, counted].map(|moment| moment + BEHIND);
+        let near = moments.into_iter().filter(|&moment| moment > now + ALIGNED / 10).min();
+        (now + rest).min(near.unwrap_or(UnixMs::NEVER))
     }
 
     /// To be called about once a second; the reason, if something has changed.
     pub(super) fn tick(&mut self, used: Used, meter: &mut Meter, now: UnixMs) -> Option<&'static str> {
-        self.busy += used.waited;
+        self.busy += if self.phase == Phase::Resting { used.waited } else { used.bound };
         if now < self.rests_until {
             return None;
         }
@@ -315,7 +348,7 @@ impl RateControl {
                 self.step = self.step.saturating_add(1);
                 PROBE_FACTORS[usize::from(self.step).min(PROBE_FACTORS.len() - 1)]
             }
-            _ => PROBE_FACTORS[0],
+            _ => NAME_FACTOR,
         };
     }
 
@@ -326,11 +359,33 @@ impl RateControl {
 
     /// A message was taken after the rest: mail goes again.
     fn open(&mut self, meter: &mut Meter, now: UnixMs) -> &'static str {
-        self.was_long = self.fails >= LONG_FAILS && now.since(self.closed_at) >= LONG.at(self.rate);
+        let closed_for = now.since(self.closed.at);
+        if self.fails >= LONG_FAILS && closed_for >= LONG.at(self.rate) && self.wary_until <= now {
+            self.opened_after_long();
+        }
         (self.phase, self.fails, self.opened_at) = (Phase::Holding, 0, now);
         meter.restart(now);
         self.restart_step(meter);
         "a message was taken after the rest"
+    }
+
+    /// The limit counts over a long time. From one such closure to the next it has let pass what it ever does, so that
+    /// much is sent in that time, evenly.
+    fn opened_after_long(&mut self) {
+        let (before, closed) = (self.closed_long, self.closed);
+        let between = closed.at.since(before.at);
+        self.closed_long = closed;
+        if !before.is_set() || between > SCALE_MAX {
+            return;
+        }
+        let average = before.per_second_to(&closed);
+        if average < LONG_SHARE * self.rate {
+            self.scale = between;
+        }
+        if self.scale > Duration::ZERO && KEPT_LONG * average < self.rate {
+            (self.rate, self.hold) = (KEPT_LONG * average, Duration::ZERO);
+            (self.good, self.settled) = (self.rate, self.rate);
+        }
     }
 
     fn restart_step(&mut self, meter: &Meter) {
@@ -342,20 +397,4 @@ impl RateControl {
         self.rate = self.rate.min(most).max(least);
         self.good = self.good.min(self.rate);
     }
-}
-
-/// The end of a rest that begins now. Limits that count over long times often open at a full hour or at midnight (UTC),
-/// so a long rest ends just behind one that is near.
-fn aligned(now: UnixMs, rest: Duration) -> UnixMs {
-    const BEHIND_MS: u64 = 2_000;
-    let end = now + rest;
-    let rest_ms = end.0.saturating_sub(now.0);
-    if rest_ms < 300_000 {
-        return end;
-    }
-    let near = |period_ms: u64| {
-        let full = (now.0 + rest_ms / 2).div_ceil(period_ms) * period_ms;
-        (full <= now.0 + rest_ms + rest_ms / 2).then(|| UnixMs(full + BEHIND_MS))
-    };
-    near(86_400_000).or_else(|| near(3_600_000)).unwrap_or(end)
 }
