@@ -124,9 +124,12 @@ pub struct Campaign {
     pub size: u32,
 }
 
-/// Shares of a list whose local parts are to be marked with `unknown`, `full`, `trap` and `complain`.
+/// What is special about the recipients of a list: shares whose local parts are to be marked with `unknown`, `full`, `trap`
+/// and `complain`, and how many different ones there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ListShares {
+    /// Different mailboxes; the mail goes round among them. `None`: each mail has its own.
+    pub mailboxes: Option<u64>,
     /// Mailboxes that do not exist.
     pub unknown: f64,
     /// That are full.

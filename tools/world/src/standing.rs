@@ -123,13 +123,13 @@ impl Default for StatedReputation {
 
 impl Default for StatedTolerance {
     /// Large receivers ask for less than 0.1 % of complaints and act at 0.3 %; a list with a tenth of unknown users
-    /// was not asked; nobody asks a trap.
+    /// was not asked; nobody asks a trap. Hammering alone shrinks limits and blocks nobody who is trusted.
     fn default() -> Self {
         Self {
             complaints: Share(0.006),
             unknown: Share(0.2),
             traps: Share(0.002),
-            hammering: Share(0.5),
+            hammering: Share(0.8),
             jumps: Share(1.0),
         }
     }

@@ -304,6 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn a_server_may_fall_silent_or_hang_up_instead_of_answering() {
+        let world = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\nfaults = { loss = 1.0 }\n\
+                     [[provider]]\nname = \"all\"\ndomains = [\"*\"]\nfaults = { hang_up = 1.0 }\n";
+        let world = World::from_toml(world, 1).ok();
+        let mut receiver = start(Options { world, ..Options::default() });
+        let mut silent = TcpStream::connect(receiver.doors()[0].address).expect("connected");
+        silent.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        silent.write_all(b"EHLO me\r\n").expect("sent");
+        let heard = std::io::Read::read(&mut silent, &mut [0; 64]);
+        assert!(heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        let lines = [
+            "EHLO me\r\n",
+            "MAIL FROM:<a@x.test>\r\n",
+            "RCPT TO:<b@other.test>\r\n",
+            "DATA\r\n",
+            "Subject: s\r\n\r\nhi\r\n.\r\n",
+        ];
+        let mut stream = TcpStream::connect(receiver.doors()[1].address).expect("connected");
+        stream.write_all(lines.concat().as_bytes()).expect("sent");
+        let replies: Vec<String> = BufReader::new(stream).lines().map_while(Result::ok).collect();
+        assert!(replies.last().is_some_and(|last| last.starts_with("354 ")), "{replies:?}");
+        let tally = receiver.stop().expect("stopped");
+        assert_eq!((tally.messages, tally.connections), (0, 2));
+    }
+
+    #[test]
     fn doors_of_unknown_providers_are_refused() {
         assert!("gmail=somewhere".parse::<Door>().is_err());
         let doors = vec!["nobody=127.0.0.1:0".parse().expect("a door")];

@@ -133,6 +133,9 @@ impl Visit {
             _ => None,
         };
         self.fault = answer.as_ref().and_then(Answer::fault);
+        if self.fault.is_some() {
+            return;
+        }
         let reply = answer.map(|answer| self.heed(answer));
         if let Some(refusal) = reply.as_ref().filter(|reply| !reply.is_positive()) {
             session.refuse(refusal);
@@ -202,6 +205,9 @@ pub(super) async fn run(mut stream: Stream, mut visit: Visit) {
     let mut line = Line::new(visit.office.desk.latency);
     loop {
         if let Some(fault) = visit.fault {
+            // What was said before is still heard.
+            visit.speak(&mut session, &mut line).await;
+            drain(&mut stream, &mut line).await;
             return visit.fall_silent(fault, &mut stream).await;
         }
         match session.step() {

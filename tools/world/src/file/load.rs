@@ -107,6 +107,7 @@ pub(super) struct StatedStream {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct StatedList {
+    mailboxes: Option<u64>,
     unknown: Share,
     full: Share,
     trap: Share,
@@ -315,6 +316,12 @@ fn ladder(text: &str) -> Option<Warmth> {
 
 impl From<StatedList> for ListShares {
     fn from(list: StatedList) -> Self {
-        Self { unknown: list.unknown.0, full: list.full.0, trap: list.trap.0, complain: list.complain.0 }
+        Self {
+            mailboxes: list.mailboxes.map(|count| count.max(1)),
+            unknown: list.unknown.0,
+            full: list.full.0,
+            trap: list.trap.0,
+            complain: list.complain.0,
+        }
     }
 }
