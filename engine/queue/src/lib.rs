@@ -10,6 +10,7 @@
 
 mod campaign;
 mod drr;
+mod finder;
 mod flow;
 mod limits;
 mod path;
