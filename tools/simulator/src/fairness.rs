@@ -60,10 +60,11 @@ impl Fairness {
     }
 
     /// The minute is over: judges it, and begins the next.
-    pub(crate) fn minute(&mut self) {
+    pub(crate) fn minute(&mut self, is_paused: impl Fn(&FlowKey) -> bool) {
         let mut paths: FxHashMap<PathKey, Vec<(FlowKey, u32)>> = FxHashMap::default();
         for ((key, flow), track) in &self.tracks {
-            let waited = track.was_there && track.waiting_min > 0 && flow.class != Class::Critical;
+            let waited =
+                track.was_there && track.waiting_min > 0 && flow.class != Class::Critical && !is_paused(flow);
             if waited {
                 paths.entry(*key).or_default().push((*flow, track.served));
             }

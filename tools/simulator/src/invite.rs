@@ -102,7 +102,7 @@ pub(crate) fn stage(world: World, options: &Options, length: Duration) -> Result
 fn batch(world: &World, common: &Common<'_>) -> Batch {
     let domain = &world.load().identities[common.identity].domain;
     let sender = Address::parse(&format!("sender@{domain}"));
-    let ListShares { unknown, full, trap, complain } = common.list;
+    let ListShares { unknown, full, trap, complain, mailboxes } = common.list;
     Batch {
         name: common.name.to_owned(),
         class: common.class,
@@ -113,7 +113,7 @@ fn batch(world: &World, common: &Common<'_>) -> Batch {
         first: 0,
         count: common.count as u32,
         natures: [unknown, full, trap, complain],
-        mailboxes: None,
+        mailboxes,
         bytes: common.bytes,
         deadline_s: None,
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mail::{Class, RecipientId};
-use queue::{PathKey, Queue};
+use queue::{FlowKey, PathKey, Queue};
 use world::{Cause, Feedback, FeedbackKind};
 
 use crate::clock::{Clock, Moment};
@@ -113,7 +113,7 @@ impl Measure {
     }
 
     /// A second is over.
-    pub(crate) fn tick(&mut self, queue: &Queue, clock: &Clock<Event>) {
+    pub(crate) fn tick(&mut self, queue: &Queue, clock: &Clock<Event>, is_paused: impl Fn(&FlowKey) -> bool) {
         let now = clock.moment();
         let mut waits: Vec<u16> = Vec::new();
         for path in queue.paths() {
@@ -125,7 +125,7 @@ impl Measure {
         }
         waits.into_iter().for_each(|provider| self.minute(provider, now).backlog_s += 1);
         if now.0 % 60_000_000 < 1_000_000 {
-            self.fairness.minute();
+            self.fairness.minute(is_paused);
         }
     }
 

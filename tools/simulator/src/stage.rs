@@ -191,7 +191,8 @@ impl Stage {
     fn tick(&mut self) {
         self.expire();
         self.think();
-        self.measure.tick(&self.queue, &self.clock);
+        let mind = &self.mind;
+        self.measure.tick(&self.queue, &self.clock, |flow| mind.is_stopped(flow.tenant, flow.campaign));
         if self.world.next_feedback().is_some_and(|at| at <= self.clock.now()) {
             self.hear();
         }
