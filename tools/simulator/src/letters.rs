@@ -21,7 +21,7 @@ pub(crate) struct Batch {
     /// Shares of addresses that do not exist, are full, are traps, and whose owners complain.
     pub(crate) natures: [f64; 4],
     /// How many mailboxes it goes to, when many messages go to the same ones.
-    pub(crate) mailboxes: Option<u32>,
+    pub(crate) mailboxes: Option<u64>,
     /// Bytes of one message.
     pub(crate) bytes: u32,
     /// Seconds within which it must arrive.
@@ -159,7 +159,7 @@ impl Letters {
         let batch = self.batch(id);
         let index = index_of(id) as u32;
         let number = match batch.mailboxes {
-            Some(mailboxes) => u64::from((index - batch.first) % mailboxes.max(1)),
+            Some(mailboxes) => u64::from(index - batch.first) % mailboxes.max(1),
             None => u64::from(index),
         };
         let space = if batch.mailboxes.is_some() { u64::from(batch.first) << 32 } else { 1 << 63 };

@@ -35,6 +35,8 @@ const SOON: Span = Span { least: Duration::from_secs(30), messages: 20.0, most: 
 const KEPT: f64 = 0.92;
 const KEPT_HELD: f64 = 0.95;
 const KEPT_LONG: f64 = 0.96;
+/// What is kept of a documented limit that was found to be the true one: hardly less, since it need not be measured.
+const KEPT_DOCUMENTED: f64 = 0.99;
 /// What a refusal leaves of the rate at least; those that follow soon may leave less and less.
 const LEFT_LEAST: f64 = 0.5;
 const LEFT_LEAST_SOON: [f64; 5] = [1.0, 0.85, 0.5, 0.2, 0.05];
@@ -94,6 +96,8 @@ pub(super) struct RateControl {
     good: f64,
     /// The rate that was held last, to the end of the hold.
     settled: f64,
+    /// What the provider says of its limit, where learning began; infinite where it says nothing.
+    documented: f64,
     phase: Phase,
     /// Steps of this probe.
     step: u8,
@@ -117,6 +121,7 @@ impl RateControl {
             rate,
             good: 0.0,
             settled: 0.0,
+            documented: rate,
             phase: Phase::Searching,
             step: 0,
             bound_ms: 0,
@@ -173,8 +178,7 @@ impl RateControl {
 
     /// The receiver is in trouble of its own: a rest, and nothing is learned.
     pub(super) fn unavailable(&mut self, meter: &mut Meter, now: UnixMs) {
-        if now >= self.closing.rests_until {
-            self.closing.trouble(meter.low(), now);
+        if now >= self.closing.rests_until && self.closing.trouble(meter.low(), now) {
             meter.restart(now);
             self.restart_step(meter);
         }
@@ -229,6 +233,11 @@ impl RateControl {
         };
         if refusal == Refusal::Name {
             self.rate *= NAME_KEPT;
+        }
+        // A limit that is measured about where it is documented is taken to be just there.
+        let is_documented = (0.85..1.1).contains(&(self.rate / self.documented));
+        if refusal == Refusal::Rate && !is_soon && is_documented {
+            self.rate = KEPT_DOCUMENTED * self.documented;
         }
         self.good = self.rate;
     }
@@ -286,8 +295,8 @@ impl RateControl {
     }
 
     fn grow(&mut self, now: UnixMs) {
+        let (is_wary, was_settled) = (self.is_wary(now), self.is_settled());
         self.good = self.rate;
-        let is_wary = self.is_wary(now);
         self.rate *= match self.phase {
             _ if is_wary => NAME_FACTOR,
             Phase::Searching => SEARCH_FACTOR,
@@ -298,9 +307,7 @@ impl RateControl {
             Phase::Holding | Phase::Resting | Phase::Fixed => PROBE_FACTORS[0],
         };
         if self.phase == Phase::Holding {
-            let held = self.hold_s.max(seconds(HOLD.at(self.good)));
-            let is_settled = (0.8..1.25).contains(&(self.good / self.settled));
-            self.hold_s = if is_settled { held } else { 0 };
+            self.hold_s = if was_settled { self.hold_s } else { 0 };
             (self.phase, self.settled, self.step) = (Phase::Probing, self.good, 0);
         }
     }
