@@ -28,6 +28,8 @@ const OPEN_AT: u64 = 50_000;
 /// Or with this share of a list whose size is known, and so many at least: a list may still be growing.
 const OPEN_SHARE: f64 = 0.25;
 const OPEN_LEAST: f64 = 1000.0;
+/// Where dozens of providers are looked at, so many at one of them may be chance.
+const CHANCE: f64 = 2.0;
 /// Gates that nobody has used for so long are forgotten: longer than bulk mail waits.
 const IDLE: Duration = Duration::from_secs(7 * 86_400);
 /// Campaigns that one tick judges; with more, each has its turn within seconds.
@@ -263,6 +265,9 @@ impl Trial {
         for (&provider, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.is_shut) {
             let own = Evidence { blocks: 0.0, ..lane.seen.evidence };
             let Some(trip) = court.setup.breaker.trips(&own) else { continue };
+            if court.setup.breaker.trips(&own.less(CHANCE)).is_none() {
+                continue;
+            }
             let passed = gates.at(provider).passed as f64;
             lane.is_shut = true;
             gates.shut(provider);

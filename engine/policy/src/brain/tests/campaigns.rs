@@ -296,6 +296,17 @@ fn a_campaign_that_goes_badly_at_one_provider_is_held_there_alone() {
 }
 
 #[test]
+fn usual_complaints_and_bounces_hold_nothing_at_any_provider() {
+    let parts = [(3_000, 40.0); 30];
+    let list = List { unknown: 0.04, complains: 0.0015, ..List::good(&parts) };
+    for seed in 0..4 {
+        let mut brain = brain_of(setup(1, parts.len()));
+        let came = run(&mut brain, &list, seed * 1_000_000);
+        assert_eq!((came.stopped, came.tried), (None, list.size()), "seed {seed}");
+    }
+}
+
+#[test]
 fn blocks_of_a_source_that_was_burnt_before_stop_no_campaign() {
     let mut brain = brain_of(setup(2, 1));
     brain.tables.gates.announce(CAMPAIGN, 1_000_000);
