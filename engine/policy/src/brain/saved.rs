@@ -329,7 +329,7 @@ impl Brain {
             return;
         }
         let campaign = CampaignId::from_raw(saved.campaign);
-        let Some(gates) = self.tables.gates.gates_of(campaign, saved.recipients) else { return };
+        let gates = self.tables.gates.gates_of(campaign, saved.recipients);
         gates.restore(saved.recipients, saved.total.into());
         let trial = self.trials.restore(campaign, saved.state, saved.is_lifted, now);
         (trial.tenant, trial.identity) = (saved.tenant, saved.identity);
