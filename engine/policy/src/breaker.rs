@@ -34,7 +34,7 @@ impl Default for BreakerSettings {
             complaints_ppm: 3_000,
             unknown_users_ppm: 100_000,
             spam_ppm: 50_000,
-            blocks_ppm: 100_000,
+            blocks_ppm: 300_000,
             campaigns: 3,
         }
     }
@@ -75,6 +75,14 @@ impl Evidence {
         if !excused {
             self.blocks += count(Happening::Blocked);
         }
+    }
+
+    /// The same with so many fewer of each fault.
+    #[must_use]
+    pub fn less(self, faults: f64) -> Self {
+        let fewer = |count: f64| (count - faults).max(0.0);
+        let (complaints, unknown_users) = (fewer(self.complaints), fewer(self.unknown_users));
+        Self { complaints, unknown_users, spam: fewer(self.spam), blocks: fewer(self.blocks), ..self }
     }
 
     /// The evidence of decayed counts.
@@ -194,7 +202,7 @@ mod tests {
             ("an old list", evidence(240, 0, 60, 0, 0), Some(TooMany::UnknownUsers)),
             ("spam", evidence(270, 0, 0, 30, 0), Some(TooMany::Spam)),
             ("nobody wants it", evidence(10_000, 60, 0, 0, 0), Some(TooMany::Complaints)),
-            ("blocked", evidence(20, 0, 0, 0, 30), Some(TooMany::Blocks)),
+            ("blocked", evidence(20, 0, 0, 0, 40), Some(TooMany::Blocks)),
         ];
         for (who, evidence, expected) in cases {
             assert_eq!(settings.trips(&evidence).map(|trip| trip.what), expected, "{who}");

@@ -12,7 +12,7 @@ use mail::CampaignId;
 use rustc_hash::FxHashMap;
 
 /// Campaigns with a gate at the same time: at 24 bytes for each of about 60 providers the table stays below 8 MB. At the limit
-/// open campaigns are forgotten first, and a new one waits while all are being judged.
+/// the oldest open campaign is forgotten, or else the oldest: if anything of it still goes it begins anew, with a canary.
 pub const CAMPAIGNS_MAX: usize = 4096;
 /// Bad senders known at the same time.
 const BAD_SENDERS_MAX: usize = 65_536;
@@ -113,6 +113,8 @@ pub struct GateView {
 /// The gates of one campaign.
 #[derive(Debug)]
 pub(crate) struct CampaignGates {
+    /// How many campaigns came before it.
+    serial: u64,
     recipients: AtomicU64,
     total: Allowance,
     lanes: Box<[Allowance]>,
@@ -141,6 +143,16 @@ impl CampaignGates {
             && self.lanes.iter().all(|lane| lane.allowed.load(Ordering::Acquire) == u64::MAX)
     }
 
+    /// The least is the one to be forgotten.
+    fn worth(&self) -> (u8, u64) {
+        let rank = match () {
+            () if self.is_open() => 0,
+            () if !self.is_stopped() => 1,
+            () => 2,
+        };
+        (rank, self.serial)
+    }
+
     fn is_stopped(&self) -> bool {
         self.total.allowed.load(Ordering::Acquire) == 0
     }
@@ -159,6 +171,12 @@ impl CampaignGates {
     /// Recipients of the list that are known of; 0: unknown.
     pub(crate) fn recipients(&self) -> u64 {
         self.recipients.load(Ordering::Acquire)
+    }
+
+    /// Whether all of the list that is known of has passed.
+    pub(crate) fn is_through(&self) -> bool {
+        let recipients = self.recipients();
+        recipients > 0 && self.total.passed.load(Ordering::Acquire) >= recipients
     }
 
     pub(crate) fn total(&self) -> GateView {
@@ -250,6 +268,7 @@ pub struct Gates {
     providers: usize,
     campaigns: ArcSwap<Campaigns>,
     bad_senders: ArcSwap<BTreeSet<u32>>,
+    serial: AtomicU64,
     /// Who changes the map holds this; it is taken once for each campaign.
     changing: Mutex<()>,
 }
@@ -263,15 +282,17 @@ impl Gates {
             providers: providers.max(1),
             campaigns: ArcSwap::default(),
             bad_senders: ArcSwap::default(),
+            serial: AtomicU64::new(0),
             changing: Mutex::new(()),
         }
     }
 
     /// The list of `campaign` has so many recipients, or so many as yet: its first step is measured by that.
     pub fn announce(&self, campaign: CampaignId, recipients: u64) {
-        let Some(gates) = self.first.enabled.then(|| self.gates_of(campaign, recipients)).flatten() else {
+        if !self.first.enabled {
             return;
-        };
+        }
+        let gates = self.gates_of(campaign, recipients);
         let known = gates.recipients.fetch_max(recipients, Ordering::AcqRel).max(recipients);
         let (total, lane) = self.first.of_list(known);
         gates.allow(total, lane);
@@ -286,7 +307,7 @@ impl Gates {
         }
         match self.campaigns.load().get(&campaign) {
             Some(gates) => gates.pass(provider),
-            None => self.gates_of(campaign, 0).is_some_and(|gates| gates.pass(provider)),
+            None => self.gates_of(campaign, 0).pass(provider),
         }
     }
 
@@ -354,37 +375,143 @@ impl Gates {
         list
     }
 
-    pub(crate) fn forget(&self, campaign: CampaignId) {
+    pub(crate) fn forget(&self, forgotten: &[CampaignId]) {
+        if forgotten.is_empty() {
+            return;
+        }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut campaigns = Campaigns::clone(&self.campaigns.load());
-        campaigns.remove(&campaign);
+        forgotten.iter().for_each(|campaign| drop(campaigns.remove(campaign)));
         self.campaigns.store(Arc::new(campaigns));
     }
 
-    /// The gates of `campaign`, made for a list of so many (0: unknown) when there are none; `None` when the table is full of campaigns that are being judged.
-    pub(crate) fn gates_of(&self, campaign: CampaignId, recipients: u64) -> Option<Arc<CampaignGates>> {
+    /// The gates of `campaign`, made for a list of so many (0: unknown) when there are none.
+    pub(crate) fn gates_of(&self, campaign: CampaignId, recipients: u64) -> Arc<CampaignGates> {
         if let Some(gates) = self.campaign(campaign) {
-            return Some(gates);
+            return gates;
         }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut campaigns = Campaigns::clone(&self.campaigns.load());
         if let Some(gates) = campaigns.get(&campaign) {
-            return Some(Arc::clone(gates));
+            return Arc::clone(gates);
         }
-        if campaigns.len() >= CAMPAIGNS_MAX {
-            campaigns.retain(|_, gates| !gates.is_open());
-        }
-        if campaigns.len() >= CAMPAIGNS_MAX {
-            return None;
+        if campaigns.len() >= CAMPAIGNS_MAX
+            && let Some((&first, _)) = campaigns.iter().min_by_key(|(_, gates)| gates.worth())
+        {
+            campaigns.remove(&first);
         }
         let (total, lane) = self.first.of_list(recipients);
         let gates = Arc::new(CampaignGates {
+            serial: self.serial.fetch_add(1, Ordering::Relaxed),
             recipients: AtomicU64::new(recipients),
             total: Allowance::of(total),
             lanes: (0..self.providers).map(|_| Allowance::of(lane)).collect(),
         });
         campaigns.insert(campaign, Arc::clone(&gates));
         self.campaigns.store(Arc::new(campaigns));
-        Some(gates)
+        gates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAMPAIGN: CampaignId = CampaignId::from_raw(9);
+
+    #[test]
+    fn first_steps_by_the_size_of_the_list() {
+        let first = FirstStep::default();
+        for (recipients, total, lane) in [
+            (0, 900, 90),
+            (1, 50, 25),
+            (1_000, 50, 25),
+            (20_000, 100, 25),
+            (100_000, 500, 50),
+            (1_000_000, 5_000, 300),
+            (100_000_000, 500_000, 300),
+        ] {
+            assert_eq!(first.of_list(recipients), (total, lane), "{recipients}");
+        }
+        let odd = FirstStep { size: 1, share: 0.0, least: 0, ..first };
+        assert_eq!(odd.of_list(5), (1, 1), "never nobody: nothing would be learned");
+    }
+
+    #[test]
+    fn a_step_is_taken_once_and_what_is_given_back_can_be_taken_again() {
+        let gates = Gates::new(FirstStep::default(), 3);
+        gates.announce(CAMPAIGN, 10_000);
+        assert_eq!((0..100).filter(|_| gates.pass(CAMPAIGN, 0)).count(), 25);
+        assert_eq!((0..100).filter(|_| gates.pass(CAMPAIGN, 1)).count(), 25);
+        assert!(!gates.pass(CAMPAIGN, 2), "the step over all is used up");
+        assert_eq!(gates.view(CAMPAIGN, 2), Some(GateView { passed: 50, allowed: Some(50) }));
+        gates.give_back(CAMPAIGN, 0);
+        assert_eq!(gates.room(CAMPAIGN, 2), 1);
+        assert!(gates.pass(CAMPAIGN, 2) && !gates.pass(CAMPAIGN, 2));
+        gates.announce(CAMPAIGN, 40_000);
+        assert_eq!(gates.room(CAMPAIGN, 2), 24, "the list has grown, and its first step with it");
+        gates.announce(CAMPAIGN, 10);
+        assert_eq!(gates.room(CAMPAIGN, 2), 24, "and never shrinks");
+    }
+
+    #[test]
+    fn a_stopped_campaign_stays_so_when_its_list_grows() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        gates.announce(CAMPAIGN, 10_000);
+        gates.campaign(CAMPAIGN).expect("announced").stop();
+        gates.announce(CAMPAIGN, 10_000_000);
+        assert!(!gates.pass(CAMPAIGN, 0));
+    }
+
+    #[test]
+    fn without_canaries_everything_passes_and_nothing_is_kept() {
+        let gates = Gates::new(FirstStep { enabled: false, ..FirstStep::default() }, 1);
+        gates.announce(CAMPAIGN, 10_000);
+        assert!((0..10_000).all(|_| gates.pass(CAMPAIGN, 0)));
+        assert_eq!((gates.view(CAMPAIGN, 0), gates.room(CAMPAIGN, 0)), (None, u64::MAX));
+    }
+
+    #[test]
+    fn a_provider_of_another_configuration_shares_the_first_gate() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        assert!((0..90).all(|_| gates.pass(CAMPAIGN, 77)) && !gates.pass(CAMPAIGN, 0));
+    }
+
+    #[test]
+    fn bad_senders_are_known_to_all() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        gates.set_good(5, false);
+        assert!(!gates.is_good(5) && gates.is_good(6));
+        gates.set_good(5, true);
+        assert!(gates.is_good(5));
+    }
+
+    #[test]
+    fn many_shards_never_pass_more_than_is_allowed() {
+        let gates = Gates::new(FirstStep::default(), 4);
+        gates.announce(CAMPAIGN, 1_000_000);
+        let shard = |seed: u64| {
+            let gates = &gates;
+            move || {
+                let mut passed = 0_u64;
+                for n in 0..5_000 {
+                    let provider = ((n + seed) % 4) as u16;
+                    let passes = gates.pass(CAMPAIGN, provider);
+                    // Each third one is not used after all.
+                    match passes && n % 3 == 0 {
+                        true => gates.give_back(CAMPAIGN, provider),
+                        false => passed += u64::from(passes),
+                    }
+                }
+                passed
+            }
+        };
+        let sum: u64 = std::thread::scope(|scope| {
+            let shards: Vec<_> = (0..4).map(|seed| scope.spawn(shard(seed))).collect();
+            shards.into_iter().map(|shard| shard.join().expect("no panic")).sum()
+        });
+        let gates = gates.campaign(CAMPAIGN).expect("announced");
+        assert_eq!((gates.total().passed, sum), (1_200, 1_200), "four providers of 300");
+        assert!((0..4).all(|provider| gates.at(provider).passed == 300));
     }
 }

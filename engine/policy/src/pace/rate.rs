@@ -97,7 +97,7 @@ pub(super) struct RateControl {
     /// The rate that was held last, to the end of the hold.
     settled: f64,
     /// What the provider says of its limit, where learning began; infinite where it says nothing.
-    documented: f64,
+    documented: f32,
     phase: Phase,
     /// Steps of this probe.
     step: u8,
@@ -121,7 +121,7 @@ impl RateControl {
             rate,
             good: 0.0,
             settled: 0.0,
-            documented: rate,
+            documented: rate as f32,
             phase: Phase::Searching,
             step: 0,
             bound_ms: 0,
@@ -235,9 +235,10 @@ impl RateControl {
             self.rate *= NAME_KEPT;
         }
         // A limit that is measured about where it is documented is taken to be just there.
-        let is_documented = (0.85..1.1).contains(&(self.rate / self.documented));
+        let documented = f64::from(self.documented);
+        let is_documented = (0.85..1.1).contains(&(self.rate / documented));
         if refusal == Refusal::Rate && !is_soon && is_documented {
-            self.rate = KEPT_DOCUMENTED * self.documented;
+            self.rate = KEPT_DOCUMENTED * documented;
         }
         self.good = self.rate;
     }
