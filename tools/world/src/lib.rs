@@ -5,6 +5,7 @@
 //! answers for the same seed and the same questions. It refuses to do IO and to read a clock. The file that describes
 //! one is explained in docs/worlds.md.
 
+mod arf;
 mod chance;
 mod connection;
 mod counters;
