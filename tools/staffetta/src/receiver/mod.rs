@@ -352,8 +352,8 @@ mod tests {
         let world = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\nhost = \"mx.strict.test\"\n\
                      readers = { complaint_after = \"0s\" }\n";
         let world = World::from_toml(world, 1).ok();
-        let reports = Some(dir.path().join("reports"));
-        let mut receiver = start(Options { world, reports: reports.clone(), ..Options::default() });
+        let reports = dir.path().join("reports");
+        let mut receiver = start(Options { world, reports: Some(reports.clone()), ..Options::default() });
         let message = "Message-ID: <1@x.test>\r\nSubject: s\r\n\r\nhi\r\n.\r\n";
         for to in ["ann@strict.test", "complain@strict.test"] {
             let to = format!("RCPT TO:<{to}>\r\n");
@@ -361,7 +361,7 @@ mod tests {
             let replies = talk(receiver.doors()[0].address, &lines);
             assert!(replies[5].starts_with("250 "), "{replies:?}");
         }
-        let file = reports.expect("it was set").join("000000001.eml");
+        let file = reports.join("000000001.eml");
         let until = Instant::now() + Duration::from_secs(10);
         while !file.exists() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
