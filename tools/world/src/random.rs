@@ -56,8 +56,8 @@ pub(crate) fn text(seed: u64) -> String {
     for place in 0..providers {
         provider(&mut dice, place, &mut text);
     }
-    for place in 1..=dice.between(1, 6) {
-        let block = dice.one_of(&["192.0.2", "198.51.100"]);
+    for place in 2..=dice.between(2, 7) {
+        let block = dice.one_of(&["127.0.0", "127.0.1"]);
         let _ = write!(text, "\n[[source]]\nname = \"ip{place}\"\nip = \"{block}.{place}\"\n");
         match dice.between(0, 5) {
             0 => text.push_str("warm = false\n"),
