@@ -68,3 +68,21 @@ impl Identities {
         load.identities.get((slot.0 as usize).checked_sub(2)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_beyond_the_most_share_a_slot() {
+        let mut identities = Identities::of(&Load::default());
+        let first = identities.slot("a0.test");
+        for n in 0..NAMES_MAX + 10 {
+            identities.slot(&format!("a{n}.test"));
+        }
+        assert_eq!(identities.slot("a0.test"), first);
+        assert_eq!(&*identities.name(first), "a0.test");
+        assert_eq!(identities.slot("one-more.test"), Slot::OTHERS);
+        assert_eq!(identities.names.len(), NAMES_MAX);
+    }
+}

@@ -5,6 +5,7 @@
 //! answers for the same seed and the same questions. It refuses to do IO and to read a clock. The file that describes
 //! one is explained in docs/worlds.md.
 
+mod arf;
 mod chance;
 mod connection;
 mod counters;
@@ -15,6 +16,7 @@ mod line;
 pub mod load;
 mod mailbox;
 mod provider;
+mod random;
 mod readers;
 mod senders;
 mod shipped;
@@ -118,6 +120,12 @@ impl World {
     #[must_use]
     pub const fn shipped() -> &'static [(&'static str, &'static str)] {
         shipped::WORLDS
+    }
+
+    /// The text of a small world made by chance: some providers of any kind, and up to some thousands of recipients.
+    #[must_use]
+    pub fn random(seed: u64) -> String {
+        random::text(seed)
     }
 
     /// The world of a file; a seed in the file goes before `seed`. docs/worlds.md explains its keys.

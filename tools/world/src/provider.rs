@@ -44,6 +44,8 @@ pub(crate) struct Provider {
     seed: u64,
     /// Answers given: the chance of the next depends on it.
     answers: u64,
+    /// The rules of the file, made milder.
+    netblock_rules: Option<Reputation>,
     senders: Senders,
     /// How those stand at the beginning of whom the file says it.
     known: Known,
@@ -95,6 +97,7 @@ impl Provider {
             wordings: Wordings::of(settings.manner, own),
             seed: number(seed, &[settings.name.get_ref().as_bytes()]),
             answers: 0,
+            netblock_rules: settings.reputation.map(Reputation::of_netblock),
             senders: Senders::default(),
             known: settings.reputation.map_or_else(Known::default, |rules| Known::of(load, index, &rules)),
             triplets: FxHashMap::default(),
@@ -211,7 +214,8 @@ impl Provider {
         // Nothing is held against a netblock but what its addresses do.
         let new = || Standing::new(1.0, ANY_VOLUME, moment.now);
         let block = self.senders.netblocks.sender(netblock(ip), moment.now.0, new);
-        let shared = judge(block, &rules.of_netblock(), moment, &mut self.counters.blocks);
+        let milder = self.netblock_rules.as_ref().unwrap_or(rules);
+        let shared = judge(block, milder, moment, &mut self.counters.blocks);
         own.and_then(|own| Some(own.min(shared?))).ok_or(Cause::Blocked)
     }
 
@@ -377,10 +381,10 @@ impl Provider {
     /// How all stand that it remembers, as of the last that was heard of each.
     pub(crate) fn standings(&self, identities: &Identities) -> Vec<Stands> {
         let Some(rules) = &self.settings.reputation else { return Vec::new() };
-        let netblock_rules = rules.of_netblock();
+        let netblock_rules = self.netblock_rules.as_ref().unwrap_or(rules);
         let view = |who, sender: &Sender| Stands {
             standing: sender.standing.score(match who {
-                Who::Netblock(_) => &netblock_rules,
+                Who::Netblock(_) => netblock_rules,
                 _ => rules,
             }),
             who,

@@ -234,3 +234,35 @@ impl Calendar {
         out.extend(self.outbox.drain(..));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_fetches_is_bounded_and_the_oldest_goes_first() {
+        let feedback = |at| Feedback {
+            at: UnixMs(at),
+            provider: ProviderIndex(0),
+            kind: FeedbackKind::Complaint,
+            mailbox: 1,
+            recipient: Address::parse("a@x.test").expect("an address"),
+            identity: "".into(),
+            ip: IpAddr::from([192, 0, 2, 1]),
+            token: 0,
+        };
+        let mut calendar = Calendar::default();
+        let more = OUTBOX_MAX as u64 + 10;
+        (0..more).for_each(|at| calendar.tell(feedback(at)));
+        assert_eq!((calendar.outbox.len(), calendar.next()), (OUTBOX_MAX, Some(UnixMs(10))));
+        (0..PENDING_MAX as u64 + 10).for_each(|at| calendar.put(feedback(at)));
+        assert_eq!(calendar.pending.len(), PENDING_MAX);
+    }
+
+    #[test]
+    fn times_are_exponential_with_mean_one() {
+        let mean = (0..10_000).map(|n| exponential(f64::from(n) / 10_000.0)).sum::<f64>() / 10_000.0;
+        assert!((0.98..1.02).contains(&mean), "{mean}");
+        assert!(exponential(0.0) >= 0.0 && exponential(0.999_999_999) <= 10.0);
+    }
+}

@@ -339,11 +339,12 @@ impl Counts {
     fn quality(&self, rules: &Reputation) -> f64 {
         let tolerance = &rules.tolerance;
         let mail = self.mail + rules.few;
-        let trouble = self.complaints / (mail * tolerance.complaints)
+        let of_mail = self.complaints / tolerance.complaints
+            + self.traps / tolerance.traps
+            + self.jumps / tolerance.jumps;
+        let trouble = of_mail / mail
             + self.unknown / ((mail + self.unknown) * tolerance.unknown)
-            + self.traps / (mail * tolerance.traps)
-            + self.hammering / ((mail + self.hammering) * tolerance.hammering)
-            + self.jumps / (mail * tolerance.jumps);
+            + self.hammering / ((mail + self.hammering) * tolerance.hammering);
         (1.0 - trouble).max(0.0)
     }
 

@@ -301,7 +301,7 @@ fn manner_words(manner: Manner, cause: Cause) -> &'static [Wording] {
 mod tests {
     use super::*;
     use mail::Phase;
-    use policy::verdict::Rules;
+    use policy::verdict::{Action, Rules};
 
     fn names<'a>() -> Names<'a> {
         Names { ip: IpAddr::from([192, 0, 2, 1]), host: "mx.x.test", to: "ann@x.test" }
@@ -345,29 +345,33 @@ mod tests {
     }
 
     /// When a cause is spoken of, and the classes of replies that it may be taken for.
-    fn meant(cause: Cause) -> (Phase, &'static [&'static str]) {
+    fn meant(cause: Cause) -> (&'static [Phase], &'static [&'static str]) {
         match cause {
             // Microsoft gives too many connections the code of a full system.
-            Cause::TooManyConnections => (Phase::Banner, &["rate", "system"]),
-            Cause::TooManyMessages => (Phase::Mail, &["rate"]),
-            Cause::TooManyRecipients => (Phase::Rcpt, &["rate"]),
+            Cause::TooManyConnections => (&[Phase::Banner, Phase::Rcpt], &["rate", "system"]),
+            Cause::TooManyMessages => (&[Phase::Mail, Phase::Rcpt], &["rate"]),
+            Cause::TooManyRecipients => (&[Phase::Rcpt], &["rate"]),
             // Some tell of a rate by telling of a reputation.
             Cause::TooFast | Cause::IdentityTooFast | Cause::QuotaUsed => {
-                (Phase::Rcpt, &["rate", "reputation"])
+                (&[Phase::Rcpt], &["rate", "reputation"])
             }
-            Cause::LowStanding | Cause::IdentityLowStanding => (Phase::Mail, &["reputation", "rate"]),
+            Cause::LowStanding | Cause::IdentityLowStanding => {
+                (&[Phase::Mail, Phase::Rcpt], &["reputation", "rate"])
+            }
             Cause::Blocked | Cause::IdentityBlocked => {
-                (Phase::Mail, &["blocklist", "reputation", "sender.rejected"])
+                (&[Phase::Banner, Phase::Mail, Phase::Rcpt], &["blocklist", "reputation", "sender.rejected"])
             }
             // Large providers do not say that they greylist: all that is plain is that time will help.
-            Cause::Greylisted => (Phase::Rcpt, &["greylist", "rate", "system", "reputation", "blocklist"]),
-            Cause::UnknownUser => (Phase::Rcpt, &["recipient.unknown"]),
-            Cause::MailboxFull | Cause::MailboxAbandoned => (Phase::Rcpt, &["recipient.full"]),
-            Cause::MailboxBusy => (Phase::Rcpt, &["recipient.rate"]),
-            Cause::ContentRefused => (Phase::Body, &["content", "policy"]),
-            Cause::Outage => (Phase::Mail, &["system", "connection"]),
-            Cause::NotOurs => (Phase::Rcpt, &["relay"]),
-            Cause::Silence | Cause::HangUp => (Phase::Body, &[""]),
+            Cause::Greylisted => (&[Phase::Rcpt], &["greylist", "rate", "system", "reputation", "blocklist"]),
+            Cause::UnknownUser => (&[Phase::Rcpt], &["recipient.unknown"]),
+            Cause::MailboxFull | Cause::MailboxAbandoned => (&[Phase::Rcpt], &["recipient.full"]),
+            Cause::MailboxBusy => (&[Phase::Rcpt], &["recipient.rate"]),
+            Cause::ContentRefused => (&[Phase::Body], &["content", "policy"]),
+            Cause::Outage => {
+                (&[Phase::Banner, Phase::Mail, Phase::Rcpt, Phase::Body], &["system", "connection"])
+            }
+            Cause::NotOurs => (&[Phase::Rcpt], &["relay"]),
+            Cause::Silence | Cause::HangUp => (&[Phase::Body], &[""]),
         }
     }
 
@@ -376,11 +380,17 @@ mod tests {
         let mut wrong = Vec::new();
         for manner in Manner::ALL {
             for cause in Cause::ALL {
-                let (phase, classes) = meant(cause);
-                for reply in manner_words(manner, cause).iter().map(|wording| wording.fill(names())) {
+                let (phases, classes) = meant(cause);
+                let replies = manner_words(manner, cause).iter().map(|wording| wording.fill(names()));
+                for (reply, &phase) in
+                    replies.flat_map(|reply| phases.iter().map(move |at| (reply.clone(), at)))
+                {
                     let verdict = Rules::builtin().judge(phase, &reply, rules_of(manner));
-                    if !classes.iter().any(|class| verdict.class.starts_with(class)) {
-                        wrong.push(format!("{manner:?} {cause:?}: judged {}: {reply}", verdict.class));
+                    // What time or another address may mend must not cost the recipient.
+                    let is_lost = verdict.action == Action::Bounce
+                        && (cause.is_rate() || cause.is_standing() || reply.is_transient());
+                    if is_lost || !classes.iter().any(|class| verdict.class.starts_with(class)) {
+                        wrong.push(format!("{manner:?} {cause:?} {phase:?}: {}: {reply}", verdict.class));
                     }
                 }
             }

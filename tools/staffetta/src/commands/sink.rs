@@ -36,6 +36,9 @@ pub(crate) struct Sink {
     /// Write a line for each accepted recipient: time, client, recipient, Message-ID
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
+    /// With --world: write the complaints of its readers here, as feedback reports (RFC 5965)
+    #[arg(long, value_name = "DIR", requires = "world")]
+    reports: Option<PathBuf>,
     /// Pretend to be far away: each reply leaves so long after its command has come (100ms); replies overlap
     #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
     latency: Latency,
@@ -68,6 +71,7 @@ impl Sink {
             threads: usize::from(self.threads),
             keep: self.keep.clone(),
             ids: self.ids.clone(),
+            reports: self.reports.clone(),
             latency: self.latency,
             tls: self.cert.as_deref().zip(self.key.as_deref()).map(read_certificate).transpose()?,
         })?;

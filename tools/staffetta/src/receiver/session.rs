@@ -128,6 +128,10 @@ impl Visit {
     /// A whole message: kept, judged, counted, answered.
     fn take(&mut self, session: &mut Session, message: ReceivedMessage) {
         let desk = Arc::clone(&self.office.desk);
+        let token = desk.reports.as_ref().map(|reports| reports.remember(&message.body));
+        if let (Some(token), Some(guest)) = (token, &mut self.guest) {
+            guest.set_token(token);
+        }
         let answer = match (desk.world(), &mut self.guest) {
             (Some(mut world), Some(guest)) => Some(guest.body(&mut world, &message.body, now())),
             _ => None,

@@ -134,3 +134,48 @@ proptest! {
         prop_assert_eq!(refused, counters.deferred + counters.refused + counters.turned_away);
     }
 }
+
+/// Sends a part of what a random world has to be sent; each recipient once.
+fn sweep(seed: u64) -> Vec<Counters> {
+    let mut world = World::from_toml(&World::random(seed), seed).expect("a good world");
+    let load = world.load().clone();
+    let marks = ["reader", "unknown", "full", "trap", "complain"];
+    let (mut heard, mut asked) = (Vec::new(), 0);
+    for (n, campaign) in (0_u64..).zip(load.campaigns.iter().cycle().take(400)) {
+        let now = at(n * 7_000);
+        let provider = campaign.to[n as usize % campaign.to.len()].0;
+        let source = &load.sources[n as usize % load.sources.len()];
+        let (mut connection, banner) = world.connect_to(provider, source.ip, now);
+        asked += 1;
+        if banner.reply.is_positive() {
+            let sender = Some(address(&format!("news@{}", load.identities[campaign.identity].domain)));
+            let mark = marks[if n % 3 == 0 { n as usize / 3 % 5 } else { 0 }];
+            let to = format!("{mark}{n}@{}", world.domains(provider)[0]);
+            super::send_from(&mut world, &mut connection, &sender, (&to, now));
+        }
+        connection.end(&mut world);
+        world.feedback(now, &mut heard);
+    }
+    let counters: Vec<Counters> = world.providers().map(|provider| world.counters(provider)).collect();
+    let told: u64 = counters
+        .iter()
+        .map(|counted| counted.accepted + counted.deferred + counted.refused + counted.turned_away)
+        .sum();
+    assert_eq!(told, asked, "seed {seed}: everything has one answer");
+    counters
+}
+
+#[test]
+fn random_worlds_answer_everything_once_and_forget_no_connection() {
+    let mut met = std::collections::BTreeSet::new();
+    for seed in 0..300 {
+        let counters = sweep(seed);
+        assert!(counters.iter().all(|counted| counted.open == 0), "seed {seed}");
+        met.extend(counters.iter().flat_map(|counted| counted.causes.iter().map(|(cause, _)| cause)));
+        if seed % 10 == 0 {
+            assert_eq!(counters, sweep(seed), "seed {seed}");
+        }
+    }
+    // All that may be refused to single mails is refused in some of them.
+    assert!(met.len() >= 13, "{met:?}");
+}
