@@ -22,6 +22,7 @@ mod slab;
 mod store;
 mod sweep;
 mod ticket;
+mod trail;
 mod view;
 mod wheel;
 
@@ -44,6 +45,8 @@ use wheel::Wheel;
 /// The part of connections and rate that an engine keeps for critical mail while some waits: a fifth lets it flow at once,
 /// and costs bulk little because it is lent out otherwise.
 pub const CRITICAL_SHARE: f32 = 0.2;
+/// Expired tickets for which there is always room.
+const EXPIRED_KEPT: usize = 1024;
 
 /// The queue of one shard. It owns a ticket from the call that takes it to the call that hands it out.
 #[derive(Debug)]
@@ -460,6 +463,7 @@ impl Queue {
         self.saw(now);
         let first = max.min(self.expired.len());
         out.extend(self.expired.drain(..first));
+        self.expired.shrink_to(EXPIRED_KEPT);
         let rooms = (&mut self.ready, &mut self.store, &mut self.campaigns);
         self.sweep.expired(rooms, now, max - first, out);
     }
@@ -480,7 +484,7 @@ impl Queue {
         paths
     }
 
-    /// One path; `None` when it is no more. Costs as much as there are flows.
+    /// One path; `None` when it is no more. Costs as much as it has flows.
     #[must_use]
     pub fn path_view(&self, path: PathId) -> Option<PathView> {
         let index = self.ready.paths.find(path)?;
@@ -499,8 +503,7 @@ impl Queue {
         view::totals(&self.ready, &self.campaigns, self.scheduled, self.expired.len() as u64)
     }
 
-    /// Where a recipient waits; `None` when it is not in the queue. Walks over everything that waits: about a
-    /// millisecond per million.
+    /// Where a recipient waits; `None` when it is not in the queue. The cost does not depend on how much waits.
     #[must_use]
     pub fn find(&self, id: RecipientId) -> Option<Place> {
         view::find(&self.ready, &self.campaigns, &self.store, id)

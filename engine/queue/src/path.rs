@@ -9,7 +9,7 @@ use crate::drr::Shares;
 use crate::flow::Urgency;
 use crate::limits::Claim;
 use crate::ring::Ring;
-use crate::slab::Slab;
+use crate::slab::{Slab, tidy};
 use crate::{PathId, PathKey};
 
 /// Critical recipients served in a row while other mail waits, before one of the other mail is served: no class starves.
@@ -91,6 +91,11 @@ impl Turns {
             Class::Critical => self.critical_run = self.critical_run.saturating_sub(1),
             _ => self.shares.refund(class),
         }
+    }
+
+    /// How many tenants of a class take turns; critical mail does not go by turns.
+    pub(crate) fn tenants(&self, class: Class) -> Option<u32> {
+        self.rings.get(class.index().checked_sub(1)?).map(Ring::count)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -210,6 +215,7 @@ impl Paths {
     pub(crate) fn remove(&mut self, index: u32) -> Path {
         let path = self.rows.remove(index);
         self.by_key.remove(&path.key);
+        tidy(&mut self.by_key);
         self.leave_kin(&path);
         path
     }
@@ -224,6 +230,7 @@ impl Paths {
         }
         if kin.is_empty() {
             self.kin.remove(&name);
+            tidy(&mut self.kin);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the queue promises, in virtual time.
 
+mod ahead;
 mod books;
 mod campaigns;
 mod expiry;
@@ -10,3 +11,4 @@ mod places;
 mod scene;
 mod shares;
 mod size;
+mod turmoil;
