@@ -411,7 +411,9 @@ struct People([u64; 8]);
 
 impl People {
     fn add(&mut self, person: u64) {
-        let place = person.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55;
+        // Hashes of neighbouring addresses may be neighbours: mixed (SplitMix64), they fall where they like.
+        let mixed = (person ^ (person >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let place = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 55;
         self.0[(place >> 6) as usize] |= 1 << (place & 63);
     }
 
