@@ -1,6 +1,7 @@
 //! What the whole engine does, shown on real sockets on loopback: one binary, one file per subject.
 
 mod campaigns;
+mod classes;
 mod delivery;
 mod hostile;
 mod house;

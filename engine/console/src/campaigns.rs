@@ -121,6 +121,11 @@ pub(crate) async fn create(
     let author = Mailbox::parse(&draft.from).map_err(|error| ApiError::invalid("from", error.to_string()))?;
     caller.may_send_as(&author.address)?;
     let (class, ground) = class_of(&draft, &author.address, &caller);
+    let leaves = |name: &String| name.eq_ignore_ascii_case("List-Unsubscribe");
+    if class == Class::Bulk && draft.list_unsubscribe_url.is_empty() && !draft.headers.keys().any(leaves) {
+        let (from, now) = (author.address.domain(), console.handle.now());
+        console.handle.classifier().no_unsubscribe(caller.account(), from, ground, now);
+    }
     let new = NewCampaign { draft, class, tenant: caller.tenant().to_owned() };
     let id = console.handle.create_campaign_on(new, ground).await?;
     let fields = console.handle.campaign(id).map(|campaign| fields_of(&campaign)).unwrap_or_default();

@@ -93,6 +93,9 @@ impl Shared {
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.counting.shards.iter().for_each(|shard| sum.add(shard));
+        // Classes are decided also where there is no shard.
+        sum.class_newsletter_in_transactional += self.counting.classifier.newsletters();
+        sum.class_bulk_without_unsubscribe += self.counting.classifier.without_unsubscribe();
         sum
     }
 

@@ -3,10 +3,13 @@
 mod glob;
 mod repeats;
 mod rule;
+mod sketch;
+mod words;
 
 pub use glob::Glob;
-pub use repeats::{Action, Behaviour};
+pub use repeats::{Action, Behaviour, CONTENTS_MAX, Repetition, Sent, Watch};
 pub use rule::{HeaderMark, Rule, RuleSubject};
+pub use sketch::{Reading, Sketch};
 
 use mail::Class;
 

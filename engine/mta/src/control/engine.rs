@@ -100,7 +100,7 @@ impl Engine {
             counting: Counting {
                 shards: logs.iter().map(|_| Arc::default()).collect(),
                 tls_reports,
-                classifier: Classifier::default(),
+                classifier: Classifier::new(config.classes.behaviour),
             },
             campaigns,
             signing,
