@@ -122,7 +122,7 @@ impl Ready {
             let drawn = self.chance.below(4 * TENANTS);
             let class =
                 [Class::Bulk, Class::Bulk, Class::Personal, Class::Transactional][(drawn % 4) as usize];
-            let flow = FlowKey { class, tenant: (drawn / 4) as u32, campaign: None };
+            let flow = FlowKey { class, tenant: (drawn / 4) as u32, campaign: None, identity: 0 };
             let ticket = ticket(self.next_id, class);
             self.queue.enqueue(path, flow, ticket, START).expect("the path is there");
         }

@@ -29,6 +29,28 @@ enum Line {
     Urgency(BinaryHeap<Reverse<(Urgency, u32)>>),
 }
 
+/// What the tickets of a flow wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Their turn.
+    Ready,
+    /// Their campaign to be resumed.
+    Paused,
+    /// The end of the flow's rest.
+    Resting,
+}
+
+impl Standing {
+    /// A pause outlasts a rest: only the user ends it.
+    pub(crate) const fn of(paused: bool, rests_until: Option<mail::UnixMs>) -> Self {
+        match (paused, rests_until) {
+            (true, _) => Self::Paused,
+            (false, Some(_)) => Self::Resting,
+            (false, None) => Self::Ready,
+        }
+    }
+}
+
 /// A line of tickets.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -41,7 +63,11 @@ pub(crate) struct Flow {
     pub(crate) campaign_slot: u32,
     /// Under which urgency the path lists it; only critical flows that may be served are listed.
     pub(crate) listed: Option<Urgency>,
+    /// Where its path lists it.
+    pub(crate) path_slot: u32,
     pub(crate) paused: bool,
+    /// Until when it is passed over.
+    pub(crate) rests_until: Option<mail::UnixMs>,
     /// Tickets that wait.
     pub(crate) live: u32,
     dead: u32,
@@ -62,7 +88,9 @@ impl Flow {
             campaign: NONE,
             campaign_slot: NONE,
             listed: None,
+            path_slot: NONE,
             paused: false,
+            rests_until: None,
             live: 0,
             dead: 0,
             links: Links::OUTSIDE,
@@ -179,9 +207,14 @@ impl Flow {
         tick.map(|tick| store.moment(tick))
     }
 
+    /// What its tickets wait for.
+    pub(crate) const fn standing(&self) -> Standing {
+        Standing::of(self.paused, self.rests_until)
+    }
+
     /// Whether its turn may come.
     pub(crate) const fn may_be_served(&self) -> bool {
-        self.live > 0 && !self.paused
+        self.live > 0 && matches!(self.standing(), Standing::Ready)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -289,7 +322,7 @@ mod tests {
 
     fn filled(class: Class, deadlines: &[u32]) -> (Flow, Store, Vec<u32>) {
         let mut store = Store::new(UnixMs(0));
-        let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None }, 0, 0);
+        let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None, identity: 0 }, 0, 0);
         let mut nodes = Vec::new();
         for (id, &deadline) in (0..).zip(deadlines) {
             let ticket = Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline, attempts: 0, class };

@@ -28,7 +28,7 @@ pub(crate) enum State {
     Scheduled = 1,
     /// In a flow since `when`; `place` is the flow.
     Ready = 2,
-    /// Held back by its campaign since `when`; `place` is the campaign.
+    /// Held back by its campaign since `when`; `place` is the lane.
     Held = 3,
     /// Taken out, but still in a list, whose owner will free it.
     Dead = 4,

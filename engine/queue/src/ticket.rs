@@ -38,6 +38,8 @@ pub struct FlowKey {
     pub tenant: u32,
     /// The campaign it is part of.
     pub campaign: Option<CampaignId>,
+    /// The identity it is sent as: a hash of the sender's domain. Receivers may limit each of them apart.
+    pub identity: u32,
 }
 
 /// A way out: from one of our addresses to the hosts of one destination.
@@ -62,6 +64,17 @@ impl fmt::Display for PathId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)
     }
+}
+
+/// How much the paths that share limits have to do, for whoever moves those limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Recipients that could leave now, on all of them.
+    pub ready: u64,
+    /// Open connections, on all of them.
+    pub connections: u32,
+    /// Whether a pull had to wait for the rate since this was last asked.
+    pub waited_for_rate: bool,
 }
 
 /// What a connection is to do next.

@@ -97,7 +97,12 @@ impl Shard {
             Err(error) => return self.not_read(ticket, error).await,
         };
         let campaign = (head.kind() == ContentKind::Template).then_some(CampaignId(content.0));
-        let flow = FlowKey { class: ticket.class, tenant: tenant_number(head.tenant()), campaign };
+        let flow = FlowKey {
+            class: ticket.class,
+            tenant: tenant_number(head.tenant()),
+            campaign,
+            identity: identity_number(head.identity()),
+        };
         if self.shared.is_holding() {
             return self.schedule(ticket, campaign, now);
         }
@@ -131,7 +136,7 @@ impl Shard {
     }
 
     pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, ticket: Ticket) {
-        let held = self.queue.borrow_mut().hold(campaign, ticket);
+        let held = self.queue.borrow_mut().hold(campaign, None, ticket);
         match held {
             Ok(()) => self.bells.waiting.notify_one(),
             Err(_) => self.cancel(ticket),
@@ -174,7 +179,18 @@ impl Shard {
 
 /// The number by which the queue keeps accounts apart: the same on every shard and after every start.
 pub(crate) fn tenant_number(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    number_of(name.bytes())
+}
+
+/// The number by which the queue keeps sender domains apart, in whatever case they are written: as lasting as that of an
+/// account.
+pub(crate) fn identity_number(domain: &str) -> u32 {
+    number_of(domain.bytes().map(|byte| byte.to_ascii_lowercase()))
+}
+
+/// The FNV-1a hash.
+fn number_of(bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 fn unreadable(why: &str) -> Reply {

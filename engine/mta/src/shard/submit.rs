@@ -8,7 +8,7 @@ use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
 
 use super::Shard;
-use super::due::{domain_of, tenant_number};
+use super::due::{domain_of, identity_number, tenant_number};
 use crate::Refusal;
 use crate::campaigns::Campaign;
 use crate::submission::{Accepted, NewRecipient, Submission, SubmissionMeta};
@@ -50,7 +50,12 @@ impl Shard {
         self.publish();
         self.counters.messages_in.add(1);
         self.counters.bytes_in.add(body.len() as u64);
-        let flow = FlowKey { class: meta.class, tenant: tenant_number(&meta.tenant), campaign: None };
+        let flow = FlowKey {
+            class: meta.class,
+            tenant: tenant_number(&meta.tenant),
+            campaign: None,
+            identity: identity_number(&content.identity),
+        };
         for (id, record) in ids.iter().zip(&records) {
             self.begin(life.ticket(*id), flow, &content, record, now).await;
         }

@@ -109,14 +109,15 @@ impl Books {
             Act::Enqueue { path, flow: (class, tenant, campaign), expiry_s, deadline_s } => {
                 let class = Class::ALL[class];
                 let ticket = self.ticket(class, expiry_s, deadline_s);
-                let key = FlowKey { class, tenant, campaign: campaign.map(CampaignId::from_raw) };
+                let key =
+                    FlowKey { class, tenant, campaign: campaign.map(CampaignId::from_raw), identity: 0 };
                 let path = self.path(path);
                 let result = self.queue.enqueue(path, key, ticket, self.now);
                 self.took(ticket, result);
             }
             Act::Hold { campaign, expiry_s } => {
                 let ticket = self.ticket(Class::Bulk, expiry_s, 0);
-                let result = self.queue.hold(CampaignId::from_raw(campaign), ticket);
+                let result = self.queue.hold(CampaignId::from_raw(campaign), None, ticket);
                 self.took(ticket, result);
             }
             _ => {}
@@ -130,7 +131,7 @@ impl Books {
             Act::Pull { path, more, back } => self.pull(path, more, back),
             Act::Cancel { campaign } => out = self.queue.cancel_campaign(CampaignId::from_raw(campaign)),
             Act::Release { campaign, max } => {
-                self.queue.release_some(CampaignId::from_raw(campaign), max, &mut out);
+                self.queue.release_some(CampaignId::from_raw(campaign), None, max, &mut out);
             }
             Act::Expire { max } => {
                 self.queue.expired(self.now, max, &mut out);
