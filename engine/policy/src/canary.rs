@@ -86,6 +86,11 @@ impl Allowance {
         }
     }
 
+    fn restore(&self, view: GateView) {
+        self.passed.store(view.passed, Ordering::Release);
+        self.allowed.store(view.allowed.unwrap_or(u64::MAX), Ordering::Release);
+    }
+
     fn room(&self) -> u64 {
         let allowed = self.allowed.load(Ordering::Acquire);
         allowed.saturating_sub(self.passed.load(Ordering::Acquire))
@@ -129,7 +134,9 @@ impl CampaignGates {
             return;
         }
         self.total.allowed.fetch_max(total, Ordering::AcqRel);
-        self.lanes.iter().for_each(|gate| drop(gate.allowed.fetch_max(lane, Ordering::AcqRel)));
+        for gate in &self.lanes {
+            gate.allowed.fetch_max(lane, Ordering::AcqRel);
+        }
     }
 
     /// Recipients of the list that are known of; 0: unknown.
@@ -176,10 +183,44 @@ impl CampaignGates {
         self.total.allowed.store(0, Ordering::Release);
     }
 
-    /// Everything passes.
-    pub(crate) fn open(&self) {
-        self.lanes.iter().for_each(|lane| lane.allowed.store(u64::MAX, Ordering::Release));
-        self.lift_total();
+    /// Nothing more passes at `provider`.
+    pub(crate) fn shut(&self, provider: u16) {
+        if let Some(lane) = self.lane(provider) {
+            lane.allowed.store(0, Ordering::Release);
+        }
+    }
+
+    /// A first step anew, behind what has passed.
+    pub(crate) fn restart(&self, first: &FirstStep) {
+        let (total, lane_size) = first.of_list(self.recipients());
+        for lane in &self.lanes {
+            let passed = lane.passed.load(Ordering::Acquire);
+            lane.allowed.store(passed.saturating_add(lane_size), Ordering::Release);
+        }
+        let passed = self.total.passed.load(Ordering::Acquire);
+        self.total.allowed.store(passed.saturating_add(total), Ordering::Release);
+    }
+
+    /// As it was saved: `None` is open.
+    pub(crate) fn restore(&self, recipients: u64, total: GateView) {
+        self.recipients.fetch_max(recipients, Ordering::AcqRel);
+        self.total.restore(total);
+    }
+
+    pub(crate) fn restore_lane(&self, provider: u16, view: GateView) {
+        if let Some(lane) = self.lanes.get(usize::from(provider)) {
+            lane.restore(view);
+        }
+    }
+
+    /// How many providers there are gates to.
+    pub(crate) fn lanes(&self) -> u16 {
+        u16::try_from(self.lanes.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether anybody has ever passed or been turned away at `provider`.
+    pub(crate) fn was_asked(&self, provider: u16) -> bool {
+        self.is_awaited(provider) || self.at(provider).passed > 0
     }
 }
 
@@ -260,7 +301,8 @@ impl Gates {
     pub fn view(&self, campaign: CampaignId, provider: u16) -> Option<GateView> {
         let gates = self.campaigns.load().get(&campaign).cloned()?;
         let (own, total) = (gates.at(provider), gates.total());
-        let narrower = |view: GateView| view.allowed.map_or(u64::MAX, |allowed| allowed.saturating_sub(view.passed));
+        let narrower =
+            |view: GateView| view.allowed.map_or(u64::MAX, |allowed| allowed.saturating_sub(view.passed));
         Some(if narrower(own) <= narrower(total) { own } else { total })
     }
 
@@ -285,8 +327,8 @@ impl Gates {
         self.bad_senders.store(Arc::new(senders));
     }
 
-    pub(crate) fn bad_senders(&self) -> Arc<BTreeSet<u32>> {
-        self.bad_senders.load_full()
+    pub(crate) fn first(&self) -> &FirstStep {
+        &self.first
     }
 
     pub(crate) fn campaign(&self, campaign: CampaignId) -> Option<Arc<CampaignGates>> {

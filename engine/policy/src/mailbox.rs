@@ -8,6 +8,7 @@ use std::time::Duration;
 use mail::UnixMs;
 
 use crate::brain::Bounded;
+pub use crate::reaction::MailboxTrouble;
 
 /// Mailboxes remembered at the same time: at 40 bytes each the table stays below 16 MB. The least recently troubled is forgotten,
 /// which costs it one attempt more.
@@ -19,34 +20,24 @@ const PROBE_WAIT: Duration = Duration::from_secs(5);
 /// How long a trouble is remembered after its rest has ended and nobody has tried: the next one then begins anew.
 const MEMORY: Duration = Duration::from_secs(3 * 86_400);
 
-/// What is the matter with a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MailboxTrouble {
-    /// It has no room (RFC 3463: x.2.2); people empty theirs within hours or days.
-    Full,
-    /// It gets more than its owner's server takes for one mailbox; that passes within minutes.
-    Rate,
+/// The rests after the first, second, ... time in a row; the last repeats. People empty a full mailbox within hours or days;
+/// one that gets too much at once is free again within minutes.
+const fn rests_of(trouble: MailboxTrouble) -> [Duration; 4] {
+    const fn minutes(count: u64) -> Duration {
+        Duration::from_secs(count * 60)
+    }
+    match trouble {
+        MailboxTrouble::Full => [minutes(60), minutes(4 * 60), minutes(12 * 60), minutes(24 * 60)],
+        MailboxTrouble::Rate => [minutes(2), minutes(5), minutes(15), minutes(60)],
+    }
 }
 
-impl MailboxTrouble {
-    /// The rests after the first, second, ... time in a row; the last repeats.
-    const fn rests(self) -> [Duration; 4] {
-        const fn minutes(count: u64) -> Duration {
-            Duration::from_secs(count * 60)
-        }
-        match self {
-            Self::Full => [minutes(60), minutes(4 * 60), minutes(12 * 60), minutes(24 * 60)],
-            Self::Rate => [minutes(2), minutes(5), minutes(15), minutes(60)],
-        }
-    }
-
-    /// The reason code for `why` and the story.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Full => "mailbox.full",
-            Self::Rate => "mailbox.rate",
-        }
+/// The reason code of a trouble, for `why` and the story.
+#[must_use]
+pub const fn reason(trouble: MailboxTrouble) -> &'static str {
+    match trouble {
+        MailboxTrouble::Full => "mailbox.full",
+        MailboxTrouble::Rate => "mailbox.rate",
     }
 }
 
@@ -109,7 +100,7 @@ impl Mailboxes {
         }
         let same = before.filter(|rest| rest.trouble == trouble && now < rest.until + MEMORY);
         let times = same.map_or(0, |rest| rest.times.saturating_add(1));
-        let rests = trouble.rests();
+        let rests = rests_of(trouble);
         let until = now + rests[usize::from(times).min(rests.len() - 1)];
         self.resting.insert(mailbox, Rest { until, probe_until: UnixMs(0), trouble, times });
         until

@@ -59,6 +59,11 @@ impl Rate {
         if self.interval_ns() <= other.interval_ns() { self } else { other }
     }
 
+    /// The slower of two.
+    pub(crate) fn slower(self, other: Self) -> Self {
+        if self.interval_ns() >= other.interval_ns() { self } else { other }
+    }
+
     /// How many.
     #[must_use]
     pub const fn count(self) -> u32 {

@@ -98,6 +98,8 @@ impl Phase {
 pub struct PaceView {
     /// What is in force.
     pub limits: Limits,
+    /// What is in force when nothing rests: what was learned so far.
+    pub learned: Limits,
     /// Where learning began.
     pub start: Limits,
     /// What it may reach at most.

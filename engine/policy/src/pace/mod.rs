@@ -4,6 +4,9 @@
 //! to read replies, and to go beyond what operator and provider table allow.
 
 mod change;
+mod counts;
+mod meter;
+mod rate;
 
 use std::time::Duration;
 
@@ -13,6 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Limits, Rate};
 
 pub use change::{Change, Changed, PaceView, Phase};
+
+use counts::Count;
+use meter::Meter;
+use rate::{RateControl, Refusal};
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,15 +114,32 @@ pub struct Learned {
     pub at: UnixMs,
 }
 
+/// How connections are learned: more when all are busy, tried again after minutes.
+const CONNECTIONS: counts::Pace = counts::Pace {
+    step: Duration::from_secs(10),
+    hold: Duration::from_secs(60),
+    hold_max: Duration::from_secs(300),
+};
+/// How messages per connection are learned: too few cost only handshakes, so there is no hurry.
+const SESSIONS: counts::Pace = counts::Pace {
+    step: Duration::from_secs(600),
+    hold: Duration::from_secs(3600),
+    hold_max: Duration::from_secs(4 * 3600),
+};
+
 /// The learned part of one budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
-    caps: Caps,
+    start: Limits,
+    most: Limits,
+    least: f64,
+    learns: bool,
     in_force: Limits,
-    accepted: u32,
+    meter: Meter,
+    rate: RateControl,
+    connections: Count,
+    sessions: Count,
     refused: u32,
-    rests_until: UnixMs,
-    last_tick: UnixMs,
     changed_at: UnixMs,
     reason: &'static str,
 }
@@ -124,38 +148,52 @@ impl Pacer {
     /// A pacer that begins with `caps.start`.
     #[must_use]
     pub fn new(caps: Caps, now: UnixMs) -> Self {
-        Self {
-            caps,
-            in_force: caps.start,
-            accepted: 0,
+        let start = caps.start;
+        let mut pacer = Self {
+            start,
+            most: caps.most,
+            least: caps.least.as_per_second(),
+            learns: caps.learns,
+            in_force: start,
+            meter: Meter::new(now),
+            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second)),
+            connections: Count::new(start.connections),
+            sessions: Count::new(start.messages_per_connection),
             refused: 0,
-            rests_until: UnixMs(0),
-            last_tick: now,
             changed_at: now,
-            reason: "start",
-        }
+            reason: "where learning begins",
+        };
+        pacer.keep_within();
+        pacer
     }
 
     /// A pacer that goes on from what was learned before.
     #[must_use]
     pub fn restored(caps: Caps, learned: &Learned, now: UnixMs) -> Self {
         let mut pacer = Self::new(caps, now);
-        if caps.learns
-            && let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0)
-        {
-            pacer.set_rate(rate);
+        if !caps.learns {
+            return pacer;
         }
+        if let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
+            pacer.rate = RateControl::restored(rate);
+        }
+        pacer.connections = Count::new(learned.connections.unwrap_or(caps.start.connections));
+        pacer.sessions =
+            Count::new(learned.messages_per_connection.unwrap_or(caps.start.messages_per_connection));
+        pacer.reason = "learned before the restart";
+        pacer.keep_within();
         pacer
     }
 
     /// What is to be kept over a restart.
     #[must_use]
     pub fn learned(&self) -> Learned {
+        let rate = self.rate.learned();
         Learned {
-            rate: self.in_force.rate.map(Rate::as_per_second),
-            connections: Some(self.in_force.connections),
-            messages_per_connection: Some(self.in_force.messages_per_connection),
-            at: self.last_tick,
+            rate: rate.is_finite().then_some(rate),
+            connections: Some(self.connections.now()),
+            messages_per_connection: Some(self.sessions.now()),
+            at: self.meter.ticked_at(),
         }
     }
 
@@ -168,57 +206,58 @@ impl Pacer {
     /// The end of the rest after a refusal, if there is one: nothing goes before it.
     #[must_use]
     pub fn rests_until(&self, now: UnixMs) -> Option<UnixMs> {
-        (self.rests_until > now).then_some(self.rests_until)
+        Some(self.rate.rests_until()).filter(|&until| until > now)
     }
 
-    /// One recipient's message was accepted.
+    /// One recipient's message was accepted. Costs a few nanoseconds.
+    #[inline]
     pub fn took(&mut self, now: UnixMs) {
-        let _ = now;
-        self.accepted = self.accepted.saturating_add(1);
+        self.meter.took();
+        self.rate.took(now);
     }
 
-    /// Something was refused.
+    /// Something was refused. Refusals of what was under way at the same time are one event, so only the first of them
+    /// changes something; the change, if there is one.
     pub fn refused(&mut self, signal: Signal, now: UnixMs) -> Option<Change> {
-        let from = self.in_force;
-        let first = self.rests_until(now).is_none();
         self.refused = self.refused.saturating_add(1);
-        if !self.caps.learns {
-            return None;
-        }
-        let (factor, rest, reason) = match signal {
-            Signal::Rate => (0.8, 1, "the receiver refused the rate"),
-            Signal::Reputation => (0.5, 60, "the receiver refused us for our name"),
-            Signal::Connections { open } => {
-                self.in_force.connections = open.clamp(1, self.in_force.connections);
-                return self.changed(from, "the receiver refused a connection", now);
+        let reason = match signal {
+            Signal::Rate => self.rate.refused(Refusal::Rate, &mut self.meter, now),
+            Signal::Reputation => self.rate.refused(Refusal::Name, &mut self.meter, now),
+            Signal::Connections { open } => self
+                .connections
+                .refused(open, CONNECTIONS, now)
+                .then_some("the receiver refused another connection"),
+            Signal::Session { messages } => self
+                .sessions
+                .refused(messages, SESSIONS, now)
+                .then_some("the receiver refused another message on the connection"),
+            Signal::Unavailable => {
+                self.rate.unavailable(&mut self.meter, now);
+                None
             }
-            Signal::Session { messages } => {
-                self.in_force.messages_per_connection =
-                    messages.clamp(1, self.in_force.messages_per_connection);
-                return self.changed(from, "the receiver refused more messages on a connection", now);
-            }
-            Signal::Unavailable => (1.0, 5, "the receiver is not available"),
         };
-        if !first {
-            return None;
-        }
-        self.rests_until = now + Duration::from_secs(rest);
-        let rate = from.rate.map_or(f64::from(self.accepted).max(1.0), Rate::as_per_second);
-        self.set_rate(rate * factor);
-        self.changed(from, reason, now)
+        self.changed(reason?, now)
     }
 
-    /// To be called about once a second while the budget is in use.
+    /// To be called about once a second while the budget is in use: the one place where limits grow.
     pub fn tick(&mut self, demand: Demand, now: UnixMs) -> Option<Change> {
-        let from = self.in_force;
-        self.last_tick = now;
-        let is_quiet = now.since(self.changed_at) >= Duration::from_secs(10);
-        let rate = from.rate?;
-        if !self.caps.learns || !demand.waited_for_rate || !is_quiet {
-            return None;
+        let passed = self.meter.tick(now);
+        let has_waited = demand.waited_for_rate;
+        let mut reason = self.rate.tick(has_waited, passed, &mut self.meter, now);
+        let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
+        if is_open && demand.ready > 0 {
+            let is_bound = !has_waited && demand.connections >= self.connections.now();
+            let wants_connections =
+                is_bound && self.connections.used(passed, self.most.connections, CONNECTIONS);
+            let most = self.most.messages_per_connection;
+            if wants_connections {
+                reason = reason.or(Some("all connections are busy, and more waits"));
+            }
+            if self.sessions.used(passed, most, SESSIONS) {
+                reason = reason.or(Some("connections have taken all messages so far"));
+            }
         }
-        self.set_rate(rate.as_per_second() * 1.05);
-        self.changed(from, "what was sent has been accepted", now)
+        self.changed(reason?, now)
     }
 
     /// For people: what is in force and why.
@@ -226,26 +265,50 @@ impl Pacer {
     pub fn view(&self) -> PaceView {
         PaceView {
             limits: self.in_force,
-            start: self.caps.start,
-            ceiling: self.caps.most,
-            phase: Phase::Holding,
+            learned: self.limits_at(self.rate.learned()),
+            start: self.start,
+            ceiling: self.most,
+            phase: self.rate.phase(),
             reason: self.reason,
             changed_at: self.changed_at,
-            rests_until: self.rests_until,
-            accepted: u64::from(self.accepted),
+            rests_until: self.rate.rests_until(),
+            accepted: self.meter.accepted(),
             refused: u64::from(self.refused),
         }
     }
 
-    fn set_rate(&mut self, per_second: f64) {
-        let most = self.caps.most.rate.map_or(f64::INFINITY, Rate::as_per_second);
-        let rate = Rate::from_per_second(per_second.max(self.caps.least.as_per_second()).min(most));
-        self.in_force.rate = Some(rate);
+    fn keep_within(&mut self) {
+        if !self.learns {
+            return;
+        }
+        self.rate.keep_within(self.least, self.most.rate.map_or(f64::INFINITY, Rate::as_per_second));
+        self.connections.keep_within(self.most.connections);
+        self.sessions.keep_within(self.most.messages_per_connection);
+        self.in_force = self.limits_at(self.rate.in_force());
     }
 
-    fn changed(&mut self, from: Limits, reason: &'static str, now: UnixMs) -> Option<Change> {
-        let change = Change::between(&from, &self.in_force, reason)?;
+    fn limits_at(&self, rate: f64) -> Limits {
+        let is_start = |start: &Rate| (start.as_per_second() - rate).abs() < 1e-9 * rate;
+        let written = self.start.rate.filter(is_start);
+        let rate = rate.is_finite().then(|| written.unwrap_or_else(|| Rate::from_per_second(rate)));
+        let most = self.most.rate;
+        Limits {
+            connections: self.connections.now(),
+            // What is written in another unit may be rounded up.
+            rate: rate.map(|rate| most.map_or(rate, |most| most.slower(rate))),
+            messages_per_connection: self.sessions.now(),
+            ..self.start
+        }
+    }
+
+    fn changed(&mut self, reason: &'static str, now: UnixMs) -> Option<Change> {
+        let before = self.in_force;
+        self.keep_within();
+        let change = Change::between(&before, &self.in_force, reason)?;
         (self.changed_at, self.reason) = (now, reason);
         Some(change)
     }
 }
+
+#[cfg(test)]
+mod tests;

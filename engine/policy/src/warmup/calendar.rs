@@ -53,6 +53,10 @@ mod tests {
         assert_eq!(days[5].begins, start + DAY * 5);
         assert_eq!((days[0].over, days[5].over), (1150, 0));
         let all = calendar(&ladder, start, 10_000_000);
-        assert_eq!((all.len(), all[16].allowed, all[16].goes), (17, None, 10_000_000), "behind the last step");
+        assert_eq!(
+            (all.len(), all[16].allowed, all[16].goes),
+            (17, None, 10_000_000),
+            "behind the last step"
+        );
     }
 }

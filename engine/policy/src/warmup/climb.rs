@@ -3,7 +3,7 @@
 use mail::UnixMs;
 use serde::{Deserialize, Serialize};
 
-use crate::brain::share_at_least;
+use crate::brain::surely_above;
 use crate::tally::{Counts, Happening};
 
 use super::{DAY, IDLE_MAX, Ladder};
@@ -120,7 +120,10 @@ impl WarmUp {
         let soon = now.0 + DAY_MS / per_day;
         match self.allowance(ladder, now) {
             Some(allowed) if allowed >= per_day => UnixMs(day_ends),
-            Some(allowed) if self.used >= allowed && allowed == self.used_before_hour + ladder.per_hour(self.step.into()).unwrap_or(0) => {
+            Some(allowed)
+                if self.used >= allowed
+                    && allowed == self.used_before_hour + ladder.per_hour(self.step.into()).unwrap_or(0) =>
+            {
                 UnixMs(next_hour.max(soon).min(day_ends))
             }
             _ => UnixMs(soon.min(day_ends)),
@@ -187,16 +190,16 @@ impl WarmUp {
     fn judged(&self, ladder: &Ladder, now: UnixMs) -> Turned {
         let day = self.day;
         let decided = f64::from(day.delivered) + f64::from(day.refused) + f64::from(day.bounced);
-        let refused = share_at_least(f64::from(day.refused), decided);
-        let complaints = share_at_least(f64::from(day.complaints), f64::from(day.delivered));
+        let refused = surely_above(f64::from(day.refused), decided, REFUSED_MOST);
+        let complained = surely_above(f64::from(day.complaints), f64::from(day.delivered), COMPLAINTS_MOST);
         if now.since(self.last_used) >= IDLE_MAX {
             return Turned::Forgotten;
         }
-        if self.is_burnt || refused > REFUSED_MOST || complaints > COMPLAINTS_MOST {
+        if self.is_burnt || refused || complained {
             return Turned::SteppedBack;
         }
         let tried = decided + f64::from(day.rate_limited);
-        let limited = share_at_least(f64::from(day.rate_limited), tried) > RATE_LIMITED_MOST;
+        let limited = surely_above(f64::from(day.rate_limited), tried, RATE_LIMITED_MOST);
         if limited || f64::from(day.delivered) < decided * DELIVERED_LEAST {
             return Turned::HeldForTrouble;
         }
@@ -208,7 +211,8 @@ impl WarmUp {
     }
 
     fn turn_of(&self, what: Turned) -> Turn {
-        let decided = u64::from(self.day.delivered) + u64::from(self.day.refused) + u64::from(self.day.bounced);
+        let decided =
+            u64::from(self.day.delivered) + u64::from(self.day.refused) + u64::from(self.day.bounced);
         let share = |count: u32| if decided == 0 { 0.0 } else { f64::from(count) / decided as f64 };
         Turn {
             what,

@@ -1,0 +1,1 @@
+//! The brain as a whole, in virtual time.

@@ -1,0 +1,391 @@
+//! The judgement of campaigns by their first recipients, and of each further step by all before it.
+//!
+//! A campaign ends open or stopped: bad shares stop it; good ones, or a time limit without bad ones, widen its gates until
+//! they are open. At a small provider alone it may end shut. It refuses to send or hold anything: that is done by the gates.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use mail::{CampaignId, UnixMs};
+use serde::{Deserialize, Serialize};
+
+use crate::breaker::{Evidence, Trip};
+use crate::canary::{CampaignGates, FirstStep, Gates};
+use crate::tally::{Counts, TallyKey};
+
+use super::order::{Event, Order, Subject};
+use super::setup::Setup;
+
+/// A step is judged when so much of what has passed has an outcome: the rest is on its way, or deferred by slow receivers.
+const DECIDED_ENOUGH: f64 = 0.6;
+/// The next step opens when so much of this one has passed, so that a good campaign seldom waits.
+const USED_ENOUGH: f64 = 0.5;
+/// A list of this size or more waits the whole `wait` for complaints; a smaller one in proportion, since it is sent sooner.
+const LARGE_LIST: f64 = 400_000.0;
+/// With so many recipients judged at a provider its gate is open, and with so many over all the campaign's.
+const OPEN_AT: u64 = 50_000;
+/// Or with this share of a list whose size is known.
+const OPEN_SHARE: f64 = 0.25;
+/// A provider with at least this share of what has passed stands for the whole campaign.
+const MAJOR_SHARE: f64 = 0.2;
+/// Gates that nobody has used for so long are forgotten: longer than bulk mail waits.
+const IDLE: Duration = Duration::from_secs(7 * 86_400);
+/// Campaigns that one tick judges; with more, each has its turn within seconds.
+const JUDGED_PER_TICK: usize = 512;
+
+/// What has become of a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrialState {
+    /// It goes in steps.
+    Judged,
+    /// It goes without a limit.
+    Open,
+    /// Nothing of it goes.
+    Stopped,
+}
+
+/// One campaign.
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    pub(crate) state: TrialState,
+    pub(crate) tenant: u32,
+    pub(crate) identity: u32,
+    pub(crate) evidence: Evidence,
+    pub(crate) lanes: BTreeMap<u16, Lane>,
+    /// The first steps are done: each provider goes on by itself.
+    pub(crate) is_lifted: bool,
+    began: Option<UnixMs>,
+    passed: u64,
+    used_at: UnixMs,
+}
+
+/// One campaign at one provider.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lane {
+    pub(crate) evidence: Evidence,
+    pub(crate) began: Option<UnixMs>,
+    pub(crate) steps: u8,
+    pub(crate) is_shut: bool,
+}
+
+impl Trial {
+    fn new(now: UnixMs) -> Self {
+        Self {
+            state: TrialState::Judged,
+            tenant: 0,
+            identity: 0,
+            evidence: Evidence::default(),
+            lanes: BTreeMap::new(),
+            is_lifted: false,
+            began: None,
+            passed: 0,
+            used_at: now,
+        }
+    }
+}
+
+/// What the judgement needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Court<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) gates: &'a Gates,
+    pub(crate) now: UnixMs,
+}
+
+/// All campaigns that have gates.
+#[derive(Debug, Default)]
+pub(crate) struct Trials {
+    campaigns: BTreeMap<CampaignId, Trial>,
+    next: Option<CampaignId>,
+}
+
+impl Trials {
+    pub(crate) fn get(&self, campaign: CampaignId) -> Option<&Trial> {
+        self.campaigns.get(&campaign)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CampaignId, &Trial)> {
+        self.campaigns.iter()
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        campaign: CampaignId,
+        state: TrialState,
+        is_lifted: bool,
+        now: UnixMs,
+    ) -> &mut Trial {
+        let trial = self.campaigns.entry(campaign).or_insert_with(|| Trial::new(now));
+        (trial.state, trial.is_lifted) = (state, is_lifted);
+        trial
+    }
+
+    /// Counts what has become of recipients of a campaign that has gates.
+    pub(crate) fn heard(&mut self, key: &TallyKey, counts: &Counts, excused: bool, court: Court<'_>) {
+        let Some(campaign) = key.campaign else { return };
+        let trial = match self.campaigns.entry(campaign) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if court.gates.campaign(campaign).is_none() => return,
+            Entry::Vacant(new) => new.insert(Trial::new(court.now)),
+        };
+        (trial.tenant, trial.identity, trial.used_at) = (key.tenant, key.identity, court.now);
+        trial.evidence.add(counts, excused);
+        trial.lanes.entry(key.provider).or_default().evidence.add(counts, excused);
+    }
+
+    /// Judges the campaigns whose turn it is. The ones that are stopped are returned: they are to be paused.
+    pub(crate) fn tick(&mut self, court: Court<'_>, orders: &mut Vec<Order>) -> Vec<Stopped> {
+        let gates = court.gates.campaigns();
+        for (campaign, _) in &gates {
+            self.campaigns.entry(*campaign).or_insert_with(|| Trial::new(court.now));
+        }
+        // What was forgotten because the table of gates was full is forgotten here too.
+        if self.campaigns.len() > gates.len() {
+            let there = |campaign: &CampaignId| gates.binary_search_by_key(campaign, |entry| entry.0).is_ok();
+            self.campaigns.retain(|campaign, _| there(campaign));
+        }
+        let from = self.next.map_or(0, |next| gates.partition_point(|&(campaign, _)| campaign < next));
+        let turn = gates.iter().skip(from).take(JUDGED_PER_TICK);
+        self.next = gates.get(from + JUDGED_PER_TICK).map(|&(campaign, _)| campaign);
+        let mut stopped = Vec::new();
+        for (campaign, gates) in turn {
+            let Some(trial) = self.campaigns.get_mut(campaign) else { continue };
+            stopped.extend(trial.judge(*campaign, gates, court, orders));
+            if court.now.since(trial.used_at) >= IDLE {
+                self.campaigns.remove(campaign);
+                court.gates.forget(*campaign);
+            }
+        }
+        stopped
+    }
+
+    /// Shuts the gates of a campaign that was stopped for another reason.
+    pub(crate) fn stop(&mut self, campaign: CampaignId, gates: &Gates) {
+        if let Some(trial) = self.campaigns.get_mut(&campaign) {
+            trial.state = TrialState::Stopped;
+        }
+        if let Some(gates) = gates.campaign(campaign) {
+            gates.stop();
+        }
+    }
+
+    /// Begins a stopped campaign anew, with a first step behind what has passed.
+    pub(crate) fn resume(&mut self, campaign: CampaignId, first: &FirstStep, court: Court<'_>) {
+        let Some(gates) = court.gates.campaign(campaign) else { return };
+        gates.restart(first);
+        self.campaigns.insert(campaign, Trial::new(court.now));
+    }
+}
+
+/// A campaign that is to be paused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopped {
+    pub(crate) campaign: CampaignId,
+    pub(crate) tenant: u32,
+    pub(crate) identity: u32,
+    pub(crate) trip: Trip,
+    /// Where, if not as a whole.
+    pub(crate) provider: Option<u16>,
+    pub(crate) passed: u64,
+    pub(crate) recipients: u64,
+}
+
+impl Trial {
+    fn judge(
+        &mut self,
+        campaign: CampaignId,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) -> Option<Stopped> {
+        let total = gates.total();
+        if total.passed != self.passed {
+            (self.passed, self.used_at) = (total.passed, court.now);
+        }
+        if self.state == TrialState::Stopped || self.passed == 0 {
+            return None;
+        }
+        if self.state == TrialState::Judged {
+            if let Some((trip, provider)) = self.is_bad(campaign, gates, court, orders) {
+                gates.stop();
+                self.state = TrialState::Stopped;
+                let (tenant, identity, passed) = (self.tenant, self.identity, self.passed);
+                let recipients = gates.recipients();
+                return Some(Stopped { campaign, tenant, identity, trip, provider, passed, recipients });
+            }
+            self.widen(campaign, gates, court, orders);
+        }
+        let awaited = gates.awaited().into_iter();
+        orders.extend(awaited.map(|provider| Order::Open { campaign, provider }));
+        None
+    }
+
+    /// Whether the campaign, or its part at a large provider, is bad. At a small one its gate is shut.
+    fn is_bad(
+        &mut self,
+        campaign: CampaignId,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) -> Option<(Trip, Option<u16>)> {
+        let settings = &court.setup.breaker;
+        if let Some(trip) = settings.trips(&self.evidence) {
+            return Some((trip, None));
+        }
+        let all = self.passed as f64;
+        for (&provider, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.is_shut) {
+            let Some(trip) = settings.trips(&lane.evidence) else { continue };
+            let passed = gates.at(provider).passed;
+            if passed as f64 >= all * MAJOR_SHARE {
+                return Some((trip, Some(provider)));
+            }
+            lane.is_shut = true;
+            gates.shut(provider);
+            let name = court.setup.provider(provider);
+            orders.push(Order::Tell(Event {
+                at: court.now,
+                code: "canary.shut",
+                subject: Subject::Campaign { campaign, provider: Some(provider) },
+                figures: vec![
+                    ("count", trip.count),
+                    ("of", trip.of),
+                    ("limit", trip.limit),
+                    ("passed", passed as f64),
+                ],
+                sentence: format!("campaign {campaign} is held at {name}: {trip}"),
+            }));
+        }
+        None
+    }
+
+    fn widen(
+        &mut self,
+        campaign: CampaignId,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) {
+        let began = *self.began.get_or_insert(court.now);
+        let recipients = gates.recipients();
+        if !self.is_lifted {
+            let step =
+                Step { view: gates.total(), evidence: &self.evidence, began, is_first: true, recipients };
+            let awaited = (0..gates.lanes()).any(|provider| gates.is_awaited(provider));
+            if !step.is_done(awaited, court) {
+                return;
+            }
+            self.is_lifted = true;
+            gates.lift_total();
+            let opened = (0..gates.lanes()).filter(|&provider| gates.was_asked(provider));
+            orders.extend(opened.map(|provider| Order::Open { campaign, provider }));
+            orders.push(self.told(campaign, None, "canary.passed", "has passed its first step", court));
+        }
+        for provider in 0..gates.lanes() {
+            self.widen_lane(campaign, provider, gates, court, orders);
+        }
+        let known_share = if recipients == 0 { 0.0 } else { self.evidence.decided() / recipients as f64 };
+        if self.evidence.decided() >= OPEN_AT as f64 || known_share >= OPEN_SHARE {
+            self.state = TrialState::Open;
+            let shut = |provider: u16| self.lanes.get(&provider).is_some_and(|lane| lane.is_shut);
+            for provider in (0..gates.lanes()).filter(|&provider| !shut(provider)) {
+                gates.widen(provider, u64::MAX);
+                if gates.was_asked(provider) {
+                    orders.push(Order::Open { campaign, provider });
+                }
+            }
+            orders.push(self.told(campaign, None, "canary.opened", "goes without a limit", court));
+        }
+    }
+
+    fn widen_lane(
+        &mut self,
+        campaign: CampaignId,
+        provider: u16,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) {
+        let view = gates.at(provider);
+        let Some(allowed) = view.allowed.filter(|_| view.passed > 0) else { return };
+        let lane = self.lanes.entry(provider).or_default();
+        let began = *lane.began.get_or_insert(court.now);
+        let recipients = gates.recipients();
+        let step = Step { view, evidence: &lane.evidence, began, is_first: lane.steps == 0, recipients };
+        if lane.is_shut || !step.is_done(gates.is_awaited(provider), court) {
+            return;
+        }
+        let next = allowed.saturating_mul(court.setup.canary.growth.into());
+        let next = if next > OPEN_AT { u64::MAX } else { next };
+        gates.widen(provider, next);
+        (lane.steps, lane.began) = (lane.steps.saturating_add(1), Some(court.now));
+        orders.push(Order::Open { campaign, provider });
+        let how_far = match next {
+            u64::MAX => "goes without a limit".to_owned(),
+            next => format!("may go to {next} recipients"),
+        };
+        orders.push(self.told(campaign, Some(provider), "canary.widened", &how_far, court));
+    }
+
+    fn told(
+        &self,
+        campaign: CampaignId,
+        provider: Option<u16>,
+        code: &'static str,
+        what: &str,
+        court: Court<'_>,
+    ) -> Order {
+        let lane = provider.and_then(|provider| self.lanes.get(&provider));
+        let evidence = lane.map_or(&self.evidence, |lane| &lane.evidence);
+        let place =
+            provider.map_or(String::new(), |provider| format!(" at {}", court.setup.provider(provider)));
+        let (decided, delivered) = (evidence.decided(), evidence.delivered);
+        Order::Tell(Event {
+            at: court.now,
+            code,
+            subject: Subject::Campaign { campaign, provider },
+            figures: vec![
+                ("delivered", delivered),
+                ("decided", decided),
+                ("unknown_users", evidence.unknown_users),
+                ("spam", evidence.spam),
+                ("complaints", evidence.complaints),
+            ],
+            sentence: format!(
+                "campaign {campaign} {what}{place}: {delivered:.0} of {decided:.0} were delivered"
+            ),
+        })
+    }
+}
+
+/// One step of a gate.
+struct Step<'a> {
+    view: crate::canary::GateView,
+    evidence: &'a Evidence,
+    began: UnixMs,
+    is_first: bool,
+    /// Of the list; 0: unknown.
+    recipients: u64,
+}
+
+impl Step<'_> {
+    /// Whether the next step may begin, when nothing of this one is bad.
+    fn is_done(&self, awaited: bool, court: Court<'_>) -> bool {
+        let settings = &court.setup.canary;
+        let passed = self.view.passed as f64;
+        let used = self.view.allowed.is_none_or(|allowed| passed >= allowed as f64 * USED_ENOUGH);
+        if !used && !awaited {
+            return false;
+        }
+        let elapsed = court.now.since(self.began);
+        let wait = match self.is_first {
+            true if self.recipients > 0 => {
+                settings.wait.mul_f64((self.recipients as f64 / LARGE_LIST).min(1.0))
+            }
+            true => settings.wait,
+            false => Duration::ZERO,
+        };
+        let judged = self.evidence.decided() >= passed * DECIDED_ENOUGH && elapsed >= wait;
+        judged || elapsed >= settings.time_limit
+    }
+}
