@@ -19,7 +19,7 @@ pub use change::{Change, Changed, PaceView, Phase};
 
 use counts::Count;
 use meter::Meter;
-use rate::{RateControl, Refusal};
+use rate::{RateControl, Refusal, Used};
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +114,8 @@ pub struct Learned {
     pub at: UnixMs,
 }
 
+/// The usual time between two ticks.
+const TICK: Duration = Duration::from_secs(1);
 /// How connections are learned: more when all are busy, tried again after minutes.
 const CONNECTIONS: counts::Pace = counts::Pace {
     step: Duration::from_secs(10),
@@ -140,6 +142,7 @@ pub struct Pacer {
     connections: Count,
     sessions: Count,
     refused: u32,
+    had_mail: bool,
     changed_at: UnixMs,
     reason: &'static str,
 }
@@ -160,6 +163,7 @@ impl Pacer {
             connections: Count::new(start.connections),
             sessions: Count::new(start.messages_per_connection),
             refused: 0,
+            had_mail: false,
             changed_at: now,
             reason: "where learning begins",
         };
@@ -241,9 +245,15 @@ impl Pacer {
 
     /// To be called about once a second while the budget is in use: the one place where limits grow.
     pub fn tick(&mut self, demand: Demand, now: UnixMs) -> Option<Change> {
+        let gap = now.since(self.meter.ticked_at());
         let passed = self.meter.tick(now);
-        let has_waited = demand.waited_for_rate;
-        let mut reason = self.rate.tick(has_waited, passed, &mut self.meter, now);
+        let (has_waited, had_mail) = (demand.waited_for_rate, self.had_mail);
+        self.had_mail = demand.ready > 0;
+        let used = Used {
+            waited: if had_mail && self.had_mail { gap } else { passed.min(TICK) },
+            bound: if has_waited { passed } else { Duration::ZERO },
+        };
+        let mut reason = self.rate.tick(used, &mut self.meter, now);
         let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
         if is_open && demand.ready > 0 {
             let is_bound = !has_waited && demand.connections >= self.connections.now();

@@ -21,20 +21,23 @@ const PROBE_FACTORS: [f64; 5] = [1.03, 1.05, 1.1, 1.2, 1.3];
 const PROBE_STEP: Span =
     Span { least: Duration::from_secs(15), messages: 20.0, most: Duration::from_secs(60) };
 /// How long a rate that was found is held before the next probe, first and at most.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Span = Span { least: Duration::from_secs(30), messages: 30.0, most: Duration::from_secs(600) };
 const HOLD_MAX: Span =
-    Span { least: Duration::from_secs(300), messages: 150.0, most: Duration::from_secs(3600) };
+    Span { least: Duration::from_secs(300), messages: 300.0, most: Duration::from_secs(3600) };
 /// A refusal so soon after the last one is about the rate that was chosen then.
 const SOON: Span = Span { least: Duration::from_secs(30), messages: 20.0, most: Duration::from_secs(600) };
 /// What is kept of the measured limit.
 const KEPT: f64 = 0.92;
+/// The same where the limit counts over a long time, so that much has been measured.
+const KEPT_LONG: f64 = 0.96;
+const SCALE_MAX: Duration = Duration::from_secs(86_400);
 /// A refusal leaves at least this part of the rate, the second in a row its square, and so on.
 const CUT_MOST: f64 = 0.5;
 /// How long nothing goes after a refusal; doubled with each one that follows.
 const REST: Span = Span { least: Duration::from_secs(1), messages: 2.0, most: Duration::from_secs(600) };
 const REST_MAX: Duration = Duration::from_secs(2 * 3600);
 /// A limit that was closed for so long counts over long times.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Span = Span { least: Duration::from_secs(60), messages: 20.0, most: Duration::from_secs(600) };
 const LONG_FAILS: u8 = 3;
 /// After a refusal for our name: what is kept, the rest, and for how long growth is slow.
 const NAME_KEPT: f64 = 0.5;
@@ -67,6 +70,8 @@ pub(super) struct RateControl {
     rate: f64,
     /// The fastest rate that stayed clean for a step.
     good: f64,
+    /// The rate that was held last, to the end of the hold.
+    settled: f64,
     phase: Phase,
     /// Steps of this probe.
     step: u8,
@@ -78,16 +83,29 @@ pub(super) struct RateControl {
     bound: Duration,
     bound_accepted: u64,
     hold: Duration,
+    /// The time over which the limit counts, where that is long.
+    scale: Duration,
     rests_until: UnixMs,
     /// When the limit closed last, and how much had been accepted by then.
     closed_at: UnixMs,
     closed_accepted: u64,
+    /// For how long since then mail was there to be sent.
+    busy: Duration,
     /// When it opened again, and whether it had been closed for long.
     opened_at: UnixMs,
     was_long: bool,
     wary_until: UnixMs,
     /// Accepted since the rest is over.
     passed: u32,
+}
+
+/// How the time since the last tick was made use of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// Mail was there to be sent.
+    pub(super) waited: Duration,
+    /// It had to wait for the rate.
+    pub(super) bound: Duration,
 }
 
 /// What a refusal was about.
@@ -102,16 +120,19 @@ impl RateControl {
         Self {
             rate,
             good: 0.0,
+            settled: 0.0,
             phase: Phase::Searching,
             step: 0,
             streak: 0,
             fails: 0,
             bound: Duration::ZERO,
             bound_accepted: 0,
-            hold: HOLD,
+            hold: Duration::ZERO,
+            scale: Duration::ZERO,
             rests_until: UnixMs(0),
             closed_at: UnixMs(0),
             closed_accepted: 0,
+            busy: Duration::ZERO,
             opened_at: UnixMs(0),
             was_long: false,
             wary_until: UnixMs(0),
@@ -181,7 +202,7 @@ impl RateControl {
             return None;
         }
         self.cut(refusal, meter, now);
-        (self.closed_at, self.closed_accepted) = (now, meter.accepted());
+        (self.closed_at, self.closed_accepted, self.busy) = (now, meter.accepted(), Duration::ZERO);
         (self.phase, self.fails, self.passed) = (Phase::Resting, 0, 0);
         self.rests_until = self.end_of_rest(refusal, now);
         Some(match refusal {
@@ -193,24 +214,22 @@ impl RateControl {
     /// Chooses the rate for when the limit opens again.
     fn cut(&mut self, refusal: Refusal, meter: &Meter, now: UnixMs) {
         let measured = meter.per_second(now).min(self.rate).max(f64::MIN_POSITIVE);
-        let between = self.between(meter, now);
+        let between = self.between(meter);
         let is_soon = self.opened_at > UnixMs(0) && now.since(self.opened_at) < SOON.at(self.rate);
         let rate = self.rate.min(f64::MAX);
         self.rate = if self.rate.is_infinite() {
             KEPT * measured.max(1.0)
         } else if self.was_long && self.closed_at > UnixMs(0) {
-            self.hold = (now.since(self.closed_at) * 2).max(HOLD);
-            (KEPT * between).min(rate)
+            self.scale = self.busy.min(SCALE_MAX);
+            (self.settled, self.hold) = (rate.min(KEPT_LONG * between), Duration::ZERO);
+            self.settled
         } else if is_soon {
             self.streak = self.streak.saturating_add(1).min(60);
-            self.hold = HOLD;
             (KEPT * between).clamp(rate * CUT_MOST.powi(i32::from(self.streak)), KEPT * rate)
         } else if self.phase == Phase::Probing && self.good < rate {
-            let is_near = usize::from(self.step) < 2;
-            self.hold = if is_near { (self.hold * 2).min(HOLD_MAX.at(rate)) } else { HOLD };
+            self.hold = (self.held_for() * 2).min(HOLD_MAX.at(rate));
             self.good
         } else {
-            self.hold = HOLD;
             (KEPT * measured).clamp(rate * CUT_MOST, KEPT * rate)
         };
         if !is_soon {
@@ -224,30 +243,32 @@ impl RateControl {
     }
 
     /// Accepted a second since the limit closed the last time.
-    fn between(&self, meter: &Meter, now: UnixMs) -> f64 {
+    fn between(&self, meter: &Meter) -> f64 {
         let accepted = meter.accepted().wrapping_sub(self.closed_accepted);
-        (accepted as f64 + 1.0) / now.since(self.closed_at).as_secs_f64().max(1.0)
+        (accepted as f64 + 1.0) / self.busy.as_secs_f64().max(1.0)
+    }
+
+    /// How long the rate is to be held before it is tried whether more is taken.
+    fn held_for(&self) -> Duration {
+        let hold = if self.is_settled() { self.hold } else { Duration::ZERO };
+        hold.max(HOLD.at(self.rate)).max(self.scale * 2)
     }
 
     /// Twice as long for each refusal that follows upon another.
     fn end_of_rest(&self, refusal: Refusal, now: UnixMs) -> UnixMs {
         let least = match refusal {
-            Refusal::Rate => REST.at(self.rate),
-            Refusal::Name => NAME_REST.max(REST.at(self.rate)),
+            Refusal::Rate => REST.least,
+            Refusal::Name => NAME_REST,
         };
-        let doublings = u32::from(self.streak) + u32::from(self.fails);
-        let rest = least.saturating_mul(1 << doublings.min(20));
-        aligned(now, rest.min(REST_MAX))
+        let doubled = |rest: Duration, times: u8| rest.saturating_mul(1 << times.min(20));
+        // A slow rate grows with the streak by itself.
+        let rest = doubled(least, self.streak.saturating_add(self.fails));
+        aligned(now, rest.max(doubled(REST.at(self.rate), self.fails)).min(REST_MAX))
     }
 
     /// To be called about once a second; the reason, if something has changed.
-    pub(super) fn tick(
-        &mut self,
-        has_waited: bool,
-        passed: Duration,
-        meter: &mut Meter,
-        now: UnixMs,
-    ) -> Option<&'static str> {
+    pub(super) fn tick(&mut self, used: Used, meter: &mut Meter, now: UnixMs) -> Option<&'static str> {
+        self.busy += used.waited;
         if now < self.rests_until {
             return None;
         }
@@ -257,15 +278,13 @@ impl RateControl {
         if self.streak > 0 && now.since(self.opened_at) >= SOON.at(self.rate) {
             self.streak = 0;
         }
-        if has_waited {
-            self.bound += passed;
-        }
+        self.bound += used.bound;
         let is_wary = self.wary_until > now;
         let needed = match self.phase {
             Phase::Searching => SEARCH_STEP.at(self.rate),
-            Phase::Probing => PROBE_STEP.at(self.rate),
-            _ if is_wary => self.hold.max(HOLD_MAX.at(self.rate)),
-            _ => self.hold,
+            Phase::Probing => PROBE_STEP.at(self.rate).max(self.scale),
+            _ if is_wary => self.held_for().max(HOLD_MAX.at(self.rate)),
+            _ => self.held_for(),
         };
         let is_clean = self.bound >= needed && self.was_used(meter);
         if !is_clean || self.rate.is_infinite() {
@@ -284,25 +303,30 @@ impl RateControl {
 
     fn grow(&mut self, is_wary: bool) {
         self.good = self.rate;
+        if self.phase == Phase::Holding {
+            self.hold = self.held_for();
+            (self.phase, self.settled, self.step) = (Phase::Probing, self.rate, 0);
+            self.rate *= PROBE_FACTORS[0];
+            return;
+        }
         self.rate *= match self.phase {
             Phase::Searching if !is_wary => SEARCH_FACTOR,
             Phase::Probing if !is_wary => {
                 self.step = self.step.saturating_add(1);
                 PROBE_FACTORS[usize::from(self.step).min(PROBE_FACTORS.len() - 1)]
             }
-            _ => {
-                self.step = 0;
-                PROBE_FACTORS[0]
-            }
+            _ => PROBE_FACTORS[0],
         };
-        if self.phase == Phase::Holding {
-            self.phase = Phase::Probing;
-        }
+    }
+
+    /// Whether the rate is about the one that was held last, so that the limit has probably not changed.
+    fn is_settled(&self) -> bool {
+        (0.8..1.25).contains(&(self.rate / self.settled))
     }
 
     /// A message was taken after the rest: mail goes again.
     fn open(&mut self, meter: &mut Meter, now: UnixMs) -> &'static str {
-        self.was_long = self.fails >= LONG_FAILS && now.since(self.closed_at) >= LONG;
+        self.was_long = self.fails >= LONG_FAILS && now.since(self.closed_at) >= LONG.at(self.rate);
         (self.phase, self.fails, self.opened_at) = (Phase::Holding, 0, now);
         meter.restart(now);
         self.restart_step(meter);

@@ -65,9 +65,9 @@ pub(super) struct Hidden {
     /// Refusals within a minute that cost us our name: a tenth of the rate for ten minutes.
     pub(super) patience: Option<u32>,
     pub(super) tokens: f64,
-    filled_ms: u64,
-    refusals: (u64, u32),
-    angry_until_ms: u64,
+    pub(super) filled_ms: u64,
+    pub(super) refusals: (u64, u32),
+    pub(super) angry_until_ms: u64,
 }
 
 impl Hidden {
