@@ -110,7 +110,7 @@ impl Standings {
     /// Puts one back that was taken and not used.
     pub fn give_back(&self, source: u16, provider: u16) {
         let Some(cell) = self.cell(source, provider) else { return };
-        let more = |left: u64| (left < u64::from(u32::MAX)).then_some(left + 1);
+        let more = |left: u64| (left < u64::from(u32::MAX)).then(|| left + 1);
         // Unlimited, or as much as there can be: nothing to put back.
         let _ = cell.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
