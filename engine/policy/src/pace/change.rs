@@ -78,6 +78,8 @@ pub enum Phase {
     Probing,
     /// Something was refused: nothing goes, or one message to see whether mail is taken again.
     Resting,
+    /// Nothing is learned here: the limits are those of the configuration.
+    Fixed,
 }
 
 impl Phase {
@@ -89,6 +91,7 @@ impl Phase {
             Self::Holding => "holding",
             Self::Probing => "probing",
             Self::Resting => "resting",
+            Self::Fixed => "fixed",
         }
     }
 }

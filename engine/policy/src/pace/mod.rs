@@ -4,9 +4,12 @@
 //! to read replies, and to go beyond what operator and provider table allow.
 
 mod change;
+mod closing;
 mod counts;
 mod meter;
 mod rate;
+mod reason;
+mod span;
 
 use std::time::Duration;
 
@@ -18,8 +21,9 @@ use crate::{Limits, Rate};
 pub use change::{Change, Changed, PaceView, Phase};
 
 use counts::Count;
-use meter::Meter;
+use meter::{Meter, low};
 use rate::{RateControl, Refusal, Used};
+use reason::Reason;
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +118,8 @@ pub struct Learned {
     pub at: UnixMs,
 }
 
+/// The rest after a refusal where nothing is learned.
+const FIXED_REST: Duration = Duration::from_secs(30);
 /// The usual time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
 /// How connections are learned: more when all are busy, tried again after minutes.
@@ -129,22 +135,34 @@ const SESSIONS: counts::Pace = counts::Pace {
     hold_max: Duration::from_secs(4 * 3600),
 };
 
-/// The learned part of one budget.
+/// The learned part of one budget, in less than 300 bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
     start: Limits,
-    most: Limits,
+    most: Most,
     least: f64,
-    learns: bool,
-    in_force: Limits,
     meter: Meter,
     rate: RateControl,
     connections: Count,
     sessions: Count,
     refused: u32,
+    learns: bool,
     had_mail: bool,
-    changed_at: UnixMs,
-    reason: &'static str,
+    reason: Reason,
+    changed_s: u32,
+    /// When something waited for the rate last; the low bits of the milliseconds.
+    waited_ms: u32,
+}
+
+const _: () = assert!(size_of::<Pacer>() < 300);
+
+/// What may be reached at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Most {
+    /// Messages a second; infinite where there is no limit.
+    rate: f64,
+    connections: u32,
+    messages_per_connection: u32,
 }
 
 impl Pacer {
@@ -152,26 +170,31 @@ impl Pacer {
     #[must_use]
     pub fn new(caps: Caps, now: UnixMs) -> Self {
         let start = caps.start;
+        let most = Most {
+            rate: caps.most.rate.map_or(f64::INFINITY, Rate::as_per_second),
+            connections: caps.most.connections,
+            messages_per_connection: caps.most.messages_per_connection,
+        };
         let mut pacer = Self {
             start,
-            most: caps.most,
+            most,
             least: caps.least.as_per_second(),
-            learns: caps.learns,
-            in_force: start,
             meter: Meter::new(now),
-            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second)),
+            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second), now),
             connections: Count::new(start.connections),
             sessions: Count::new(start.messages_per_connection),
             refused: 0,
+            learns: caps.learns,
             had_mail: false,
-            changed_at: now,
-            reason: "where learning begins",
+            reason: Reason::Start,
+            changed_s: whole_seconds(now),
+            waited_ms: low(now.0),
         };
         pacer.keep_within();
         pacer
     }
 
-    /// A pacer that goes on from what was learned before.
+    /// A pacer that goes on from what was learned before. What is no number, or beyond the caps, is not taken up.
     #[must_use]
     pub fn restored(caps: Caps, learned: &Learned, now: UnixMs) -> Self {
         let mut pacer = Self::new(caps, now);
@@ -179,12 +202,12 @@ impl Pacer {
             return pacer;
         }
         if let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
-            pacer.rate = RateControl::restored(rate);
+            pacer.rate = RateControl::restored(rate, now);
         }
+        let messages = learned.messages_per_connection.unwrap_or(caps.start.messages_per_connection);
         pacer.connections = Count::new(learned.connections.unwrap_or(caps.start.connections));
-        pacer.sessions =
-            Count::new(learned.messages_per_connection.unwrap_or(caps.start.messages_per_connection));
-        pacer.reason = "learned before the restart";
+        pacer.sessions = Count::new(messages);
+        pacer.reason = Reason::Restored;
         pacer.keep_within();
         pacer
     }
@@ -203,14 +226,15 @@ impl Pacer {
 
     /// The limits in force. They change only in [`Pacer::refused`] and [`Pacer::tick`], which tell so.
     #[must_use]
-    pub const fn limits(&self) -> Limits {
-        self.in_force
+    pub fn limits(&self) -> Limits {
+        if self.learns { self.limits_at(self.rate.in_force()) } else { self.start }
     }
 
     /// The end of the rest after a refusal, if there is one: nothing goes before it.
     #[must_use]
     pub fn rests_until(&self, now: UnixMs) -> Option<UnixMs> {
-        Some(self.rate.rests_until()).filter(|&until| until > now)
+        let until = self.rate.rests_until();
+        (until > now).then_some(until)
     }
 
     /// One recipient's message was accepted. Costs a few nanoseconds.
@@ -224,100 +248,121 @@ impl Pacer {
     /// changes something; the change, if there is one.
     pub fn refused(&mut self, signal: Signal, now: UnixMs) -> Option<Change> {
         self.refused = self.refused.saturating_add(1);
+        if !self.learns {
+            self.rate.rest(now + FIXED_REST);
+            return None;
+        }
+        let before = self.limits();
         let reason = match signal {
-            Signal::Rate => self.rate.refused(Refusal::Rate, &mut self.meter, now),
-            Signal::Reputation => self.rate.refused(Refusal::Name, &mut self.meter, now),
-            Signal::Connections { open } => self
-                .connections
-                .refused(open, CONNECTIONS, now)
-                .then_some("the receiver refused another connection"),
-            Signal::Session { messages } => self
-                .sessions
-                .refused(messages, SESSIONS, now)
-                .then_some("the receiver refused another message on the connection"),
-            Signal::Unavailable => {
+            // A connection that takes nothing at all says that the receiver is not there for us.
+            Signal::Unavailable | Signal::Connections { open: 0 } | Signal::Session { messages: 0 } => {
                 self.rate.unavailable(&mut self.meter, now);
                 None
             }
+            Signal::Rate => self.rate.refused(Refusal::Rate, &self.meter, now),
+            Signal::Reputation => self.rate.refused(Refusal::Name, &self.meter, now),
+            Signal::Connections { open } => {
+                self.connections.refused(open, CONNECTIONS, now).then_some(Reason::ConnectionRefused)
+            }
+            Signal::Session { messages } => {
+                self.sessions.refused(messages, SESSIONS, now).then_some(Reason::SessionRefused)
+            }
         };
-        self.changed(reason?, now)
+        self.changed(&before, reason?, now)
     }
 
-    /// To be called about once a second while the budget is in use: the one place where limits grow.
+    /// To be called about once a second while the budget is in use, also while it rests: the one place where limits grow.
     pub fn tick(&mut self, demand: Demand, now: UnixMs) -> Option<Change> {
+        if !self.learns {
+            return None;
+        }
+        let before = self.limits();
         let gap = now.since(self.meter.ticked_at());
         let passed = self.meter.tick(now);
-        let (has_waited, had_mail) = (demand.waited_for_rate, self.had_mail);
-        self.had_mail = demand.ready > 0;
-        let used = Used {
-            waited: if had_mail && self.had_mail { gap } else { passed.min(TICK) },
-            bound: if has_waited { passed } else { Duration::ZERO },
-        };
-        let mut reason = self.rate.tick(used, &mut self.meter, now);
-        let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
-        if is_open && demand.ready > 0 {
-            let is_bound = !has_waited && demand.connections >= self.connections.now();
-            let wants_connections =
-                is_bound && self.connections.used(passed, self.most.connections, CONNECTIONS);
-            let most = self.most.messages_per_connection;
-            if wants_connections {
-                reason = reason.or(Some("all connections are busy, and more waits"));
-            }
-            if self.sessions.used(passed, most, SESSIONS) {
-                reason = reason.or(Some("connections have taken all messages so far"));
-            }
+        let had_mail = std::mem::replace(&mut self.had_mail, demand.ready > 0);
+        let mut used = Used::default();
+        used.waited = if had_mail && self.had_mail { gap } else { passed.min(TICK) };
+        if demand.waited_for_rate {
+            used.bound = self.bound_since(now);
+            self.waited_ms = low(now.0);
         }
-        self.changed(reason?, now)
+        let of_rate = self.rate.tick(used, &mut self.meter, now);
+        let of_counts = self.grow_counts(demand, passed, now);
+        self.changed(&before, of_rate.or(of_counts)?, now)
+    }
+
+    /// Connections grow while they are what is short, messages per connection as long as mail goes.
+    fn grow_counts(&mut self, demand: Demand, passed: Duration, now: UnixMs) -> Option<Reason> {
+        let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
+        if !is_open || demand.ready == 0 {
+            return None;
+        }
+        let is_bound = !demand.waited_for_rate && demand.connections >= self.connections.now();
+        let (connections, messages) = (self.most.connections, self.most.messages_per_connection);
+        let is_longer = self.sessions.used(passed, messages, SESSIONS);
+        if is_bound && self.connections.used(passed, connections, CONNECTIONS) {
+            return Some(Reason::ConnectionsBusy);
+        }
+        is_longer.then_some(Reason::SessionsClean)
     }
 
     /// For people: what is in force and why.
     #[must_use]
     pub fn view(&self) -> PaceView {
         PaceView {
-            limits: self.in_force,
-            learned: self.limits_at(self.rate.learned()),
+            limits: self.limits(),
+            learned: if self.learns { self.limits_at(self.rate.learned()) } else { self.start },
             start: self.start,
-            ceiling: self.most,
-            phase: self.rate.phase(),
-            reason: self.reason,
-            changed_at: self.changed_at,
+            ceiling: Limits {
+                connections: self.most.connections,
+                rate: self.most.rate.is_finite().then(|| Rate::from_per_second(self.most.rate)),
+                messages_per_connection: self.most.messages_per_connection,
+                ..self.start
+            },
+            phase: if self.learns { self.rate.phase() } else { Phase::Fixed },
+            reason: self.reason.text(),
+            changed_at: UnixMs::from_seconds(self.changed_s.into()),
             rests_until: self.rate.rests_until(),
             accepted: self.meter.accepted(),
             refused: u64::from(self.refused),
         }
     }
 
+    /// For how long the rate has been the bottleneck, if something waits for it now. Of a slow rate one pull waits over
+    /// many ticks.
+    fn bound_since(&self, now: UnixMs) -> Duration {
+        let interval = 1.5 / self.rate.learned();
+        let most = Duration::from_secs_f64(interval.clamp(2.0, 7200.0));
+        Duration::from_millis(low(now.0).wrapping_sub(self.waited_ms).into()).min(most)
+    }
+
     fn keep_within(&mut self) {
-        if !self.learns {
-            return;
-        }
-        self.rate.keep_within(self.least, self.most.rate.map_or(f64::INFINITY, Rate::as_per_second));
+        self.rate.keep_within(self.least, self.most.rate);
         self.connections.keep_within(self.most.connections);
         self.sessions.keep_within(self.most.messages_per_connection);
-        self.in_force = self.limits_at(self.rate.in_force());
     }
 
     fn limits_at(&self, rate: f64) -> Limits {
         let is_start = |start: &Rate| (start.as_per_second() - rate).abs() < 1e-9 * rate;
         let written = self.start.rate.filter(is_start);
-        let rate = rate.is_finite().then(|| written.unwrap_or_else(|| Rate::from_per_second(rate)));
-        let most = self.most.rate;
         Limits {
             connections: self.connections.now(),
-            // What is written in another unit may be rounded up.
-            rate: rate.map(|rate| most.map_or(rate, |most| most.slower(rate))),
+            rate: rate.is_finite().then(|| written.unwrap_or_else(|| Rate::from_per_second(rate))),
             messages_per_connection: self.sessions.now(),
             ..self.start
         }
     }
 
-    fn changed(&mut self, reason: &'static str, now: UnixMs) -> Option<Change> {
-        let before = self.in_force;
+    fn changed(&mut self, before: &Limits, reason: Reason, now: UnixMs) -> Option<Change> {
         self.keep_within();
-        let change = Change::between(&before, &self.in_force, reason)?;
-        (self.changed_at, self.reason) = (now, reason);
+        let change = Change::between(before, &self.limits(), reason.text())?;
+        (self.changed_s, self.reason) = (whole_seconds(now), reason);
         Some(change)
     }
+}
+
+fn whole_seconds(now: UnixMs) -> u32 {
+    u32::try_from(now.seconds()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
