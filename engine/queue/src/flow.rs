@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::BuildHasher as _;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::drr::{Links, Member, Ring};
 use crate::slab::{NONE, Slab};
@@ -259,7 +261,8 @@ impl Member for Tenant {
 pub(crate) struct Flows {
     pub(crate) rows: Slab<Flow>,
     pub(crate) tenants: Slab<Tenant>,
-    by_key: FxHashMap<(u32, FlowKey), u32>,
+    /// By path and key, which the rows have.
+    by_key: HashTable<u32>,
     tenant_by_key: FxHashMap<(u32, mail::Class, u32), u32>,
 }
 
@@ -268,13 +271,14 @@ impl Flows {
         Self {
             rows: Slab::new(),
             tenants: Slab::new(),
-            by_key: FxHashMap::default(),
+            by_key: HashTable::new(),
             tenant_by_key: FxHashMap::default(),
         }
     }
 
     pub(crate) fn find(&self, path: u32, key: FlowKey) -> Option<u32> {
-        self.by_key.get(&(path, key)).copied()
+        let is_it = |&flow: &u32| self.rows[flow].path == path && self.rows[flow].key == key;
+        self.by_key.find(hash_of(path, &key), is_it).copied()
     }
 
     /// Makes the flow of `key`, which does not exist yet.
@@ -286,7 +290,9 @@ impl Flows {
         });
         self.tenants[tenant].flows += 1;
         let flow = self.rows.insert(Flow::new(key, path, tenant));
-        self.by_key.insert((path, key), flow);
+        let rows = &self.rows;
+        let hash_of_other = |&other: &u32| hash_of(rows[other].path, &rows[other].key);
+        self.by_key.insert_unique(hash_of(path, &key), flow, hash_of_other);
         flow
     }
 
@@ -294,7 +300,9 @@ impl Flows {
     pub(crate) fn remove(&mut self, index: u32) -> Flow {
         let flow = self.rows.remove(index);
         debug_assert!(flow.live == 0 && flow.dead == 0 && flow.links.is_outside(), "the flow is done");
-        self.by_key.remove(&(flow.path, flow.key));
+        if let Ok(entry) = self.by_key.find_entry(hash_of(flow.path, &flow.key), |&other| other == index) {
+            entry.remove();
+        }
         let tenant = &mut self.tenants[flow.tenant];
         tenant.flows -= 1;
         if tenant.flows == 0 {
@@ -308,10 +316,14 @@ impl Flows {
     pub(crate) fn bytes(&self) -> usize {
         self.rows.bytes()
             + self.tenants.bytes()
-            + crate::view::map_bytes(&self.by_key)
+            + self.by_key.allocation_size()
             + crate::view::map_bytes(&self.tenant_by_key)
             + self.rows.iter().map(|(_, flow)| flow.heap_bytes()).sum::<usize>()
     }
+}
+
+fn hash_of(path: u32, key: &FlowKey) -> u64 {
+    FxBuildHasher.hash_one((path, key))
 }
 
 #[cfg(test)]

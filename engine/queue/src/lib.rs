@@ -10,6 +10,7 @@
 
 mod campaign;
 mod drr;
+mod finder;
 mod flow;
 mod limits;
 mod path;
@@ -47,6 +48,8 @@ pub struct Queue {
     ready: Ready,
     campaigns: Campaigns,
     sweep: Sweep,
+    /// Room for the nodes that are due, empty between calls.
+    due: Vec<u32>,
     /// Expired tickets that pulls have come upon.
     expired: Vec<Ticket>,
     scheduled: u64,
@@ -66,6 +69,7 @@ impl Queue {
             ready: Ready::new(weights, critical_share.clamp(0.0, 1.0)),
             campaigns: Campaigns::new(),
             sweep: Sweep::default(),
+            due: Vec::new(),
             expired: Vec::new(),
             scheduled: 0,
             now,
@@ -106,9 +110,9 @@ impl Queue {
     /// Hands out up to `max` tickets that are due. They may have expired: see [`Ticket::is_expired`].
     pub fn due(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
         self.saw(now);
-        let mut nodes = Vec::new();
+        let mut nodes = std::mem::take(&mut self.due);
         self.wheel.due(&mut self.store, now, max, &mut nodes);
-        for node in nodes {
+        for node in nodes.drain(..) {
             if self.store[node].state() == State::Scheduled {
                 out.push(self.store.ticket(node));
                 let campaign = self.store[node].place;
@@ -116,6 +120,7 @@ impl Queue {
             }
             self.store.remove(node);
         }
+        self.due = nodes;
     }
 
     fn unschedule(&mut self, campaign: u32) {

@@ -176,11 +176,7 @@ pub(crate) fn totals(ready: &Ready, campaigns: &Campaigns, scheduled: u64, expir
 }
 
 pub(crate) fn find(ready: &Ready, campaigns: &Campaigns, store: &Store, id: RecipientId) -> Option<Place> {
-    let is_it = |index: &u32| {
-        let node = &store[*index];
-        node.raw_id() == id.raw() && !matches!(node.state(), State::Free | State::Dead)
-    };
-    let node = &store[(0..store.bound()).find(is_it)?];
+    let node = &store[store.find(id)?];
     let when = store.moment(node.when());
     Some(match node.state() {
         State::Scheduled => Place::Scheduled { due: when },
