@@ -230,6 +230,23 @@ impl From<Why> for Waits {
     }
 }
 
+/// What a verdict, or its family, says of the wait behind it.
+const WAITS: [(&str, &str); 13] = [
+    ("greylist", "retry.greylisted"),
+    ("rate", "retry.rate"),
+    ("reputation", "retry.reputation"),
+    ("blocklist", "retry.reputation"),
+    ("network", "retry.unreachable"),
+    ("connection", "retry.unreachable"),
+    ("dns", "retry.unreachable"),
+    ("tls", "retry.unreachable"),
+    ("protocol", "retry.unreachable"),
+    ("recipient.full", "mailbox.full"),
+    ("mailbox.full", "mailbox.full"),
+    ("recipient.rate", "mailbox.rate"),
+    ("mailbox.rate", "mailbox.rate"),
+];
+
 /// How a recipient has ended.
 pub(crate) struct Ended {
     pub(crate) code: String,
@@ -260,16 +277,9 @@ impl Waits {
         if self.code != "retry.scheduled" || verdict.is_empty() {
             return;
         }
-        let what = match verdict.split('.').next().unwrap_or_default() {
-            "greylist" => "retry.greylisted",
-            "rate" => "retry.rate",
-            "reputation" | "blocklist" => "retry.reputation",
-            "network" | "dns" | "tls" | "protocol" => "retry.unreachable",
-            "mailbox" => verdict,
-            _ if verdict == "recipient.full" => "mailbox.full",
-            _ if verdict == "recipient.rate" => "mailbox.rate",
-            _ => return,
-        };
+        let family = verdict.split('.').next().unwrap_or_default();
+        let named = |name: &str| WAITS.iter().find(|(known, _)| *known == name).map(|(_, what)| *what);
+        let Some(what) = named(verdict).or_else(|| named(family)) else { return };
         what.clone_into(&mut self.code);
         self.waits_for = format!("{}; the receiver said: {reply}", self.waits_for);
     }

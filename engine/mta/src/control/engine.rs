@@ -12,7 +12,7 @@ use super::handle::Handle;
 use super::room;
 use super::start::{self, StartError};
 use crate::accept;
-use crate::brain::{self, BrainRoom};
+use crate::brain::{self, BrainRoom, Ears};
 use crate::campaigns::Campaigns;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
@@ -120,14 +120,19 @@ impl Engine {
             engine.stop();
             return Err(error);
         }
-        let spool = engine.shared.config.node.data_dir.clone();
-        engine.control.spawn(brain::keep(Arc::clone(&engine.shared), ears));
-        engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
-        engine.control.spawn(tls_report::keep(Arc::clone(&engine.shared)));
-        if let Some(mta_sts) = engine.shared.destinations.mta_sts() {
-            engine.control.spawn(mta_sts.clone().keep(Arc::clone(&engine.shared)));
-        }
+        engine.start_tasks(ears);
         Ok(engine)
+    }
+
+    /// Starts what works beside the shards until the engine stops.
+    fn start_tasks(&self, ears: Ears) {
+        let shared = &self.shared;
+        self.control.spawn(brain::keep(Arc::clone(shared), ears));
+        self.control.spawn(room::watch(Arc::clone(shared), shared.config.node.data_dir.clone()));
+        self.control.spawn(tls_report::keep(Arc::clone(shared)));
+        if let Some(mta_sts) = shared.destinations.mta_sts() {
+            self.control.spawn(mta_sts.clone().keep(Arc::clone(shared)));
+        }
     }
 
     fn start_shards(

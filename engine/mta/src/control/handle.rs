@@ -245,6 +245,7 @@ impl Handle {
             let is_meant = |name: &str| filter.provider.as_deref().is_none_or(|provider| provider == name);
             self.shared.condition.holds.end(|receiver| is_meant(self.provider_name(receiver)));
         }
+        self.heal(&filter);
         self.shared.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
     }
 

@@ -11,7 +11,7 @@ use crate::brain::ToBrain;
 use crate::decisions::{About, Decision};
 use crate::feedback::{Feedback, FeedbackKind};
 use crate::shard::{identity_number, tenant_number};
-use crate::views::{AccountHaltView, PathView, SourceView, StandingView, WarmUpView};
+use crate::views::{AccountHaltView, PathFilter, PathView, SourceView, StandingView, WarmUpView};
 
 impl Handle {
     /// Up to `max` decisions from `number` on, oldest first, and the number to go on with. Only the latest few thousand
@@ -85,6 +85,18 @@ impl Handle {
             self.shared.decided("account.resumed", about, "the operator has said so".to_owned());
         }
         was_stopped
+    }
+
+    /// Sources that `filter` means are not held to be refused by its provider any more: what refuses them says so again.
+    pub(super) fn heal(&self, filter: &PathFilter) {
+        let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+        for (source, _) in self.shared.sources.iter().filter(|(_, known)| is(&filter.source, &known.name)) {
+            for (provider, _) in
+                self.shared.config.providers.iter().filter(|(_, one)| is(&filter.provider, &one.name))
+            {
+                self.shared.brain.standings.heal(source, provider.0);
+            }
+        }
     }
 
     /// All sources, and how each stands with the providers that it has sent to.

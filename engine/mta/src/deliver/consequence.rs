@@ -76,7 +76,7 @@ impl Shard {
 
     /// Open connections of all paths that share the pool's budget.
     fn open_connections(&self, pool: &Pool) -> u32 {
-        self.pools.of_budget(pool.budget.key).iter().map(|pool| pool.open_count()).sum()
+        self.pools.of_budget(&pool.budget).iter().map(|pool| pool.open_count()).sum()
     }
 
     /// When a recipient that was refused is tried again without an attempt counted; `None`: by the retry schedule.

@@ -30,6 +30,15 @@ const REST: [Duration; 6] = [
     Duration::from_secs(600),
 ];
 
+/// How long things take on a path, in milliseconds, the latest ones counting most; 0 as long as none has been seen.
+#[derive(Default)]
+struct Times {
+    /// A connection is busy with a recipient.
+    transaction_ms: Cell<f64>,
+    /// A connection is made.
+    connect_ms: Cell<f64>,
+}
+
 /// What a transaction and a new connection take as long as none has been seen.
 const UNKNOWN_MS: f64 = 100.0;
 
@@ -59,10 +68,7 @@ pub(crate) struct Pool {
     armed: Cell<Option<UnixMs>>,
     /// Connections begun.
     turn: Cell<u64>,
-    /// How long a connection is busy with a recipient, and how long making one takes; in milliseconds, the latest ones
-    /// counting most.
-    transaction_ms: Cell<f64>,
-    connect_ms: Cell<f64>,
+    times: Times,
     /// Failed attempts to connect in a row.
     failures: Cell<usize>,
     /// The path rests until then.
@@ -106,9 +112,12 @@ impl Pools {
         by_path.values().find(|pool| pool.budget.key == budget).map(|pool| pool.path)
     }
 
-    /// The pools of all paths that share a budget.
-    pub(crate) fn of_budget(&self, budget: BudgetKey) -> Vec<Rc<Pool>> {
-        self.by_path.borrow().values().filter(|pool| pool.budget.key == budget).cloned().collect()
+    /// The pools of all paths that share a budget. That of a single site has one.
+    pub(crate) fn of_budget(&self, budget: &Budget) -> Vec<Rc<Pool>> {
+        if budget.key.site != 0 {
+            return self.get(budget.path()).into_iter().collect();
+        }
+        self.by_path.borrow().values().filter(|pool| pool.budget.key == budget.key).cloned().collect()
     }
 
     /// The pools of all paths from `key`'s source to its provider, which share its fate.
@@ -177,18 +186,18 @@ impl Pool {
     /// A recipient kept one of `under_way` transactions of a connection busy for so long.
     pub(super) fn took_ms(&self, transaction_ms: u32, under_way: usize) {
         let busy = f64::from(transaction_ms) / u32::try_from(under_way.max(1)).map_or(1.0, f64::from);
-        smooth(&self.transaction_ms, busy);
+        smooth(&self.times.transaction_ms, busy);
     }
 
     /// A connection took so long to be made.
     pub(super) fn connected_ms(&self, connect_ms: u32) {
-        smooth(&self.connect_ms, f64::from(connect_ms));
+        smooth(&self.times.connect_ms, f64::from(connect_ms));
     }
 
     /// How long a connection is busy with one recipient, and how long making one takes, in milliseconds.
     pub(crate) fn pace_ms(&self) -> (f64, f64) {
         let known = |cell: &Cell<f64>| if cell.get() > 0.0 { cell.get() } else { UNKNOWN_MS };
-        (known(&self.transaction_ms), known(&self.connect_ms))
+        (known(&self.times.transaction_ms), known(&self.times.connect_ms))
     }
 
     /// The path may be looked at before the moment for which it is armed.
@@ -247,8 +256,7 @@ impl Shard {
             open: Cell::new(0),
             armed: Cell::new(None),
             turn: Cell::new(0),
-            transaction_ms: Cell::new(0.0),
-            connect_ms: Cell::new(0.0),
+            times: Times::default(),
             failures: Cell::new(0),
             rests_until: Cell::new(UnixMs(0)),
             avoided: Avoided::hosts(),

@@ -20,7 +20,7 @@ use crate::deliver::Pool;
 /// How many held recipients are released before others get their turn.
 const BATCH: usize = 256;
 /// How often mail of a halted account looks whether it may go.
-const HALTED_PAUSE: Duration = Duration::from_secs(30);
+const HALTED_PAUSE: Duration = Duration::from_secs(60);
 /// How often held mail looks whether its hold has been ended by hand.
 const HELD_PAUSE: Duration = Duration::from_secs(60);
 /// Recipients whose source is remembered for their retry; those that were put off first are forgotten first.

@@ -51,6 +51,11 @@ impl Budget {
         self.limits.get()
     }
 
+    /// One of its paths.
+    pub(crate) fn path(&self) -> PathId {
+        self.path.get()
+    }
+
     /// A recipient's message was accepted.
     pub(crate) fn took(&self, now: UnixMs) {
         self.is_used.set(true);
@@ -136,7 +141,7 @@ impl Shard {
     /// Nothing goes on any path of a budget before the rest of its pacer ends. Connections stay, unless they would be
     /// idle for too long.
     fn rest_budget(self: &Rc<Self>, budget: &Budget, until: UnixMs, said: &str) {
-        for pool in self.pools.of_budget(budget.key) {
+        for pool in self.pools.of_budget(budget) {
             self.pause(&pool, until, said);
         }
     }

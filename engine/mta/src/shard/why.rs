@@ -315,14 +315,26 @@ fn halted(halt: &Halt) -> Found {
     Found::new("account.paused", format!("its account, whose mail was stopped: {}", halt.reason))
 }
 
+/// Rates that differ by less are the same to people: one may be written by the hour and the other by the minute.
+const SAME_RATE: f64 = 0.01;
+
 /// A budget as people see it.
 pub(super) fn budget_view(pool: &Pool, now: UnixMs) -> BudgetView {
     let PaceView {
         limits, start, ceiling, phase, reason, changed_at, rests_until, accepted, refused, ..
     } = pool.budget.view();
+    let is_at = |other: &policy::Limits| {
+        limits.connections == other.connections
+            && match (limits.rate, other.rate) {
+                (Some(rate), Some(other)) => {
+                    (rate.as_per_second() / other.as_per_second() - 1.0).abs() < SAME_RATE
+                }
+                (rate, other) => rate == other,
+            }
+    };
     let set_by = match () {
-        () if limits.rate == ceiling.rate && limits.connections == ceiling.connections => "cap",
-        () if limits == start => "start",
+        () if is_at(&ceiling) => "cap",
+        () if is_at(&start) => "start",
         () => "learned",
     };
     BudgetView {
