@@ -16,6 +16,8 @@ use rustc_hash::FxHashMap;
 pub const CAMPAIGNS_MAX: usize = 4096;
 /// Bad senders known at the same time.
 const BAD_SENDERS_MAX: usize = 65_536;
+/// The part of the first step over all providers that one of them has at least room for.
+const PROVIDERS_SHARE: u64 = 10;
 /// The first step over all providers of a list of unknown size, in first steps of one provider.
 const UNKNOWN_STEPS: u64 = 3;
 
@@ -34,7 +36,7 @@ pub struct FirstStep {
 
 impl Default for FirstStep {
     fn default() -> Self {
-        Self { enabled: true, size: 300, share: 0.01, least: 50 }
+        Self { enabled: true, size: 300, share: 0.005, least: 50 }
     }
 }
 
@@ -47,7 +49,9 @@ impl FirstStep {
             known => (known as f64 * self.share) as u64,
         };
         let total = total.max(self.least).max(1);
-        (total, self.size.min(total).max(1))
+        // Several providers have part in it, so that a slow one does not hold up the judgement.
+        let lane = (total / PROVIDERS_SHARE).max(self.least / 2).min(total);
+        (total, self.size.min(lane).max(1))
     }
 }
 
@@ -117,6 +121,19 @@ pub(crate) struct CampaignGates {
 impl CampaignGates {
     fn lane(&self, provider: u16) -> Option<&Allowance> {
         self.lanes.get(usize::from(provider)).or_else(|| self.lanes.first())
+    }
+
+    fn pass(&self, provider: u16) -> bool {
+        let Some(lane) = self.lane(provider) else { return true };
+        if !self.total.take() {
+            lane.refused.store(true, Ordering::Release);
+            return false;
+        }
+        let passes = lane.take();
+        if !passes {
+            self.total.give_back();
+        }
+        passes
     }
 
     fn is_open(&self) -> bool {
@@ -252,7 +269,9 @@ impl Gates {
 
     /// The list of `campaign` has so many recipients, or so many as yet: its first step is measured by that.
     pub fn announce(&self, campaign: CampaignId, recipients: u64) {
-        let Some(gates) = self.first.enabled.then(|| self.gates_of(campaign)).flatten() else { return };
+        let Some(gates) = self.first.enabled.then(|| self.gates_of(campaign, recipients)).flatten() else {
+            return;
+        };
         let known = gates.recipients.fetch_max(recipients, Ordering::AcqRel).max(recipients);
         let (total, lane) = self.first.of_list(known);
         gates.allow(total, lane);
@@ -265,18 +284,10 @@ impl Gates {
         if !self.first.enabled {
             return true;
         }
-        let known = self.campaigns.load().get(&campaign).cloned();
-        let Some(gates) = known.or_else(|| self.gates_of(campaign)) else { return false };
-        let Some(lane) = gates.lane(provider) else { return true };
-        if !gates.total.take() {
-            lane.refused.store(true, Ordering::Release);
-            return false;
+        match self.campaigns.load().get(&campaign) {
+            Some(gates) => gates.pass(provider),
+            None => self.gates_of(campaign, 0).is_some_and(|gates| gates.pass(provider)),
         }
-        let passes = lane.take();
-        if !passes {
-            gates.total.give_back();
-        }
-        passes
     }
 
     /// What [`Self::pass`] took was not used: no attempt was made.
@@ -350,8 +361,8 @@ impl Gates {
         self.campaigns.store(Arc::new(campaigns));
     }
 
-    /// The gates of `campaign`, made when there are none; `None` when the table is full of campaigns that are being judged.
-    pub(crate) fn gates_of(&self, campaign: CampaignId) -> Option<Arc<CampaignGates>> {
+    /// The gates of `campaign`, made for a list of so many (0: unknown) when there are none; `None` when the table is full of campaigns that are being judged.
+    pub(crate) fn gates_of(&self, campaign: CampaignId, recipients: u64) -> Option<Arc<CampaignGates>> {
         if let Some(gates) = self.campaign(campaign) {
             return Some(gates);
         }
@@ -366,9 +377,9 @@ impl Gates {
         if campaigns.len() >= CAMPAIGNS_MAX {
             return None;
         }
-        let (total, lane) = self.first.of_list(0);
+        let (total, lane) = self.first.of_list(recipients);
         let gates = Arc::new(CampaignGates {
-            recipients: AtomicU64::new(0),
+            recipients: AtomicU64::new(recipients),
             total: Allowance::of(total),
             lanes: (0..self.providers).map(|_| Allowance::of(lane)).collect(),
         });

@@ -188,9 +188,12 @@ impl Reputation {
     ///
     /// A campaign and a tenant are counted over all providers too; for the tenant that is its mail outside of campaigns, since
     /// a bad campaign is to be stopped before its tenant is.
-    pub fn heard(&mut self, key: &TallyKey, counts: &Counts, now: UnixMs) {
+    ///
+    /// `excused`: the source was refused before, so blocks are counted for it alone.
+    pub fn heard(&mut self, key: &TallyKey, counts: &Counts, excused: bool, now: UnixMs) {
         let TallyKey { source, provider, class, identity, tenant, campaign } = *key;
         self.add(Component::Source(source), provider, class, counts, now);
+        let counts = &if excused { without_blocks(counts) } else { *counts };
         self.add(Component::Identity(identity), provider, class, counts, now);
         self.add(Component::Tenant(tenant), provider, class, counts, now);
         match campaign {
@@ -327,6 +330,13 @@ impl Reputation {
     }
 }
 
+fn without_blocks(counts: &Counts) -> Counts {
+    let mut others = Counts::default();
+    let kept = counts.iter().filter(|&(happening, _)| happening != Happening::Blocked);
+    kept.for_each(|(happening, count)| others.add(happening, count));
+    others
+}
+
 fn score_of(slow: &Decayed, fast: &Decayed) -> Score {
     let parts = parts_of(slow);
     Score { value: value_of(&parts), recent: value_of(&parts_of(fast)), parts }
@@ -390,7 +400,7 @@ mod tests {
 
     fn score_after(list: &[(Happening, u32)]) -> u8 {
         let mut reputation = Reputation::default();
-        reputation.heard(&KEY, &counts(list), NOW);
+        reputation.heard(&KEY, &counts(list), false, NOW);
         reputation.score(Component::Source(0), Some(2), None, NOW).value
     }
 
@@ -418,7 +428,7 @@ mod tests {
     #[test]
     fn what_has_happened_is_forgiven_with_time() {
         let mut reputation = Reputation::default();
-        reputation.heard(&KEY, &counts(&[(Happening::Blocked, 1000)]), NOW);
+        reputation.heard(&KEY, &counts(&[(Happening::Blocked, 1000)]), false, NOW);
         let at = |days| {
             reputation.score(Component::Identity(11), Some(2), Some(Class::Bulk), NOW + HALF_LIFE * days)
         };
@@ -433,7 +443,7 @@ mod tests {
         let mut reputation = Reputation::default();
         for second in 0..3_600_u64 {
             let now = NOW + Duration::from_secs(second);
-            reputation.heard(&KEY, &counts(&[(Happening::Delivered, 20)]), now);
+            reputation.heard(&KEY, &counts(&[(Happening::Delivered, 20)]), false, now);
             if [60, 600, 3_599].contains(&second) {
                 let rate = reputation.rate(Component::Identity(11), 2, now);
                 assert!((19.0..21.0).contains(&rate), "{rate} after {second} s");
@@ -450,7 +460,7 @@ mod tests {
         };
         for provider in 2..4 {
             let key = TallyKey { provider, campaign: Some(campaign), ..KEY };
-            reputation.heard(&key, &counts(&[(Happening::Delivered, 10)]), NOW);
+            reputation.heard(&key, &counts(&[(Happening::Delivered, 10)]), false, NOW);
         }
         assert_eq!(seen(&reputation, Component::Campaign(campaign), None), 20.0);
         assert_eq!(seen(&reputation, Component::Campaign(campaign), Some(3)), 10.0);
@@ -470,7 +480,7 @@ mod tests {
             for (provider, identity, happening, count) in steps {
                 now = now + Duration::from_secs(u64::from(count));
                 let key = TallyKey { provider, identity, ..KEY };
-                reputation.heard(&key, &counts(&[(Happening::ALL[happening], count)]), now);
+                reputation.heard(&key, &counts(&[(Happening::ALL[happening], count)]), false, now);
                 let score = reputation.score(Component::Source(0), Some(provider), None, now);
                 prop_assert!(score.value <= 100 && score.recent <= 100);
                 prop_assert!(reputation.count() <= 50);

@@ -16,8 +16,12 @@ use super::setup::{Setup, WarmUpPlan};
 const SEEN_PER_TICK: usize = 1024;
 /// Up to so many the allowance grows one by one, so that nothing is lost that is taken meanwhile.
 const GROWN_ONE_BY_ONE: u64 = 10_000;
+/// The largest allowance that is written: fits the table.
+const ALLOWED_MOST: u64 = 1 << 31;
 /// What is left to a sender that has used its allowance, messages a second: one a day.
 const NEXT_TO_NOTHING: f64 = 1.0 / 86_400.0;
+/// A sender's limit is written anew when it has changed by so much.
+const CHANGED: f64 = 0.05;
 
 /// One source at one provider.
 #[derive(Clone, Debug)]
@@ -115,6 +119,10 @@ impl Climbs {
         let place = self.places.get(&(source, provider));
         if let Some(climb) = place.and_then(|&place| self.sources.get_mut(place)) {
             climb.warm_up.heard(counts);
+            // A warm one has no allowance to count by.
+            if climb.warm_up.is_warm(&climb.ladder) {
+                climb.warm_up.went(attempts(counts), now);
+            }
         }
         if let Some(climb) = self.identities.get_mut(&(identity, provider)) {
             climb.warm_up.heard(counts);
@@ -155,11 +163,9 @@ impl Climbs {
 
     /// The senders at providers whose limit is another one by now.
     pub(crate) fn changed_limits(&mut self, now: UnixMs) -> Vec<(u32, u16)> {
-        let changed = |(&key, climb): (&(u32, u16), &mut IdentityClimb)| {
-            let limit = climb.limit(now);
-            (limit != std::mem::replace(&mut climb.written, limit)).then_some(key)
-        };
-        self.identities.iter_mut().filter_map(changed).collect()
+        let changed =
+            self.identities.iter_mut().filter_map(|(&key, climb)| climb.has_changed(now).then_some(key));
+        changed.collect()
     }
 
     /// The limit of a sender's warm-up, messages a second; `None`: it has none.
@@ -176,12 +182,8 @@ impl SourceClimb {
             self.warm_up.went(taken.saturating_sub(self.warm_up.used()), now);
         }
         let turn = self.warm_up.turn(&self.ladder, now);
-        if turn.is_some() || self.warm_up.used() == 0 {
-            // A new day: what was taken before is not of it.
-            self.granted = self.warm_up.used() + left.unwrap_or(0);
-        }
         let allowed = self.warm_up.allowance(&self.ladder, now);
-        let wanted = allowed.map(|allowed| allowed.saturating_sub(self.warm_up.used()));
+        let wanted = allowed.map(|allowed| allowed.saturating_sub(self.warm_up.used()).min(ALLOWED_MOST));
         match (left, wanted) {
             (Some(left), Some(wanted)) if wanted >= left && wanted - left <= GROWN_ONE_BY_ONE => {
                 (left..wanted).for_each(|_| standings.give_back(self.source, self.provider));
@@ -200,9 +202,20 @@ impl SourceClimb {
 impl IdentityClimb {
     /// Messages a second that may go now.
     fn limit(&self, now: UnixMs) -> Option<f64> {
-        let allowed = self.warm_up.allowance(&self.ladder, now)?;
-        let per_hour = self.ladder.per_hour(self.warm_up.step().into())?;
-        Some(if self.warm_up.used() < allowed { per_hour as f64 / 3600.0 } else { NEXT_TO_NOTHING })
+        self.warm_up.per_second(&self.ladder, now).map(|limit| limit.max(NEXT_TO_NOTHING))
+    }
+
+    /// Notes the limit that holds now; whether it is another one.
+    fn has_changed(&mut self, now: UnixMs) -> bool {
+        let limit = self.limit(now);
+        let is_other = match (limit, self.written) {
+            (Some(limit), Some(written)) => (limit / written - 1.0).abs() > CHANGED,
+            (limit, written) => limit != written,
+        };
+        if is_other {
+            self.written = limit;
+        }
+        is_other
     }
 }
 

@@ -26,6 +26,7 @@ pub use views::{BurntView, CampaignView, Climbing, WarmUpView};
 pub(crate) use bounded::Bounded;
 pub(crate) use confidence::surely_above;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mail::{CampaignId, UnixMs};
@@ -43,10 +44,16 @@ use trials::{Court, Stopped, Trials};
 
 /// Sources at providers whose score one tick writes; with more, each has its turn within seconds.
 const SCORED_PER_TICK: usize = 256;
+/// Below this recent score a source is in trouble.
+const ALARM_BELOW: u8 = 50;
+/// A trouble that has not ended for so long is not told again.
+const ALARM_EVERY: Duration = Duration::from_secs(3600);
 /// Below this score a source is refused for what it has done, not for the campaign at hand.
 const EXCUSES_BELOW: u8 = 50;
 /// A sender with this share of what was sent to a provider of late, where a second source is burnt, is why.
 const MAIN_SENDER: f64 = 0.5;
+/// With this share it is nearly the only one, and there is nobody to protect from it.
+const ONLY_SENDER: f64 = 0.95;
 /// Burns at one provider within this time belong together.
 const BURNS_TOGETHER: Duration = Duration::from_secs(86_400);
 /// Senders that are asked for their part in a burn.
@@ -66,6 +73,8 @@ pub struct Brain {
     /// What was decided between two ticks.
     pending: Vec<Order>,
     scored: usize,
+    /// When the score of a source at a provider was last told to have fallen.
+    alarms: BTreeMap<(u16, u16), UnixMs>,
 }
 
 impl Brain {
@@ -90,6 +99,7 @@ impl Brain {
             senders: Senders::default(),
             pending: Vec::new(),
             scored: 0,
+            alarms: BTreeMap::new(),
         }
     }
 
@@ -106,16 +116,16 @@ impl Brain {
 
     /// Something has happened, so many times.
     pub fn heard(&mut self, key: TallyKey, counts: Counts, now: UnixMs) {
-        self.reputation.heard(&key, &counts, now);
+        let excused = counts[Happening::Blocked] > 0 && self.is_excused(&key, now);
         self.climbs.heard(key.source, key.identity, key.provider, &counts, now);
         if self.setup.has_breaker() {
             self.breaking.heard(&key);
         }
         if key.campaign.is_some() && self.setup.has_canary() {
-            let excused = counts[Happening::Blocked] > 0 && self.is_excused(&key, now);
             let court = Court { setup: &self.setup, gates: &self.tables.gates, now };
             self.trials.heard(&key, &counts, excused, court);
         }
+        self.reputation.heard(&key, &counts, excused, now);
     }
 
     /// Whether a block says nothing of the mail: the source was refused before.
@@ -152,7 +162,8 @@ impl Brain {
         for (identity, fast) in senders {
             // Blocks fall on all who share the source: they prove nothing.
             let own = Evidence { blocks: 0.0, ..Evidence::of(&fast) };
-            let is_main = is_repeated && fast.attempts() >= all * MAIN_SENDER;
+            let sent = fast.attempts();
+            let is_main = is_repeated && (all * MAIN_SENDER..all * ONLY_SENDER).contains(&sent);
             if settings.trips(&own).is_some() || is_main {
                 self.set_bad(identity, Some(provider), now);
             }
@@ -270,9 +281,9 @@ impl Brain {
             .for_each(|(identity, provider)| self.write_budget(identity, provider));
     }
 
-    fn write_budget(&self, identity: u32, provider: u16) {
-        let limits = [self.senders.rate(identity, provider), self.climbs.limit(identity, provider)];
-        senders::write(&self.tables.budgets, identity, provider, limits);
+    fn write_budget(&mut self, identity: u32, provider: u16) {
+        let warm_up = self.climbs.limit(identity, provider);
+        self.senders.write(&self.tables.budgets, identity, provider, warm_up);
     }
 
     fn write_scores(&mut self, now: UnixMs) {
@@ -283,7 +294,20 @@ impl Brain {
             self.scored = (self.scored + 1) % cells;
             if let (Ok(source), Ok(provider)) = (u16::try_from(source), u16::try_from(provider)) {
                 self.write_score(source, provider, now);
+                self.alarm(source, provider, now);
             }
+        }
+    }
+
+    /// Tells once when a source has fallen within minutes.
+    fn alarm(&mut self, source: u16, provider: u16, now: UnixMs) {
+        let score = self.reputation.score(Component::Source(source), Some(provider), None, now);
+        if score.recent >= ALARM_BELOW || self.burns.rests(source, provider, now).is_some() {
+            return;
+        }
+        let last = self.alarms.insert((source, provider), now);
+        if last.is_none_or(|last| now.since(last) >= ALARM_EVERY) {
+            self.tell_alarm(source, provider, &score, now);
         }
     }
 
@@ -294,9 +318,8 @@ impl Brain {
     /// The score of a source at a provider: of a day, drawn down by a bad quarter of an hour and by burns.
     fn source_score(&self, source: u16, provider: u16, now: UnixMs) -> u8 {
         let score = self.reputation.score(Component::Source(source), Some(provider), None, now);
-        let recent = score.recent.min(NEUTRAL).saturating_add(score.value.saturating_sub(NEUTRAL));
-        let value = score.value.min((u16::from(score.value) + u16::from(recent)).div_ceil(2) as u8);
-        value.saturating_sub(self.burns.cost(source, provider, now))
+        let drawn = NEUTRAL.saturating_sub(score.recent) / 2;
+        score.value.saturating_sub(drawn).saturating_sub(self.burns.cost(source, provider, now))
     }
 
     fn tell_turns(&mut self, turns: impl IntoIterator<Item = (Climber, Turn)>, now: UnixMs) {

@@ -92,7 +92,7 @@ pub const CODES: [(&str, &str); 19] = [
     ),
     ("canary.widened", "More of a campaign may go to a provider."),
     ("canary.opened", "A campaign has been judged well, and goes without a limit."),
-    ("canary.shut", "A campaign goes badly at one small provider, and is held there."),
+    ("canary.shut", "A campaign goes badly at one provider, and is held there."),
     ("canary.stopped", "A campaign goes badly, and is paused before it has gone far."),
     ("breaker.campaign", "A campaign is paused for its complaints, unknown users, spam refusals or blocks."),
     ("breaker.tenant", "A tenant is paused for its stream, or for several of its campaigns."),

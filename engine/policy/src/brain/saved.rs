@@ -236,7 +236,7 @@ impl Brain {
                     gate: gates.at(provider).into(),
                     steps: lane.steps,
                     is_shut: lane.is_shut,
-                    evidence: lane.evidence.into(),
+                    evidence: lane.seen.evidence.into(),
                 }
             };
             let open_untouched = trial.state == TrialState::Open;
@@ -250,7 +250,7 @@ impl Brain {
                 recipients: gates.recipients(),
                 total: gates.total().into(),
                 lanes: lanes.collect(),
-                evidence: trial.evidence.into(),
+                evidence: trial.seen.evidence.into(),
             });
         }
         campaigns
@@ -329,17 +329,17 @@ impl Brain {
             return;
         }
         let campaign = CampaignId::from_raw(saved.campaign);
-        let Some(gates) = self.tables.gates.gates_of(campaign) else { return };
+        let Some(gates) = self.tables.gates.gates_of(campaign, saved.recipients) else { return };
         gates.restore(saved.recipients, saved.total.into());
         let trial = self.trials.restore(campaign, saved.state, saved.is_lifted, now);
         (trial.tenant, trial.identity) = (saved.tenant, saved.identity);
-        trial.evidence = saved.evidence.into();
+        trial.seen = Evidence::from(saved.evidence).into();
         for lane in &saved.lanes {
             let Some(provider) = names.provider(&lane.provider) else { continue };
             gates.restore_lane(provider, lane.gate.into());
             let (steps, is_shut) = (lane.steps, lane.is_shut);
-            let evidence = lane.evidence.into();
-            trial.lanes.insert(provider, Lane { evidence, began: None, steps, is_shut });
+            let seen = Evidence::from(lane.evidence).into();
+            trial.lanes.insert(provider, Lane { seen, began: None, steps, is_shut });
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::lease::Budgets;
 
 use super::bounded::Bounded;
 
-/// Slowed (identity, provider) pairs at the same time; the least recently slowed is freed.
+/// Slowed (identity, provider) pairs at the same time; beyond them nobody more is slowed.
 pub(crate) const SLOWED_MAX: usize = 16_384;
 /// A refusal lowers the rate to this part of what went.
 const DECREASE: f64 = 0.5;
@@ -25,6 +25,9 @@ const INCREASE: f64 = 0.1;
 const FREE_AT: f64 = 4.0;
 /// What is left at least: one every ten seconds, so that it is seen when the provider wants more again.
 const FLOOR: f64 = 0.1;
+/// A limit that rises to so many times the last one begins with an empty memory: under the old one the next message may have
+/// had to wait for hours.
+const FRESH_AT: f64 = 4.0;
 /// How long a bad sender stays one.
 pub(crate) const BAD_FOR: Duration = Duration::from_secs(86_400);
 /// Bad senders at the same time.
@@ -45,12 +48,14 @@ pub(crate) struct Slowed {
 pub(crate) struct Senders {
     slowed: Bounded<(u32, u16), Slowed>,
     bad: BTreeMap<u32, UnixMs>,
+    /// The limits that were written last, messages a second.
+    written: BTreeMap<(u32, u16), f64>,
     cursor: usize,
 }
 
 impl Default for Senders {
     fn default() -> Self {
-        Self { slowed: Bounded::new(SLOWED_MAX), bad: BTreeMap::new(), cursor: 0 }
+        Self { slowed: Bounded::new(SLOWED_MAX), bad: BTreeMap::new(), written: BTreeMap::new(), cursor: 0 }
     }
 }
 
@@ -60,6 +65,9 @@ const SEEN_PER_TICK: usize = 1024;
 impl Senders {
     /// The provider wants less of the identity, which has sent it `rate` a second of late. The new rate, when it was lowered.
     pub(crate) fn slow(&mut self, identity: u32, provider: u16, rate: f64, now: UnixMs) -> Option<Slowed> {
+        if self.slowed.count() >= SLOWED_MAX && self.rate(identity, provider).is_none() {
+            return None;
+        }
         let new =
             || Slowed { rate: f64::INFINITY, before: rate.max(FLOOR), refused_at: UnixMs(0), raised_at: now };
         let slowed = self.slowed.entry((identity, provider), new);
@@ -113,6 +121,23 @@ impl Senders {
         self.bad.insert(identity, until).is_none()
     }
 
+    /// Writes the limit of a sender at a provider: of its warm-up, if it has one, and for what was refused the smaller one.
+    pub(crate) fn write(&mut self, budgets: &Budgets, identity: u32, provider: u16, warm_up: Option<f64>) {
+        let key = (identity, provider);
+        let limit = [self.rate(identity, provider), warm_up].into_iter().flatten().reduce(f64::min);
+        let before = match limit {
+            Some(limit) => self.written.insert(key, limit),
+            None => self.written.remove(&key),
+        };
+        let rises = limit.zip(before).is_some_and(|(limit, before)| limit >= before * FRESH_AT);
+        if rises || (limit.is_none() && before.is_some()) {
+            budgets.remove(identity, provider);
+        }
+        if let Some(rate) = limit.and_then(rate_of) {
+            budgets.set(identity, provider, rate);
+        }
+    }
+
     /// Those that have behaved for long enough.
     pub(crate) fn forgiven(&mut self, now: UnixMs) -> Vec<u32> {
         let over: Vec<u32> =
@@ -125,16 +150,6 @@ impl Senders {
 
     pub(crate) fn bad(&self) -> impl Iterator<Item = (&u32, &UnixMs)> {
         self.bad.iter()
-    }
-}
-
-/// Writes a limit of so many messages a second, the smaller one where there are two; without any it is taken away.
-pub(crate) fn write(budgets: &Budgets, identity: u32, provider: u16, limits: [Option<f64>; 2]) {
-    let limit = limits.into_iter().flatten().reduce(f64::min);
-    match limit.and_then(rate_of) {
-        Some(rate) => budgets.set(identity, provider, rate),
-        None if budgets.is_empty() => {}
-        None => budgets.remove(identity, provider),
     }
 }
 
@@ -185,7 +200,7 @@ mod tests {
         let mut senders = Senders::default();
         assert!(senders.set_bad(7, NOW + BAD_FOR));
         assert!(!senders.set_bad(7, NOW + BAD_FOR), "known");
-        assert_eq!(senders.forgiven(NOW), []);
+        assert!(senders.forgiven(NOW).is_empty());
         assert_eq!(senders.forgiven(NOW + BAD_FOR), [7]);
     }
 

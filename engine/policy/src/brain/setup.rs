@@ -77,7 +77,7 @@ impl Default for CanarySettings {
         Self {
             enabled: true,
             size: 300,
-            share_ppm: 10_000,
+            share_ppm: 5_000,
             least: 50,
             growth: 4,
             wait: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 use mail::{CampaignId, UnixMs};
 
 use crate::breaker::Trip;
+use crate::reputation::Score;
 use crate::warmup::{Ladder, Turn, Turned};
 
 use super::Brain;
@@ -43,6 +44,16 @@ impl Brain {
         self.tell("source.healed", Subject::Source { source, provider }, figures, sentence, now);
     }
 
+    pub(super) fn tell_alarm(&mut self, source: u16, provider: u16, score: &Score, now: UnixMs) {
+        let (name, at) = (self.setup.source(source), self.setup.provider(provider));
+        let (value, recent) = (score.value, score.recent);
+        let sentence = format!(
+            "source {name} at {at} has a score of {recent} over the last minutes, of {value} over the day"
+        );
+        let figures = vec![("recent", f64::from(recent)), ("score", f64::from(value))];
+        self.tell("score.alarm", Subject::Source { source, provider }, figures, sentence, now);
+    }
+
     pub(super) fn tell_sender(&mut self, identity: u32, provider: Option<u16>, is_good: bool, now: UnixMs) {
         let (code, sentence) = match (is_good, provider) {
             (true, _) => {
@@ -81,14 +92,13 @@ impl Brain {
 
     /// Tells that a campaign was stopped at its gates; the reason for the order.
     pub(super) fn tell_stopped(&mut self, stopped: &Stopped, now: UnixMs) -> String {
-        let Stopped { campaign, trip, provider, passed, recipients, .. } = *stopped;
-        let at = provider.map_or(String::new(), |provider| format!(" at {}", self.setup.provider(provider)));
+        let Stopped { campaign, trip, passed, recipients, .. } = *stopped;
         let of = if recipients == 0 { String::new() } else { format!(" of {recipients}") };
-        let reason = format!("{trip}{at}, after {passed} recipients{of}");
+        let reason = format!("{trip}, after {passed} recipients{of}");
         let mut figures = figures_of(&trip);
         figures.extend([("passed", passed as f64), ("recipients", recipients as f64)]);
         let sentence = format!("campaign {campaign} is paused: {reason}");
-        self.tell("canary.stopped", Subject::Campaign { campaign, provider }, figures, sentence, now);
+        self.tell("canary.stopped", Subject::Campaign { campaign, provider: None }, figures, sentence, now);
         reason
     }
 

@@ -11,8 +11,8 @@ use mail::{CampaignId, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::{Evidence, Trip};
-use crate::canary::{CampaignGates, FirstStep, Gates};
-use crate::tally::{Counts, TallyKey};
+use crate::canary::{CampaignGates, FirstStep, GateView, Gates};
+use crate::tally::{Counts, Happening, TallyKey};
 
 use super::order::{Event, Order, Subject};
 use super::setup::Setup;
@@ -21,14 +21,12 @@ use super::setup::Setup;
 const DECIDED_ENOUGH: f64 = 0.6;
 /// The next step opens when so much of this one has passed, so that a good campaign seldom waits.
 const USED_ENOUGH: f64 = 0.5;
-/// A list of this size or more waits the whole `wait` for complaints; a smaller one in proportion, since it is sent sooner.
-const LARGE_LIST: f64 = 400_000.0;
+/// The part of the time that the whole list will take for which complaints about its first step are awaited at most.
+const WAIT_SHARE: f64 = 0.02;
 /// With so many recipients judged at a provider its gate is open, and with so many over all the campaign's.
 const OPEN_AT: u64 = 50_000;
 /// Or with this share of a list whose size is known.
 const OPEN_SHARE: f64 = 0.25;
-/// A provider with at least this share of what has passed stands for the whole campaign.
-const MAJOR_SHARE: f64 = 0.2;
 /// Gates that nobody has used for so long are forgotten: longer than bulk mail waits.
 const IDLE: Duration = Duration::from_secs(7 * 86_400);
 /// Campaigns that one tick judges; with more, each has its turn within seconds.
@@ -45,17 +43,41 @@ pub enum TrialState {
     Stopped,
 }
 
+/// What has become of recipients.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) evidence: Evidence,
+    /// Attempts that were put off.
+    deferred: f64,
+}
+
+impl Seen {
+    fn add(&mut self, counts: &Counts, excused: bool) {
+        self.evidence.add(counts, excused);
+        self.deferred += f64::from(counts[Happening::Deferred]) + f64::from(counts[Happening::RateLimited]);
+    }
+}
+
+impl From<Evidence> for Seen {
+    fn from(evidence: Evidence) -> Self {
+        Self { evidence, deferred: 0.0 }
+    }
+}
+
 /// One campaign.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
     pub(crate) state: TrialState,
     pub(crate) tenant: u32,
     pub(crate) identity: u32,
-    pub(crate) evidence: Evidence,
+    pub(crate) seen: Seen,
     pub(crate) lanes: BTreeMap<u16, Lane>,
     /// The first steps are done: each provider goes on by itself.
     pub(crate) is_lifted: bool,
     began: Option<UnixMs>,
+    /// The most outcomes a second of the first step, and how many there were at the last look.
+    rate: f64,
+    looked: Option<(f64, UnixMs)>,
     passed: u64,
     used_at: UnixMs,
 }
@@ -63,7 +85,7 @@ pub(crate) struct Trial {
 /// One campaign at one provider.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
-    pub(crate) evidence: Evidence,
+    pub(crate) seen: Seen,
     pub(crate) began: Option<UnixMs>,
     pub(crate) steps: u8,
     pub(crate) is_shut: bool,
@@ -75,10 +97,12 @@ impl Trial {
             state: TrialState::Judged,
             tenant: 0,
             identity: 0,
-            evidence: Evidence::default(),
+            seen: Seen::default(),
             lanes: BTreeMap::new(),
             is_lifted: false,
             began: None,
+            rate: 0.0,
+            looked: None,
             passed: 0,
             used_at: now,
         }
@@ -130,8 +154,8 @@ impl Trials {
             Entry::Vacant(new) => new.insert(Trial::new(court.now)),
         };
         (trial.tenant, trial.identity, trial.used_at) = (key.tenant, key.identity, court.now);
-        trial.evidence.add(counts, excused);
-        trial.lanes.entry(key.provider).or_default().evidence.add(counts, excused);
+        trial.seen.add(counts, excused);
+        trial.lanes.entry(key.provider).or_default().seen.add(counts, excused);
     }
 
     /// Judges the campaigns whose turn it is. The ones that are stopped are returned: they are to be paused.
@@ -185,8 +209,6 @@ pub(crate) struct Stopped {
     pub(crate) tenant: u32,
     pub(crate) identity: u32,
     pub(crate) trip: Trip,
-    /// Where, if not as a whole.
-    pub(crate) provider: Option<u16>,
     pub(crate) passed: u64,
     pub(crate) recipients: u64,
 }
@@ -207,13 +229,20 @@ impl Trial {
             return None;
         }
         if self.state == TrialState::Judged {
-            if let Some((trip, provider)) = self.is_bad(campaign, gates, court, orders) {
+            if let Some(trip) = court.setup.breaker.trips(&self.seen.evidence) {
                 gates.stop();
                 self.state = TrialState::Stopped;
                 let (tenant, identity, passed) = (self.tenant, self.identity, self.passed);
-                let recipients = gates.recipients();
-                return Some(Stopped { campaign, tenant, identity, trip, provider, passed, recipients });
+                return Some(Stopped {
+                    campaign,
+                    tenant,
+                    identity,
+                    trip,
+                    passed,
+                    recipients: gates.recipients(),
+                });
             }
+            self.shut_bad_lanes(campaign, gates, court, orders);
             self.widen(campaign, gates, court, orders);
         }
         let awaited = gates.awaited().into_iter();
@@ -221,25 +250,19 @@ impl Trial {
         None
     }
 
-    /// Whether the campaign, or its part at a large provider, is bad. At a small one its gate is shut.
-    fn is_bad(
+    /// Shuts the gate of each provider at which the campaign goes badly. Blocks are no reason: they are about the source, which
+    /// rests there by itself.
+    fn shut_bad_lanes(
         &mut self,
         campaign: CampaignId,
         gates: &CampaignGates,
         court: Court<'_>,
         orders: &mut Vec<Order>,
-    ) -> Option<(Trip, Option<u16>)> {
-        let settings = &court.setup.breaker;
-        if let Some(trip) = settings.trips(&self.evidence) {
-            return Some((trip, None));
-        }
-        let all = self.passed as f64;
+    ) {
         for (&provider, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.is_shut) {
-            let Some(trip) = settings.trips(&lane.evidence) else { continue };
-            let passed = gates.at(provider).passed;
-            if passed as f64 >= all * MAJOR_SHARE {
-                return Some((trip, Some(provider)));
-            }
+            let own = Evidence { blocks: 0.0, ..lane.seen.evidence };
+            let Some(trip) = court.setup.breaker.trips(&own) else { continue };
+            let passed = gates.at(provider).passed as f64;
             lane.is_shut = true;
             gates.shut(provider);
             let name = court.setup.provider(provider);
@@ -251,12 +274,11 @@ impl Trial {
                     ("count", trip.count),
                     ("of", trip.of),
                     ("limit", trip.limit),
-                    ("passed", passed as f64),
+                    ("passed", passed),
                 ],
                 sentence: format!("campaign {campaign} is held at {name}: {trip}"),
             }));
         }
-        None
     }
 
     fn widen(
@@ -266,36 +288,75 @@ impl Trial {
         court: Court<'_>,
         orders: &mut Vec<Order>,
     ) {
-        let began = *self.began.get_or_insert(court.now);
-        let recipients = gates.recipients();
         if !self.is_lifted {
-            let step =
-                Step { view: gates.total(), evidence: &self.evidence, began, is_first: true, recipients };
-            let awaited = (0..gates.lanes()).any(|provider| gates.is_awaited(provider));
-            if !step.is_done(awaited, court) {
-                return;
-            }
-            self.is_lifted = true;
-            gates.lift_total();
-            let opened = (0..gates.lanes()).filter(|&provider| gates.was_asked(provider));
-            orders.extend(opened.map(|provider| Order::Open { campaign, provider }));
-            orders.push(self.told(campaign, None, "canary.passed", "has passed its first step", court));
+            self.lift(campaign, gates, court, orders);
         }
         for provider in 0..gates.lanes() {
             self.widen_lane(campaign, provider, gates, court, orders);
         }
-        let known_share = if recipients == 0 { 0.0 } else { self.evidence.decided() / recipients as f64 };
-        if self.evidence.decided() >= OPEN_AT as f64 || known_share >= OPEN_SHARE {
-            self.state = TrialState::Open;
-            let shut = |provider: u16| self.lanes.get(&provider).is_some_and(|lane| lane.is_shut);
-            for provider in (0..gates.lanes()).filter(|&provider| !shut(provider)) {
-                gates.widen(provider, u64::MAX);
-                if gates.was_asked(provider) {
-                    orders.push(Order::Open { campaign, provider });
-                }
-            }
-            orders.push(self.told(campaign, None, "canary.opened", "goes without a limit", court));
+        let (decided, recipients) = (self.seen.evidence.decided(), gates.recipients() as f64);
+        let of_list =
+            recipients > 0.0 && (decided >= recipients * OPEN_SHARE || self.passed as f64 >= recipients);
+        if decided >= OPEN_AT as f64 || of_list {
+            self.open(campaign, gates, court, orders);
         }
+    }
+
+    /// Ends the first step over all providers when it is done. Until then each provider has its steps within it.
+    fn lift(
+        &mut self,
+        campaign: CampaignId,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) {
+        let began = *self.began.get_or_insert(court.now);
+        let is_awaited = (0..gates.lanes()).any(|provider| gates.is_awaited(provider));
+        let wait = self.wait(gates.recipients(), court);
+        let step = Step { view: gates.total(), seen: &self.seen, began, is_awaited };
+        if !step.is_done(wait, court) {
+            return;
+        }
+        self.is_lifted = true;
+        gates.lift_total();
+        let opened = (0..gates.lanes()).filter(|&provider| gates.was_asked(provider));
+        orders.extend(opened.map(|provider| Order::Open { campaign, provider }));
+        orders.push(self.told(campaign, None, "canary.passed", "has passed its first step", court));
+    }
+
+    /// How long complaints about the first step are awaited: in proportion to the time that the list will take at the best
+    /// pace of its first outcomes.
+    fn wait(&mut self, recipients: u64, court: Court<'_>) -> Duration {
+        let decided = self.seen.evidence.decided();
+        let (decided_before, at) = self.looked.unwrap_or((0.0, court.now));
+        let elapsed = court.now.since(at).as_secs_f64().max(1.0);
+        self.rate = self.rate.max((decided - decided_before) / elapsed);
+        self.looked = Some((decided, court.now));
+        let longest = court.setup.canary.wait;
+        if recipients == 0 || self.rate <= 0.0 {
+            return longest;
+        }
+        let share = WAIT_SHARE * recipients as f64 / self.rate;
+        Duration::try_from_secs_f64(share).map_or(longest, |share| share.min(longest))
+    }
+
+    fn open(
+        &mut self,
+        campaign: CampaignId,
+        gates: &CampaignGates,
+        court: Court<'_>,
+        orders: &mut Vec<Order>,
+    ) {
+        (self.state, self.is_lifted) = (TrialState::Open, true);
+        gates.lift_total();
+        let shut = |provider: u16| self.lanes.get(&provider).is_some_and(|lane| lane.is_shut);
+        for provider in (0..gates.lanes()).filter(|&provider| !shut(provider)) {
+            gates.widen(provider, u64::MAX);
+            if gates.was_asked(provider) {
+                orders.push(Order::Open { campaign, provider });
+            }
+        }
+        orders.push(self.told(campaign, None, "canary.opened", "goes without a limit", court));
     }
 
     fn widen_lane(
@@ -310,9 +371,9 @@ impl Trial {
         let Some(allowed) = view.allowed.filter(|_| view.passed > 0) else { return };
         let lane = self.lanes.entry(provider).or_default();
         let began = *lane.began.get_or_insert(court.now);
-        let recipients = gates.recipients();
-        let step = Step { view, evidence: &lane.evidence, began, is_first: lane.steps == 0, recipients };
-        if lane.is_shut || !step.is_done(gates.is_awaited(provider), court) {
+        let step = Step { view, seen: &lane.seen, began, is_awaited: gates.is_awaited(provider) };
+        // Complaints were awaited over all providers.
+        if lane.is_shut || !step.is_done(Duration::ZERO, court) {
             return;
         }
         let next = allowed.saturating_mul(court.setup.canary.growth.into());
@@ -336,7 +397,7 @@ impl Trial {
         court: Court<'_>,
     ) -> Order {
         let lane = provider.and_then(|provider| self.lanes.get(&provider));
-        let evidence = lane.map_or(&self.evidence, |lane| &lane.evidence);
+        let evidence = lane.map_or(&self.seen.evidence, |lane| &lane.seen.evidence);
         let place =
             provider.map_or(String::new(), |provider| format!(" at {}", court.setup.provider(provider)));
         let (decided, delivered) = (evidence.decided(), evidence.delivered);
@@ -360,32 +421,25 @@ impl Trial {
 
 /// One step of a gate.
 struct Step<'a> {
-    view: crate::canary::GateView,
-    evidence: &'a Evidence,
+    view: GateView,
+    seen: &'a Seen,
     began: UnixMs,
-    is_first: bool,
-    /// Of the list; 0: unknown.
-    recipients: u64,
+    /// Somebody waits for the next one.
+    is_awaited: bool,
 }
 
 impl Step<'_> {
-    /// Whether the next step may begin, when nothing of this one is bad.
-    fn is_done(&self, awaited: bool, court: Court<'_>) -> bool {
-        let settings = &court.setup.canary;
+    /// Whether the next step may begin, when nothing of this one is bad and complaints were awaited for `wait`.
+    fn is_done(&self, wait: Duration, court: Court<'_>) -> bool {
         let passed = self.view.passed as f64;
         let used = self.view.allowed.is_none_or(|allowed| passed >= allowed as f64 * USED_ENOUGH);
-        if !used && !awaited {
+        if !used && !self.is_awaited {
             return false;
         }
-        let elapsed = court.now.since(self.began);
-        let wait = match self.is_first {
-            true if self.recipients > 0 => {
-                settings.wait.mul_f64((self.recipients as f64 / LARGE_LIST).min(1.0))
-            }
-            true => settings.wait,
-            false => Duration::ZERO,
-        };
-        let judged = self.evidence.decided() >= passed * DECIDED_ENOUGH && elapsed >= wait;
-        judged || elapsed >= settings.time_limit
+        let (settings, elapsed) = (&court.setup.canary, court.now.since(self.began));
+        let (decided, enough) = (self.seen.evidence.decided(), passed * DECIDED_ENOUGH);
+        // What was only put off has harmed nobody yet, and the time of greylisting is not lost to the next step.
+        let is_put_off = decided + self.seen.deferred >= enough && elapsed >= settings.wait;
+        (decided >= enough && elapsed >= wait) || is_put_off || elapsed >= settings.time_limit
     }
 }

@@ -120,7 +120,7 @@ impl Brain {
         let providers = (0..gates.lanes()).filter(|&provider| gates.was_asked(provider));
         Some(CampaignView {
             state: trial.map_or(TrialState::Judged, |trial| trial.state),
-            evidence: trial.map_or(Evidence::default(), |trial| trial.evidence),
+            evidence: trial.map_or(Evidence::default(), |trial| trial.seen.evidence),
             recipients: gates.recipients(),
             total: gates.total(),
             providers: providers.map(|provider| (provider, gates.at(provider))).collect(),

@@ -33,7 +33,8 @@ pub struct WarmUp {
     used_before_hour: u64,
     hour: u8,
     last_used: UnixMs,
-    is_burnt: bool,
+    /// It has fallen today: nothing better comes of this day.
+    has_fallen: bool,
     #[serde(default)]
     day: Day,
 }
@@ -46,6 +47,21 @@ struct Day {
     bounced: u32,
     complaints: u32,
     rate_limited: u32,
+}
+
+impl Day {
+    fn decided(&self) -> f64 {
+        f64::from(self.delivered) + f64::from(self.refused) + f64::from(self.bounced)
+    }
+
+    fn is_bad(&self) -> bool {
+        surely_above(f64::from(self.refused), self.decided(), REFUSED_MOST)
+            || surely_above(f64::from(self.complaints), f64::from(self.delivered), COMPLAINTS_MOST)
+    }
+}
+
+fn top(ladder: &Ladder) -> u16 {
+    u16::try_from(ladder.steps()).unwrap_or(u16::MAX)
 }
 
 /// What the end of a day, or a block within it, came to.
@@ -92,7 +108,7 @@ impl WarmUp {
             used_before_hour: 0,
             hour: 0,
             last_used: now,
-            is_burnt: false,
+            has_fallen: false,
             day: Day::default(),
         }
     }
@@ -104,29 +120,43 @@ impl WarmUp {
     #[must_use]
     pub fn allowance(&self, ladder: &Ladder, now: UnixMs) -> Option<u64> {
         let (day, hour) = (ladder.per_day(self.step.into())?, ladder.per_hour(self.step.into())?);
+        Some(self.free(day, now).min(self.used_before_hour.saturating_add(hour)))
+    }
+
+    /// The same as a rate, messages a second: what is free is spread over an hour, so that the rate falls as it runs out.
+    #[must_use]
+    pub fn per_second(&self, ladder: &Ladder, now: UnixMs) -> Option<f64> {
+        let (day, hour) = (ladder.per_day(self.step.into())?, ladder.per_hour(self.step.into())?);
+        let left = self.free(day, now).saturating_sub(self.used).min(hour);
+        Some(left as f64 / 3600.0)
+    }
+
+    /// Of the messages of a day those that are free by now.
+    fn free(&self, day: u64, now: UnixMs) -> u64 {
+        if now < self.day_began {
+            return 0;
+        }
         let elapsed_ms = now.0.saturating_sub(self.day_began.0).min(DAY_MS);
         let free_ms = (elapsed_ms + HOUR_MS).min(DAY_MS);
         let free = u128::from(day) * u128::from(free_ms) / u128::from(DAY_MS);
-        let free = u64::try_from(free).unwrap_or(u64::MAX).max(1);
-        Some(free.min(self.used_before_hour.saturating_add(hour)).min(day))
+        u64::try_from(free).unwrap_or(u64::MAX).max(1)
     }
 
-    /// When more than now will be free, for those that wait.
+    /// When more than now will be free, for those that wait; `now` when there is no limit.
     #[must_use]
     pub fn next_at(&self, ladder: &Ladder, now: UnixMs) -> UnixMs {
-        let per_day = ladder.per_day(self.step.into()).unwrap_or(DAY_MS).max(1);
-        let next_hour = self.day_began.0 + (u64::from(self.hour) + 1) * HOUR_MS;
-        let day_ends = self.day_began.0.saturating_add(DAY_MS);
-        let soon = now.0 + DAY_MS / per_day;
-        match self.allowance(ladder, now) {
-            Some(allowed) if allowed >= per_day => UnixMs(day_ends),
-            Some(allowed)
-                if self.used >= allowed
-                    && allowed == self.used_before_hour + ladder.per_hour(self.step.into()).unwrap_or(0) =>
-            {
-                UnixMs(next_hour.max(soon).min(day_ends))
-            }
-            _ => UnixMs(soon.min(day_ends)),
+        let step = usize::from(self.step);
+        let (Some(day), Some(hour)) = (ladder.per_day(step), ladder.per_hour(step)) else { return now };
+        if now < self.day_began {
+            return self.day_began;
+        }
+        let next_hour = UnixMs(self.day_began.0 + (u64::from(self.hour) + 1) * HOUR_MS);
+        let next_day = self.day_began + DAY;
+        let soon = UnixMs(now.0 + DAY_MS / day.max(1));
+        match self.used {
+            used if used >= day => next_day,
+            used if used >= self.used_before_hour.saturating_add(hour) => next_hour.max(soon).min(next_day),
+            _ => soon.min(next_day),
         }
     }
 
@@ -153,74 +183,78 @@ impl WarmUp {
 
     /// The provider refuses the source: it steps back now, once a day.
     pub fn burnt(&mut self, ladder: &Ladder) -> Option<Turn> {
-        if self.is_burnt {
+        self.fall(ladder, BURNT_STEPS)
+    }
+
+    fn fall(&mut self, ladder: &Ladder, steps: u16) -> Option<Turn> {
+        if self.has_fallen {
             return None;
         }
-        self.is_burnt = true;
-        let top = u16::try_from(ladder.steps()).unwrap_or(u16::MAX);
-        self.step = self.step.min(top).saturating_sub(BURNT_STEPS);
+        self.has_fallen = true;
+        self.step = self.step.min(top(ladder)).saturating_sub(steps);
         Some(self.turn_of(Turned::SteppedBack))
     }
 
-    /// Ends the day when it is over; what that came to, unless nothing had gone.
+    /// Ends the day when it is over, and steps back within it when it has gone badly already. What that came to, if anything
+    /// worth telling.
     pub fn turn(&mut self, ladder: &Ladder, now: UnixMs) -> Option<Turn> {
         self.see_hour(now);
         let days = now.since(self.day_began).as_secs() / DAY.as_secs();
         if days == 0 {
-            return None;
+            return self.day.is_bad().then(|| self.fall(ladder, 1)).flatten();
         }
         let what = self.judged(ladder, now);
-        let top = u16::try_from(ladder.steps()).unwrap_or(u16::MAX);
         self.step = match what {
-            Turned::Advanced | Turned::Warm => self.step.saturating_add(1).min(top),
-            Turned::SteppedBack if !self.is_burnt => self.step.min(top).saturating_sub(1),
+            Turned::Advanced | Turned::Warm => self.step.saturating_add(1).min(top(ladder)),
+            Turned::SteppedBack => self.step.min(top(ladder)).saturating_sub(1),
             Turned::Forgotten => 0,
-            _ => self.step.min(top),
+            Turned::HeldForVolume | Turned::HeldForTrouble => self.step.min(top(ladder)),
         };
         let turn = self.turn_of(what);
-        let was_used = self.used > 0 || what == Turned::Forgotten;
-        let was_warm = usize::from(self.step) >= ladder.steps() && what == Turned::HeldForVolume;
         self.day_began = self.day_began + DAY * u32::try_from(days).unwrap_or(u32::MAX);
+        if what == Turned::Forgotten {
+            self.last_used = now;
+        }
         (self.used, self.used_before_hour, self.hour) = (0, 0, 0);
-        (self.is_burnt, self.day) = (false, Day::default());
+        (self.has_fallen, self.day) = (false, Day::default());
         self.see_hour(now);
-        (was_used && !was_warm).then_some(turn)
+        (what != Turned::HeldForVolume).then_some(turn)
     }
 
     fn judged(&self, ladder: &Ladder, now: UnixMs) -> Turned {
-        let day = self.day;
-        let decided = f64::from(day.delivered) + f64::from(day.refused) + f64::from(day.bounced);
-        let refused = surely_above(f64::from(day.refused), decided, REFUSED_MOST);
-        let complained = surely_above(f64::from(day.complaints), f64::from(day.delivered), COMPLAINTS_MOST);
-        if now.since(self.last_used) >= IDLE_MAX {
+        let day = &self.day;
+        if now.since(self.last_used) >= IDLE_MAX && self.step > 0 {
             return Turned::Forgotten;
         }
-        if self.is_burnt || refused || complained {
-            return Turned::SteppedBack;
-        }
-        let tried = decided + f64::from(day.rate_limited);
-        let limited = surely_above(f64::from(day.rate_limited), tried, RATE_LIMITED_MOST);
-        if limited || f64::from(day.delivered) < decided * DELIVERED_LEAST {
+        if self.has_fallen {
             return Turned::HeldForTrouble;
         }
-        let Some(per_day) = ladder.per_day(self.step.into()) else { return Turned::HeldForVolume };
-        if decided < per_day as f64 * ENOUGH {
-            return Turned::HeldForVolume;
+        if day.is_bad() {
+            return Turned::SteppedBack;
         }
-        if usize::from(self.step) + 1 >= ladder.steps() { Turned::Warm } else { Turned::Advanced }
+        let (decided, limited) = (day.decided(), f64::from(day.rate_limited));
+        if surely_above(limited, decided + limited, RATE_LIMITED_MOST)
+            || f64::from(day.delivered) < decided * DELIVERED_LEAST
+        {
+            return Turned::HeldForTrouble;
+        }
+        match ladder.per_day(self.step.into()) {
+            Some(per_day) if decided >= per_day as f64 * ENOUGH => {
+                if self.step + 1 >= top(ladder) {
+                    Turned::Warm
+                } else {
+                    Turned::Advanced
+                }
+            }
+            _ => Turned::HeldForVolume,
+        }
     }
 
     fn turn_of(&self, what: Turned) -> Turn {
-        let decided =
-            u64::from(self.day.delivered) + u64::from(self.day.refused) + u64::from(self.day.bounced);
-        let share = |count: u32| if decided == 0 { 0.0 } else { f64::from(count) / decided as f64 };
-        Turn {
-            what,
-            step: self.step,
-            used: self.used,
-            delivered: share(self.day.delivered),
-            refused: share(self.day.refused),
-        }
+        let decided = self.day.decided();
+        let share = |count: u32| if decided == 0.0 { 0.0 } else { f64::from(count) / decided };
+        let (delivered, refused) = (share(self.day.delivered), share(self.day.refused));
+        Turn { what, step: self.step, used: self.used, delivered, refused }
     }
 
     /// The step, 0 is the first; as many as the ladder has: warm.

@@ -24,7 +24,7 @@ pub(super) const CANARY: Section = Section {
         Key {
             name: "share",
             kind: Kind::Percent,
-            default: Standard::Is("\"1%\""),
+            default: Standard::Is("\"0.5%\""),
             about: "Recipients of the first step at all providers together, as a part of the list where its size is known.",
             reason: "What a bad campaign may do before it stops should be lost in what a good one does.",
         },
@@ -46,8 +46,8 @@ pub(super) const CANARY: Section = Section {
             name: "wait",
             kind: Kind::Duration { max_days: 1 },
             default: Standard::Is("\"60s\""),
-            about: "How long complaints about the first step are awaited for a list of 400,000 or more, or of unknown size; a smaller one waits in proportion.",
-            reason: "The first readers complain within a minute, and an hour's sending loses less than a fiftieth by it.",
+            about: "How long complaints about the first step are awaited at most. A list whose size is known waits no longer than a fiftieth of the time that it takes to be sent.",
+            reason: "The first readers complain within a minute, and a list of hours hardly loses it.",
         },
         Key {
             name: "time_limit",

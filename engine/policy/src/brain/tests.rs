@@ -1,1 +1,0 @@
-//! The brain as a whole, in virtual time.
