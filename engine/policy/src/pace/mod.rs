@@ -286,6 +286,9 @@ impl Pacer {
             used.bound = self.bound_since(now);
             self.waited_ms = low(now.0);
         }
+        if demand.ready == 0 {
+            self.meter.idle(now);
+        }
         let of_rate = self.rate.tick(used, &mut self.meter, now);
         let of_counts = self.grow_counts(demand, passed, now);
         self.changed(&before, of_rate.or(of_counts)?, now)

@@ -37,7 +37,7 @@ const KEPT_HELD: f64 = 0.95;
 const KEPT_LONG: f64 = 0.96;
 /// What a refusal leaves of the rate at least; those that follow soon may leave less and less.
 const LEFT_LEAST: f64 = 0.5;
-const LEFT_LEAST_SOON: [f64; 5] = [1.0, 0.75, 0.4, 0.15, 0.05];
+const LEFT_LEAST_SOON: [f64; 5] = [1.0, 0.85, 0.5, 0.2, 0.05];
 /// The least that is made of an unlimited rate: a second's measure is not more exact.
 const FOUND_LEAST: f64 = 1.0;
 /// Openings after a long time that are farther apart have nothing to do with each other.

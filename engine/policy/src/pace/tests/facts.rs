@@ -28,7 +28,10 @@ fn busy(rate: f64) -> Pacer {
 fn many_refusals_in_flight_are_one_event() {
     let mut pacer = busy(100.0);
     let change = pacer.refused(Signal::Rate, after(60)).expect("the first changes something");
-    assert_eq!((change.what, change.from.as_str(), change.to.as_str()), (Changed::Rate, "100/s", "1800/h"));
+    assert_eq!(
+        (change.what, change.from.as_str(), change.to.as_str()),
+        (Changed::Rate, "6000/min", "1800/h")
+    );
     let learned = pacer.view().learned;
     for millisecond in 0..200 {
         assert_eq!(pacer.refused(Signal::Rate, after(60) + Duration::from_millis(millisecond)), None);

@@ -145,6 +145,8 @@ pub(super) struct Scene {
     replies: BTreeMap<(u64, u64), Option<Signal>>,
     sent: u64,
     waited: bool,
+    /// Nothing can be sent before.
+    blocked_until: UnixMs,
     reply_ms: (u64, u64),
 }
 
@@ -168,6 +170,7 @@ impl Scene {
             replies: BTreeMap::new(),
             sent: 0,
             waited: false,
+            blocked_until: START,
             reply_ms: (50, 200),
         }
     }
@@ -190,7 +193,7 @@ impl Scene {
     }
 
     fn step(&mut self) {
-        self.now = UnixMs(self.now.0 + STEP_MS);
+        self.now = self.next();
         while let Some((&key, _)) = self.replies.first_key_value()
             && key.0 <= self.now.0
         {
@@ -204,6 +207,20 @@ impl Scene {
         if (self.now.0 - START.0).is_multiple_of(1000) {
             self.tick();
         }
+    }
+
+    /// The next moment at which something may happen.
+    fn next(&self) -> UnixMs {
+        let next = UnixMs(self.now.0 + STEP_MS);
+        if self.supply_per_second.is_some() {
+            return next;
+        }
+        let tick = UnixMs(next.0 + (1000 - (next.0 - START.0) % 1000) % 1000);
+        let reply = self.replies.first_key_value().map_or(tick, |(key, _)| UnixMs(key.0));
+        let free_ms = self.connections.iter().map(|one| one.free_at_ms).filter(|&at| at > self.now.0).min();
+        let free = UnixMs(free_ms.unwrap_or(u64::MAX));
+        let quiet = tick.min(reply).min(free).min(self.blocked_until);
+        UnixMs(quiet.0.next_multiple_of(STEP_MS)).max(next)
     }
 
     fn heard(&mut self, reply: Option<Signal>) {
@@ -255,14 +272,15 @@ impl Scene {
     fn send(&mut self) -> bool {
         let now_ms = self.now.0;
         let has_mail = self.supply_per_second.is_none() || self.supply >= 1.0;
-        if !has_mail || self.pacer.rests_until(self.now).is_some() {
+        self.blocked_until = self.pacer.rests_until(self.now).unwrap_or(self.now);
+        if !has_mail || self.blocked_until > self.now {
             return false;
         }
         let Some(connection) = self.free_connection() else { return false };
         if let Some(bucket) = &mut self.bucket
-            && bucket.take(self.now).is_err()
+            && let Err(until) = bucket.take(self.now)
         {
-            self.waited = true;
+            (self.waited, self.blocked_until) = (true, until);
             return false;
         }
         if self.supply_per_second.is_some() {
