@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::drr::{Links, Member, Ring};
+use crate::ring::{Links, Member, Ring};
 use crate::slab::{NONE, Slab};
 use crate::store::{List, State, Store};
 use crate::{FlowKey, Ticket};
@@ -227,7 +227,16 @@ impl Flow {
     }
 }
 
+/// By what the ring of a tenant knows a flow.
+pub(crate) fn name_of(key: &FlowKey) -> u64 {
+    FxBuildHasher.hash_one((key.campaign, key.identity))
+}
+
 impl Member for Flow {
+    fn name(&self) -> u64 {
+        name_of(&self.key)
+    }
+
     fn links(&self) -> Links {
         self.links
     }
@@ -247,6 +256,10 @@ pub(crate) struct Tenant {
 }
 
 impl Member for Tenant {
+    fn name(&self) -> u64 {
+        u64::from(self.key.2)
+    }
+
     fn links(&self) -> Links {
         self.links
     }
@@ -274,6 +287,11 @@ impl Flows {
             by_key: HashTable::new(),
             tenant_by_key: FxHashMap::default(),
         }
+    }
+
+    /// The tenant of a key, if it has any flow on the path.
+    pub(crate) fn find_tenant(&self, path: u32, key: FlowKey) -> Option<u32> {
+        self.tenant_by_key.get(&(path, key.class, key.tenant)).copied()
     }
 
     pub(crate) fn find(&self, path: u32, key: FlowKey) -> Option<u32> {
@@ -319,6 +337,7 @@ impl Flows {
             + self.by_key.allocation_size()
             + crate::view::map_bytes(&self.tenant_by_key)
             + self.rows.iter().map(|(_, flow)| flow.heap_bytes()).sum::<usize>()
+            + self.tenants.iter().map(|(_, tenant)| tenant.ring.heap_bytes()).sum::<usize>()
     }
 }
 

@@ -17,6 +17,7 @@ mod path;
 mod pull;
 mod ready;
 mod rest;
+mod ring;
 mod slab;
 mod store;
 mod sweep;

@@ -6,11 +6,11 @@ use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::campaign::{CampaignState, Campaigns};
-use crate::drr::Ring;
-use crate::flow::{Flows, Standing};
+use crate::flow::{Flows, Standing, name_of};
 use crate::limits::{Group, GroupKey};
 use crate::path::{Path, Paths};
 use crate::rest::Rests;
+use crate::ring::{Member as _, Ring};
 use crate::slab::{NONE, Slab};
 use crate::store::{State, Store};
 use crate::{FlowKey, Limits, PathId, PathKey, Ticket};
@@ -197,12 +197,14 @@ impl Ready {
 
     /// Undoes what [`Ready::pop_with`] has charged for one ticket.
     pub(crate) fn forgive(&mut self, path: u32, key: FlowKey) {
-        self.paths.rows[path].turns.refund(key.class);
-        // With its last ticket the flow has left the ring, and its debt with it.
-        let Some(flow) = self.flows.find(path, key) else { return };
-        let tenant = self.flows.rows[flow].tenant;
-        Ring::forgive(&mut self.flows.rows, flow);
-        Ring::forgive(&mut self.flows.tenants, tenant);
+        let turns = &mut self.paths.rows[path].turns;
+        turns.refund(key.class);
+        let Some(ring) = turns.ring(key.class) else { return };
+        let (flow, tenant) = (self.flows.find(path, key), self.flows.find_tenant(path, key));
+        ring.forgive(&mut self.flows.tenants, tenant, u64::from(key.tenant));
+        // Without the tenant there is nobody to whom the flow could owe.
+        let Some(tenant) = tenant else { return };
+        self.flows.tenants[tenant].ring.forgive(&mut self.flows.rows, flow, name_of(&key));
     }
 
     /// Takes a ticket out of the middle of its flow.
@@ -274,7 +276,7 @@ impl Ready {
             }
             return;
         };
-        let is_listed = !crate::drr::Member::links(flow).is_outside();
+        let is_listed = !flow.links().is_outside();
         if is_listed == may_be_served {
             return;
         }

@@ -8,4 +8,5 @@ mod liveness;
 mod paths;
 mod places;
 mod scene;
+mod shares;
 mod size;
