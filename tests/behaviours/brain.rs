@@ -17,6 +17,10 @@ const LEARNED: &str = "[provider.there]\ndomains = [\"there.test\"]\nrate = \"10
 const SOURCES: &str = "[[source]]\nname = \"a\"\nip = \"127.0.0.2\"\n[[source]]\nname = \"b\"\nip = \"127.0.0.3\"\n\
                        [[pool]]\nname = \"all\"\nsources = [\"a\", \"b\"]\n[class.transactional]\npool = \"all\"\n";
 
+/// A provider that takes as much as comes.
+const FAST: &str =
+    "[provider.there]\ndomains = [\"there.test\"]\nrate = \"5000/s\"\nrecipients_per_message = 1\n";
+
 fn submit(house: &House, from: &str, recipients: &[String]) -> Vec<RecipientId> {
     let sender: ReversePath = Some(from.parse().expect("an address"));
     let submission = Submission {
@@ -112,8 +116,7 @@ fn what_was_learned_is_kept_over_a_restart_and_a_damaged_file_is_put_aside() {
 #[test]
 fn mail_of_a_refused_source_leaves_by_the_other_within_a_second() {
     let sink = Sink::with(Manner { blocks: Some([127, 0, 0, 2]), ..Manner::default() });
-    let extra =
-        format!("{SOURCES}[provider.there]\ndomains = [\"there.test\"]\nrecipients_per_message = 1\n");
+    let extra = format!("{SOURCES}{FAST}");
     let house = House::with_sink(sink, &extra);
     // Some of these leave from either source.
     let began = Instant::now();
@@ -122,11 +125,88 @@ fn mail_of_a_refused_source_leaves_by_the_other_within_a_second() {
     }
     let taken = house.sink.wait_for(200, PATIENCE);
     let last = taken.iter().map(|taken| taken.at).max().expect("some");
-    assert!(last - began < Duration::from_secs(4), "it took {:?}", last - began);
+    assert!(last - began < Duration::from_secs(2), "it took {:?}", last - began);
     assert!(taken.iter().all(|taken| taken.client.to_string() == "127.0.0.3"));
     let kinds: Vec<_> = decisions(&house).iter().map(|one| one.kind).collect();
     assert!(kinds.contains(&"source.burnt"), "{kinds:?}");
-    house.wait_ledger("nobody has lost an attempt", |ledger| ledger.delivered == 200);
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 200);
+    assert_eq!(house.handle().counters().deferrals, 0, "nobody has lost an attempt");
+}
+
+#[test]
+fn a_reserve_takes_over_when_all_of_the_pool_are_refused() {
+    let sink = Sink::with(Manner { blocks: Some([127, 0, 0, 2]), ..Manner::default() });
+    let pool = SOURCES.replace("sources = [\"a\", \"b\"]", "sources = [\"a\"]\nreserve = [\"b\"]");
+    let house = House::with_sink(sink, &format!("{pool}{FAST}"));
+    submit(&house, "ann@sender.test", &many(20, "there.test"));
+    let taken = house.sink.wait_for(20, PATIENCE);
+    assert!(taken.iter().all(|taken| taken.client.to_string() == "127.0.0.3"));
+    let standing = |house: &House| {
+        let sources = house.wait(house.handle().sources());
+        let first = sources.into_iter().next().expect("source a");
+        first.providers.into_iter().find(|one| one.provider == "there").expect("a standing")
+    };
+    assert!(standing(&house).burnt_until.is_some());
+    let filter = mta::PathFilter { source: Some("a".to_owned()), ..mta::PathFilter::default() };
+    house.wait(house.handle().resume(filter));
+    assert!(standing(&house).burnt_until.is_none(), "the operator has resumed it");
+}
+
+#[test]
+fn a_source_that_warms_up_sends_its_share_and_a_warm_one_the_rest() {
+    let warming = SOURCES.replacen("ip = \"127.0.0.2\"", "ip = \"127.0.0.2\"\nwarmup = \"generic\"", 1);
+    let house = House::start(&format!("{warming}{FAST}"));
+    for n in 0..20 {
+        submit(&house, &format!("ann@sender{n}.test"), &many(10, "there.test"));
+    }
+    let taken = house.sink.wait_for(200, PATIENCE);
+    let of_warming = taken.iter().filter(|taken| taken.client.to_string() == "127.0.0.2").count();
+    assert!((1..=50).contains(&of_warming), "{of_warming} on the first day of the ladder");
+    until("it is told", || {
+        let warm_ups = house.handle().warm_ups();
+        warm_ups.iter().any(|one| one.who == "source a" && one.provider == "there" && one.used > 0)
+    });
+}
+
+#[test]
+fn a_source_that_warms_up_alone_keeps_the_rest_waiting() {
+    let alone = SOURCES
+        .replacen("ip = \"127.0.0.2\"", "ip = \"127.0.0.2\"\nwarmup = \"generic\"", 1)
+        .replace("sources = [\"a\", \"b\"]", "sources = [\"a\"]");
+    let house = House::start(&format!("{alone}{FAST}"));
+    let ids = submit(&house, "ann@sender.test", &many(200, "there.test"));
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(house.sink.count() <= 50, "{} on the first day of the ladder", house.sink.count());
+    let codes: Vec<_> = ids.iter().map(|id| why(&house, *id).found.code).collect();
+    assert!(codes.contains(&"source.warm_up"), "{codes:?}");
+    assert_eq!(house.handle().counters().deferrals, 0, "waiting costs no attempt");
+}
+
+#[test]
+fn an_account_that_harms_the_sources_is_stopped_until_somebody_lets_it_go_on() {
+    let house = House::start(&format!("[[account]]\nname = \"shop\"\n{FAST}"));
+    let send = |recipients: Vec<String>, class: Class| {
+        let meta = SubmissionMeta {
+            tenant: "shop".to_owned(),
+            ..SubmissionMeta::new(Some("ann@sender.test".parse().expect("an address")), class)
+        };
+        let recipients = recipients.iter().map(|address| to(address)).collect();
+        let submission = Submission { meta, body: message("x").into_bytes(), recipients };
+        house.wait(house.handle().submit(submission)).expect("taken").recipients
+    };
+    send((0..1_000).map(|n| format!("refuse-{n}@there.test")).collect(), Class::Bulk);
+    until("the account is stopped", || !house.handle().halted_accounts().is_empty());
+    let halted = house.handle().halted_accounts();
+    assert_eq!(halted[0].account, "shop");
+    let waits = send(vec!["bob@there.test".to_owned()], Class::Bulk)[0];
+    assert_eq!(why(&house, waits).found.code, "account.paused");
+    send(vec!["carl@there.test".to_owned()], Class::Critical);
+    until("critical mail goes", || house.sink.taken().iter().any(|taken| taken.to == "carl@there.test"));
+    assert!(house.sink.taken().iter().all(|taken| taken.to != "bob@there.test"));
+    assert!(house.handle().resume_account("shop"));
+    assert!(!house.handle().resume_account("shop"));
+    assert_ne!(why(&house, waits).found.code, "account.paused");
 }
 
 #[test]

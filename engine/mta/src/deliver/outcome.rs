@@ -276,6 +276,12 @@ impl Shard {
     pub(crate) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
         // Its token of the rate is free again.
         pool.disarm();
+        if self.is_burnt(pool.key) {
+            // What waited there has left by other sources: nobody would come for it before the rest ends.
+            self.queue.borrow_mut().unused(pool.path);
+            self.leaves(pool.key, ticket, flow);
+            return self.schedule_home(ticket).await;
+        }
         let refused = self.queue.borrow_mut().unpull(pool.path, flow, ticket).err();
         match refused {
             None => {}

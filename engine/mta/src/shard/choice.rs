@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{CampaignId, Class, Outcome, RecipientId};
+use mail::{CampaignId, Class, Outcome, RecipientId, UnixMs};
 use policy::source::{Choice, Wish, choose_among};
 use queue::{FlowKey, PathId, PathKey, Ticket};
 use rustc_hash::FxHashMap;
@@ -93,6 +93,13 @@ impl Shard {
         flow.class != Class::Critical && self.shared.brain.halts.has_tenant(flow.tenant)
     }
 
+    /// Whether the source of a path is refused by its provider, as far as the brain has said.
+    pub(crate) fn is_burnt(&self, path: PathKey) -> bool {
+        let until = self.shared.brain.standings.at(path.source, path.provider).burnt_until;
+        // The clock is read only where there is something to compare it with.
+        until != UnixMs::default() && until > self.now()
+    }
+
     fn wish<'a>(&'a self, ticket: Ticket, flow: FlowKey, identity: &'a str, provider: u16) -> Wish<'a> {
         Wish {
             identity,
@@ -137,6 +144,13 @@ impl Shard {
     pub(crate) fn leaves(&self, path: PathKey, ticket: Ticket, flow: FlowKey) {
         self.shared.brain.standings.give_back(path.source, path.provider);
         self.leaves_gate(ticket, flow, path.provider);
+    }
+
+    /// The same for one that has not come to its path.
+    pub(super) fn turn_back(self: &Rc<Self>, path: PathKey, ticket: Ticket, flow: FlowKey) {
+        self.leaves(path, ticket, flow);
+        let shard = Rc::clone(self);
+        crate::io::spawn(async move { shard.schedule_home(ticket).await });
     }
 
     /// A recipient was not delivered and goes home: it is routed again when its time comes.

@@ -145,6 +145,10 @@ impl Shard {
         let Ready { ticket, flow, source, destination } = ready;
         let now = self.now();
         let key = PathKey { source, provider: destination.provider.0, site: destination.site };
+        if self.is_burnt(key) {
+            // It was refused while the recipient was on its way.
+            return self.turn_back(key, ticket, flow);
+        }
         let (path, refused) = {
             let mut queue = self.queue.borrow_mut();
             let path = self.path_of(&mut queue, key, &destination);
