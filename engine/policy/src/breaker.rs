@@ -34,7 +34,7 @@ impl Default for BreakerSettings {
             complaints_ppm: 3_000,
             unknown_users_ppm: 100_000,
             spam_ppm: 50_000,
-            blocks_ppm: 100_000,
+            blocks_ppm: 300_000,
             campaigns: 3,
         }
     }
@@ -194,7 +194,7 @@ mod tests {
             ("an old list", evidence(240, 0, 60, 0, 0), Some(TooMany::UnknownUsers)),
             ("spam", evidence(270, 0, 0, 30, 0), Some(TooMany::Spam)),
             ("nobody wants it", evidence(10_000, 60, 0, 0, 0), Some(TooMany::Complaints)),
-            ("blocked", evidence(20, 0, 0, 0, 30), Some(TooMany::Blocks)),
+            ("blocked", evidence(20, 0, 0, 0, 40), Some(TooMany::Blocks)),
         ];
         for (who, evidence, expected) in cases {
             assert_eq!(settings.trips(&evidence).map(|trip| trip.what), expected, "{who}");

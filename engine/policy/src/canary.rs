@@ -388,3 +388,106 @@ impl Gates {
         Some(gates)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAMPAIGN: CampaignId = CampaignId::from_raw(9);
+
+    #[test]
+    fn first_steps_by_the_size_of_the_list() {
+        let first = FirstStep::default();
+        for (recipients, total, lane) in [
+            (0, 900, 90),
+            (1, 50, 25),
+            (1_000, 50, 25),
+            (20_000, 100, 25),
+            (100_000, 500, 50),
+            (1_000_000, 5_000, 300),
+            (100_000_000, 500_000, 300),
+        ] {
+            assert_eq!(first.of_list(recipients), (total, lane), "{recipients}");
+        }
+        let odd = FirstStep { size: 1, share: 0.0, least: 0, ..first };
+        assert_eq!(odd.of_list(5), (1, 1), "never nobody: nothing would be learned");
+    }
+
+    #[test]
+    fn a_step_is_taken_once_and_what_is_given_back_can_be_taken_again() {
+        let gates = Gates::new(FirstStep::default(), 3);
+        gates.announce(CAMPAIGN, 10_000);
+        assert_eq!((0..100).filter(|_| gates.pass(CAMPAIGN, 0)).count(), 25);
+        assert_eq!((0..100).filter(|_| gates.pass(CAMPAIGN, 1)).count(), 25);
+        assert!(!gates.pass(CAMPAIGN, 2), "the step over all is used up");
+        assert_eq!(gates.view(CAMPAIGN, 2), Some(GateView { passed: 50, allowed: Some(50) }));
+        gates.give_back(CAMPAIGN, 0);
+        assert_eq!(gates.room(CAMPAIGN, 2), 1);
+        assert!(gates.pass(CAMPAIGN, 2) && !gates.pass(CAMPAIGN, 2));
+        gates.announce(CAMPAIGN, 40_000);
+        assert_eq!(gates.room(CAMPAIGN, 2), 24, "the list has grown, and its first step with it");
+        gates.announce(CAMPAIGN, 10);
+        assert_eq!(gates.room(CAMPAIGN, 2), 24, "and never shrinks");
+    }
+
+    #[test]
+    fn a_stopped_campaign_stays_so_when_its_list_grows() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        gates.announce(CAMPAIGN, 10_000);
+        gates.campaign(CAMPAIGN).expect("announced").stop();
+        gates.announce(CAMPAIGN, 10_000_000);
+        assert!(!gates.pass(CAMPAIGN, 0));
+    }
+
+    #[test]
+    fn without_canaries_everything_passes_and_nothing_is_kept() {
+        let gates = Gates::new(FirstStep { enabled: false, ..FirstStep::default() }, 1);
+        gates.announce(CAMPAIGN, 10_000);
+        assert!((0..10_000).all(|_| gates.pass(CAMPAIGN, 0)));
+        assert_eq!((gates.view(CAMPAIGN, 0), gates.room(CAMPAIGN, 0)), (None, u64::MAX));
+    }
+
+    #[test]
+    fn a_provider_of_another_configuration_shares_the_first_gate() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        assert!((0..90).all(|_| gates.pass(CAMPAIGN, 77)) && !gates.pass(CAMPAIGN, 0));
+    }
+
+    #[test]
+    fn bad_senders_are_known_to_all() {
+        let gates = Gates::new(FirstStep::default(), 1);
+        gates.set_good(5, false);
+        assert!(!gates.is_good(5) && gates.is_good(6));
+        gates.set_good(5, true);
+        assert!(gates.is_good(5));
+    }
+
+    #[test]
+    fn many_shards_never_pass_more_than_is_allowed() {
+        let gates = Gates::new(FirstStep::default(), 4);
+        gates.announce(CAMPAIGN, 1_000_000);
+        let shard = |seed: u64| {
+            let gates = &gates;
+            move || {
+                let mut passed = 0_u64;
+                for n in 0..5_000 {
+                    let provider = ((n + seed) % 4) as u16;
+                    let passes = gates.pass(CAMPAIGN, provider);
+                    // Each third one is not used after all.
+                    match passes && n % 3 == 0 {
+                        true => gates.give_back(CAMPAIGN, provider),
+                        false => passed += u64::from(passes),
+                    }
+                }
+                passed
+            }
+        };
+        let sum: u64 = std::thread::scope(|scope| {
+            let shards: Vec<_> = (0..4).map(|seed| scope.spawn(shard(seed))).collect();
+            shards.into_iter().map(|shard| shard.join().expect("no panic")).sum()
+        });
+        let gates = gates.campaign(CAMPAIGN).expect("announced");
+        assert_eq!((gates.total().passed, sum), (1_200, 1_200), "four providers of 300");
+        assert!((0..4).all(|provider| gates.at(provider).passed == 300));
+    }
+}

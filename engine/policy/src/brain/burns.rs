@@ -56,6 +56,13 @@ impl Burns {
         .collect()
     }
 
+    /// The rest is over by somebody's word.
+    pub(crate) fn heal(&mut self, source: u16, provider: u16, now: UnixMs) {
+        if let Some(burn) = self.0.get_mut(&(source, provider)) {
+            burn.until = burn.until.min(now);
+        }
+    }
+
     /// Points that the source has lost at the provider.
     pub(crate) fn cost(&self, source: u16, provider: u16, now: UnixMs) -> u8 {
         let Some(burn) = self.0.get(&(source, provider)) else { return 0 };

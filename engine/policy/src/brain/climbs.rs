@@ -178,8 +178,9 @@ impl SourceClimb {
     fn refresh(&mut self, standings: &Standings, now: UnixMs) -> Option<Turn> {
         let left = standings.at(self.source, self.provider).left.map(u64::from);
         if let Some(left) = left {
-            let taken = self.granted.saturating_sub(left);
-            self.warm_up.went(taken.saturating_sub(self.warm_up.used()), now);
+            let (taken, used) = (self.granted.saturating_sub(left), self.warm_up.used());
+            self.warm_up.went(taken.saturating_sub(used), now);
+            self.warm_up.came_back(used.saturating_sub(taken));
         }
         let turn = self.warm_up.turn(&self.ladder, now);
         let allowed = self.warm_up.allowance(&self.ladder, now);

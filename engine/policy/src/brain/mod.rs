@@ -152,6 +152,12 @@ impl Brain {
         self.write_score(source, provider, now);
     }
 
+    /// Somebody says that a source is not refused any more: it is tried again at once, and told so with the next tick.
+    pub fn heal(&mut self, source: u16, provider: u16, now: UnixMs) {
+        self.burns.heal(source, provider, now);
+        self.tables.standings.heal(source, provider);
+    }
+
     /// Finds the senders that a burnt source is owed to: those whose own mail there is bad, and the one that has sent most
     /// when it is the second source within a day.
     fn blame(&mut self, source: u16, provider: u16, now: UnixMs) {

@@ -25,8 +25,9 @@ const USED_ENOUGH: f64 = 0.5;
 const WAIT_SHARE: f64 = 0.02;
 /// With so many recipients judged at a provider its gate is open, and with so many over all the campaign's.
 const OPEN_AT: u64 = 50_000;
-/// Or with this share of a list whose size is known.
+/// Or with this share of a list whose size is known, and so many at least: a list may still be growing.
 const OPEN_SHARE: f64 = 0.25;
+const OPEN_LEAST: f64 = 1000.0;
 /// Gates that nobody has used for so long are forgotten: longer than bulk mail waits.
 const IDLE: Duration = Duration::from_secs(7 * 86_400);
 /// Campaigns that one tick judges; with more, each has its turn within seconds.
@@ -295,8 +296,7 @@ impl Trial {
             self.widen_lane(campaign, provider, gates, court, orders);
         }
         let (decided, recipients) = (self.seen.evidence.decided(), gates.recipients() as f64);
-        let of_list =
-            recipients > 0.0 && (decided >= recipients * OPEN_SHARE || self.passed as f64 >= recipients);
+        let of_list = recipients > 0.0 && decided >= (recipients * OPEN_SHARE).max(OPEN_LEAST);
         if decided >= OPEN_AT as f64 || of_list {
             self.open(campaign, gates, court, orders);
         }

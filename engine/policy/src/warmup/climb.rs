@@ -169,6 +169,12 @@ impl WarmUp {
         }
     }
 
+    /// So many messages were counted as gone and have come back unsent.
+    pub fn came_back(&mut self, count: u64) {
+        self.used = self.used.saturating_sub(count);
+        self.used_before_hour = self.used_before_hour.min(self.used);
+    }
+
     /// What became of messages.
     pub fn heard(&mut self, counts: &Counts) {
         let day = &mut self.day;

@@ -39,6 +39,22 @@ fn a_burnt_source_is_left_at_once_rests_and_is_tried_again_with_less_credit() {
 }
 
 #[test]
+fn an_operator_ends_a_rest() {
+    let mut brain = brain_of(setup(1, 1));
+    brain.burnt(0, 0, HOUR, "blocked", START);
+    tick(&mut brain, START);
+    brain.heal(0, 0, START + SECOND);
+    assert!(!brain.tables.standings.at(0, 0).is_burnt(START + SECOND));
+    assert_eq!(codes(&tick(&mut brain, START + SECOND)), ["source.healed"]);
+    brain.burnt(0, 0, HOUR, "blocked", START + SECOND);
+    assert_eq!(
+        brain.burnt_sources()[0].until,
+        START + SECOND + HOUR * 2,
+        "it is the second time all the same"
+    );
+}
+
+#[test]
 fn without_rerouting_the_source_still_rests() {
     let mut setup = setup(1, 1);
     setup.mechanisms.reroute = false;

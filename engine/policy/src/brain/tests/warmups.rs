@@ -78,6 +78,18 @@ fn what_was_not_used_can_be_caught_up_on_but_not_in_one_hour() {
 }
 
 #[test]
+fn what_comes_back_unsent_may_go_again() {
+    let mut brain = brain_of(warming("generic"));
+    let mut told = Vec::new();
+    assert_eq!(minute(&mut brain, 10, 0, START, &mut told), 2);
+    assert_eq!(minute(&mut brain, 10, 0, START + SECOND, &mut told), 0);
+    brain.tables.standings.give_back(0, 0);
+    tick(&mut brain, START + SECOND * 2);
+    assert_eq!(brain.warm_ups(START)[0].used, 1);
+    assert_eq!(minute(&mut brain, 10, 0, START + SECOND * 3, &mut told), 1);
+}
+
+#[test]
 fn a_bad_day_steps_back_and_a_block_at_once() {
     let mut brain = brain_of(warming("generic"));
     days(&mut brain, 4, 0, START);
