@@ -1,4 +1,5 @@
-//! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to judge.
+//! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to
+//! judge.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -113,5 +114,72 @@ impl Standings {
         let more = |left: u64| (left < u64::from(u32::MAX)).then(|| left + 1);
         // Unlimited, or as much as there can be: nothing to put back.
         let _ = cell.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_stands_well() {
+        let standings = Standings::new(2, 3);
+        let well = Standing { score: 100, burnt_until: UnixMs(0), left: None };
+        for (source, provider) in [(0, 0), (1, 2), (2, 0), (0, 3), (u16::MAX, u16::MAX)] {
+            assert_eq!(standings.at(source, provider), well);
+            assert!(standings.take(source, provider));
+            standings.give_back(source, provider);
+            assert_eq!(standings.at(source, provider), well, "nothing is put back where there is no end");
+        }
+        // What lies outside is nobody's.
+        standings.set_allowance(0, 3, Some(0));
+        standings.burn(2, 0, UnixMs::NEVER);
+        assert_eq!((standings.at(1, 0), standings.at(2, 0)), (well, well));
+    }
+
+    #[test]
+    fn each_source_and_provider_has_a_place_of_its_own() {
+        let standings = Standings::new(3, 4);
+        for (source, provider) in (0..3).flat_map(|source| (0..4).map(move |provider| (source, provider))) {
+            let number = source * 4 + provider;
+            standings.set_score(source, provider, number as u8);
+            standings.set_allowance(source, provider, Some(number.into()));
+        }
+        for (source, provider) in (0..3).flat_map(|source| (0..4).map(move |provider| (source, provider))) {
+            let number = source * 4 + provider;
+            let standing = standings.at(source, provider);
+            assert_eq!((standing.score, standing.left), (number as u8, Some(number.into())));
+        }
+        standings.set_score(0, 0, 255);
+        assert_eq!(standings.at(0, 0).score, 100);
+    }
+
+    #[test]
+    fn the_longer_rest_stays_until_it_is_healed() {
+        let standings = Standings::new(1, 1);
+        let now = UnixMs(1_700_000_000_000);
+        standings.burn(0, 0, now + Duration::from_secs(600));
+        standings.burn(0, 0, now + Duration::from_secs(60));
+        assert!(standings.at(0, 0).is_burnt(now + Duration::from_secs(599)));
+        assert!(!standings.at(0, 0).is_burnt(now + Duration::from_secs(600)));
+        standings.heal(0, 0);
+        assert!(!standings.at(0, 0).is_burnt(now));
+    }
+
+    #[test]
+    fn shards_together_take_no_more_than_the_allowance() {
+        let standings = Standings::new(1, 1);
+        standings.set_allowance(0, 0, Some(10_000));
+        let taken: usize = std::thread::scope(|scope| {
+            let take = || (0..4_000).filter(|_| standings.take(0, 0)).count();
+            let shards = [scope.spawn(take), scope.spawn(take), scope.spawn(take)];
+            shards.into_iter().map(|shard| shard.join().expect("it takes")).sum()
+        });
+        assert_eq!((taken, standings.at(0, 0).left), (10_000, Some(0)));
+        assert!(!standings.take(0, 0));
+        standings.give_back(0, 0);
+        assert!(standings.take(0, 0) && !standings.take(0, 0));
     }
 }

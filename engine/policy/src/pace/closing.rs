@@ -21,7 +21,9 @@ const HOURS: u32 = 3;
 /// A limit that was closed for so long, with so many single messages refused, counts over a long time.
 const LONG: Span = Span { least: Duration::from_secs(60), messages: 20.0, most: Duration::from_secs(600) };
 const LONG_FAILS: u8 = 3;
-/// The rest after a receiver was not there: first, and at most.
+/// So often in a row, with nothing accepted in between, a receiver is in trouble before we rest; single messages fail often.
+const TROUBLES: u8 = 3;
+/// The rest then: at first, and at most.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
 const TROUBLE_REST_MAX: Duration = Duration::from_secs(60);
 
@@ -110,13 +112,17 @@ impl Closing {
         self.fails >= LONG_FAILS && now.since(self.closed.at) >= LONG.at(rate)
     }
 
-    /// The receiver is in trouble of its own: a rest, doubled as long as nothing is taken.
-    pub(super) fn trouble(&mut self, accepted: u32, now: UnixMs) {
+    /// The receiver is in trouble of its own: a rest, doubled as long as nothing is taken. Whether there is one.
+    pub(super) fn trouble(&mut self, accepted: u32, now: UnixMs) -> bool {
         let is_again = self.troubles > 0 && self.trouble_accepted == accepted;
         self.troubles = if is_again { self.troubles.saturating_add(1) } else { 1 };
         self.trouble_accepted = accepted;
-        let rest = TROUBLE_REST.saturating_mul(1 << (self.troubles - 1).min(10));
+        if self.troubles < TROUBLES {
+            return false;
+        }
+        let rest = TROUBLE_REST.saturating_mul(1 << (self.troubles - TROUBLES).min(10));
         self.rests_until = self.rests_until.max(now + rest.min(TROUBLE_REST_MAX));
+        true
     }
 
     fn rest(&mut self, rate: f64, least: Duration, now: UnixMs) {

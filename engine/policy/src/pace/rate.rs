@@ -173,8 +173,7 @@ impl RateControl {
 
     /// The receiver is in trouble of its own: a rest, and nothing is learned.
     pub(super) fn unavailable(&mut self, meter: &mut Meter, now: UnixMs) {
-        if now >= self.closing.rests_until {
-            self.closing.trouble(meter.low(), now);
+        if now >= self.closing.rests_until && self.closing.trouble(meter.low(), now) {
             meter.restart(now);
             self.restart_step(meter);
         }
