@@ -325,6 +325,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
         #[test]
         fn it_holds_what_a_map_holds(acts in prop::collection::vec((any::<bool>(), 0_u32..5000), 1..8000)) {
             let (mut finder, mut map) = (Finder::new(), HashMap::new());

@@ -10,8 +10,11 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use crate::ring::{Links, Member, Ring};
 use crate::slab::{NONE, Slab};
 use crate::store::{List, State, Store};
+use crate::trail::Trail;
 use crate::{FlowKey, Ticket};
 
+/// Tickets of a line that are looked at to find the place of one, at most.
+const WALK_MAX: u32 = 1024;
 /// Dead nodes that a line may hold beyond its live ones before it is cleaned.
 const DEAD_MAX: u32 = 64;
 
@@ -26,7 +29,7 @@ pub(crate) struct Urgency {
 #[derive(Debug)]
 enum Line {
     /// As they came.
-    Arrival(List),
+    Arrival(List, Trail),
     /// By urgency: critical mail.
     Urgency(BinaryHeap<Reverse<(Urgency, u32)>>),
 }
@@ -81,7 +84,7 @@ impl Flow {
     pub(crate) fn new(key: FlowKey, path: u32, tenant: u32) -> Self {
         let line = match key.class {
             mail::Class::Critical => Line::Urgency(BinaryHeap::new()),
-            _ => Line::Arrival(List::EMPTY),
+            _ => Line::Arrival(List::EMPTY, Trail::default()),
         };
         Self {
             key,
@@ -103,8 +106,19 @@ impl Flow {
     /// Adds a node at the end, or at the front when it comes back untried.
     pub(crate) fn push(&mut self, store: &mut Store, node: u32, arrival: u32, comes_back: bool) {
         match &mut self.line {
-            Line::Arrival(list) if comes_back => list.push_front(store, node),
-            Line::Arrival(list) => list.push_back(store, node),
+            Line::Arrival(list, trail) if comes_back => {
+                // It stood before the one that is first now.
+                if let Some(first) = list.front() {
+                    let when = store[first].when().min(store[node].when());
+                    store[node].set_when(when);
+                }
+                list.push_front(store, node);
+                trail.rejoin();
+            }
+            Line::Arrival(list, trail) => {
+                list.push_back(store, node);
+                trail.join(store[node].when());
+            }
             Line::Urgency(heap) => {
                 let deadline = match store.ticket(node).deadline {
                     0 => u32::MAX,
@@ -118,14 +132,17 @@ impl Flow {
 
     fn front(&self) -> Option<u32> {
         match &self.line {
-            Line::Arrival(list) => list.front(),
+            Line::Arrival(list, _) => list.front(),
             Line::Urgency(heap) => heap.peek().map(|Reverse((_, node))| *node),
         }
     }
 
     fn pop_any(&mut self, store: &Store) -> Option<u32> {
         match &mut self.line {
-            Line::Arrival(list) => list.pop_front(store),
+            Line::Arrival(list, trail) => {
+                trail.leave();
+                list.pop_front(store)
+            }
             Line::Urgency(heap) => heap.pop().map(|Reverse((_, node))| node),
         }
     }
@@ -172,12 +189,15 @@ impl Flow {
     /// Frees all dead nodes.
     fn clean(&mut self, store: &mut Store) {
         match &mut self.line {
-            Line::Arrival(list) => {
+            Line::Arrival(list, trail) => {
                 let mut old = std::mem::replace(list, List::EMPTY);
+                *trail = Trail::default();
                 while let Some(node) = old.pop_front(store) {
-                    match store[node].state() {
-                        State::Dead => store.remove(node),
-                        _ => list.push_back(store, node),
+                    if store[node].state() == State::Dead {
+                        store.remove(node);
+                    } else {
+                        list.push_back(store, node);
+                        trail.join(store[node].when());
                     }
                 }
             }
@@ -195,7 +215,7 @@ impl Flow {
     /// How urgent the first ticket is; `None` for lines that are not ordered so, and for empty ones.
     pub(crate) fn urgency(&self) -> Option<Urgency> {
         match &self.line {
-            Line::Arrival(_) => None,
+            Line::Arrival(..) => None,
             Line::Urgency(heap) => heap.peek().map(|Reverse((urgency, _))| *urgency),
         }
     }
@@ -203,10 +223,24 @@ impl Flow {
     /// Since when the one that waits longest has waited: the first of a line by arrival, any of a line by urgency.
     pub(crate) fn oldest(&self, store: &Store) -> Option<mail::UnixMs> {
         let tick = match &self.line {
-            Line::Arrival(list) => list.front().map(|node| store[node].when()),
+            Line::Arrival(list, _) => list.front().map(|node| store[node].when()),
             Line::Urgency(heap) => heap.iter().map(|Reverse((_, node))| store[*node].when()).min(),
         };
         tick.map(|tick| store.moment(tick))
+    }
+
+    /// How many tickets go before one of this line: exactly when it is short, else about.
+    pub(crate) fn ahead(&self, store: &Store, node: u32) -> u32 {
+        let about = match &self.line {
+            Line::Arrival(list, trail) => {
+                let walked = std::iter::successors(list.front(), |&before| Some(store[before].next));
+                let mut walked = walked.take((self.live + self.dead).min(WALK_MAX) as usize).enumerate();
+                let found = walked.find(|(_, other)| *other == node);
+                found.map_or_else(|| trail.ahead(store[node].when()), |(count, _)| count as u32)
+            }
+            Line::Urgency(heap) => more_urgent(heap, store, node),
+        };
+        about.min(self.live.saturating_sub(1))
     }
 
     /// What its tickets wait for.
@@ -221,7 +255,7 @@ impl Flow {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.line {
-            Line::Arrival(_) => 0,
+            Line::Arrival(_, trail) => trail.bytes(),
             Line::Urgency(heap) => heap.capacity() * size_of::<Reverse<(Urgency, u32)>>(),
         }
     }
@@ -230,6 +264,22 @@ impl Flow {
 /// By what the ring of a tenant knows a flow.
 pub(crate) fn name_of(key: &FlowKey) -> u64 {
     FxBuildHasher.hash_one((key.campaign, key.identity))
+}
+
+/// How many go before a node by urgency: as many of all as of a thousand.
+fn more_urgent(heap: &BinaryHeap<Reverse<(Urgency, u32)>>, store: &Store, node: u32) -> u32 {
+    // Odd, so that neither left nor right children are left out.
+    let step = heap.len().div_ceil(WALK_MAX as usize) | 1;
+    let sample = || heap.iter().step_by(step).map(|Reverse(entry)| *entry);
+    let deadline = match store.ticket(node).deadline {
+        0 => u32::MAX,
+        deadline => deadline,
+    };
+    // Among those with the same deadline it stands in the middle, unless its own arrival is among the sample.
+    let own = sample().find(|(_, other)| *other == node);
+    let urgency = own.map_or(Urgency { deadline, arrival: u32::MAX / 2 }, |(urgency, _)| urgency);
+    let goes_before = |entry: &(Urgency, u32)| entry.0 < urgency && store[entry.1].state() != State::Dead;
+    (sample().filter(goes_before).count() * step) as u32
 }
 
 impl Member for Flow {

@@ -22,6 +22,7 @@ mod slab;
 mod store;
 mod sweep;
 mod ticket;
+mod trail;
 mod view;
 mod wheel;
 
@@ -476,7 +477,7 @@ impl Queue {
         paths
     }
 
-    /// One path; `None` when it is no more. Costs as much as there are flows.
+    /// One path; `None` when it is no more. Costs as much as it has flows.
     #[must_use]
     pub fn path_view(&self, path: PathId) -> Option<PathView> {
         let index = self.ready.paths.find(path)?;
@@ -495,8 +496,7 @@ impl Queue {
         view::totals(&self.ready, &self.campaigns, self.scheduled, self.expired.len() as u64)
     }
 
-    /// Where a recipient waits; `None` when it is not in the queue. Walks over everything that waits: about a
-    /// millisecond per million.
+    /// Where a recipient waits; `None` when it is not in the queue. The cost does not depend on how much waits.
     #[must_use]
     pub fn find(&self, id: RecipientId) -> Option<Place> {
         view::find(&self.ready, &self.campaigns, &self.store, id)

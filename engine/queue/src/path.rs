@@ -93,6 +93,11 @@ impl Turns {
         }
     }
 
+    /// How many tenants of a class take turns; critical mail does not go by turns.
+    pub(crate) fn tenants(&self, class: Class) -> Option<u32> {
+        self.rings.get(class.index().checked_sub(1)?).map(Ring::count)
+    }
+
     fn heap_bytes(&self) -> usize {
         self.rings.iter().map(Ring::heap_bytes).sum()
     }

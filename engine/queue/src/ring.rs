@@ -48,14 +48,19 @@ pub(crate) struct Ring {
     count: u32,
     /// How often the turn has gone around, in parts of [`ROUND`].
     clock: u64,
-    debtors: Vec<Debtor>,
+    debtors: Debtors,
 }
 
 impl Ring {
-    pub(crate) const EMPTY: Self = Self { front: NONE, count: 0, clock: 0, debtors: Vec::new() };
+    pub(crate) const EMPTY: Self = Self { front: NONE, count: 0, clock: 0, debtors: Debtors(None) };
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.front == NONE
+    }
+
+    /// How many take turns.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
     }
 
     /// Whose turn it is.
@@ -93,9 +98,9 @@ impl Ring {
         let member = index.map(|index| members[index].links_mut()).filter(|links| !links.is_outside());
         if let Some(links) = member {
             links.debt = links.debt.saturating_sub(1);
-        } else if let Some(debtor) = self.debtors.iter_mut().find(|debtor| debtor.name == name) {
-            debtor.even_at = debtor.even_at.saturating_sub(ROUND);
+            return;
         }
+        self.debtors.forgive(name);
     }
 
     /// Lets a member in that is in no ring; it waits for one turn of all others, and for as many as it owes from before.
@@ -107,7 +112,7 @@ impl Ring {
             self.front = index;
             return;
         }
-        let debt = self.debt_of(members[index].name());
+        let debt = self.debtors.take(self.clock, members[index].name());
         let last = members[self.front].links().previous;
         *members[index].links_mut() = Links { next: self.front, previous: last, debt };
         members[last].links_mut().next = index;
@@ -122,7 +127,7 @@ impl Ring {
         if links.next == index {
             self.front = NONE;
             // Nobody waits for anybody: all are even.
-            self.debtors = Vec::new();
+            self.debtors = Debtors(None);
             return;
         }
         members[links.previous].links_mut().next = links.next;
@@ -131,29 +136,52 @@ impl Ring {
             self.front = links.next;
         }
         if links.debt > 0 {
-            self.remember(members[index].name(), links.debt);
+            self.debtors.add(self.clock, members[index].name(), links.debt);
         }
-    }
-
-    fn remember(&mut self, name: u64, debt: u32) {
-        let clock = self.clock;
-        self.debtors.retain(|debtor| debtor.even_at > clock && debtor.name != name);
-        self.debtors.push(Debtor { name, even_at: clock + ROUND * u64::from(debt) });
-        if self.debtors.len() > DEBTORS_MAX {
-            let least = (0..self.debtors.len()).min_by_key(|&slot| self.debtors[slot].even_at);
-            self.debtors.swap_remove(least.expect("there are debtors"));
-        }
-    }
-
-    /// What a member owes from before; forgotten with the answer.
-    fn debt_of(&mut self, name: u64) -> u32 {
-        let Some(slot) = self.debtors.iter().position(|debtor| debtor.name == name) else { return 0 };
-        let left = self.debtors.swap_remove(slot).even_at.saturating_sub(self.clock);
-        u32::try_from(left.div_ceil(ROUND)).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.debtors.capacity() * size_of::<Debtor>()
+        self.debtors.bytes()
+    }
+}
+
+/// Those who have left a ring in debt. Few rings have any, so there is a list only once it is needed.
+#[derive(Debug)]
+struct Debtors(Option<Box<List>>);
+
+#[derive(Debug, Default)]
+struct List {
+    debtors: Vec<Debtor>,
+}
+
+impl Debtors {
+    fn add(&mut self, clock: u64, name: u64, debt: u32) {
+        let debtors = &mut self.0.get_or_insert_default().debtors;
+        debtors.retain(|debtor| debtor.even_at > clock && debtor.name != name);
+        debtors.push(Debtor { name, even_at: clock + ROUND * u64::from(debt) });
+        if debtors.len() > DEBTORS_MAX {
+            let least = (0..debtors.len()).min_by_key(|&slot| debtors[slot].even_at);
+            debtors.swap_remove(least.expect("there are debtors"));
+        }
+    }
+
+    /// What somebody owes from before; forgotten with the answer.
+    fn take(&mut self, clock: u64, name: u64) -> u32 {
+        let Some(list) = self.0.as_mut() else { return 0 };
+        let Some(slot) = list.debtors.iter().position(|debtor| debtor.name == name) else { return 0 };
+        let left = list.debtors.swap_remove(slot).even_at.saturating_sub(clock);
+        u32::try_from(left.div_ceil(ROUND)).unwrap_or(u32::MAX)
+    }
+
+    fn forgive(&mut self, name: u64) {
+        let debtors = self.0.iter_mut().flat_map(|list| &mut list.debtors);
+        for debtor in debtors.filter(|debtor| debtor.name == name) {
+            debtor.even_at = debtor.even_at.saturating_sub(ROUND);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |list| size_of::<List>() + list.debtors.capacity() * size_of::<Debtor>())
     }
 }
 

@@ -75,7 +75,7 @@ impl Node {
         node
     }
 
-    fn set_when(&mut self, when: Tick) {
+    pub(crate) fn set_when(&mut self, when: Tick) {
         let when = when.min(TICK_MAX);
         self.when_low = when as u32;
         self.when_high = (when >> 32) as u8;

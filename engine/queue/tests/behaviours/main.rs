@@ -1,5 +1,6 @@
 //! What the queue promises, in virtual time.
 
+mod ahead;
 mod books;
 mod campaigns;
 mod expiry;
