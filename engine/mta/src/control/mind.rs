@@ -3,6 +3,7 @@
 use mail::CampaignId;
 use policy::brain::Climbing;
 use policy::provider::ProviderIndex;
+use policy::reputation::Component;
 use policy::tally::{Counts, Happening, TallyKey};
 use tokio::sync::watch;
 
@@ -139,12 +140,16 @@ impl Handle {
         (paths, warm_ups): (&[PathView], &[WarmUpView]),
     ) -> Vec<StandingView> {
         let (shared, now, who) = (&self.shared, self.now(), source_name(name));
+        let brain = shared.brain.lock();
+        let seen = |provider: ProviderIndex| {
+            brain.score(Component::Source(source), Some(provider.0), now).parts.seen
+        };
         let mut views = Vec::new();
         for (provider, known) in shared.config.providers.iter() {
             let standing = shared.brain.standings.at(source, provider.0);
             let path = paths.iter().find(|path| path.source == name && path.provider == known.name);
             let is_burnt = standing.is_burnt(now);
-            let is_told = path.is_some() || is_burnt || standing.left.is_some() || standing.score < 100;
+            let is_told = path.is_some() || is_burnt || standing.left.is_some() || seen(provider) > 0.0;
             if !is_told {
                 continue;
             }
