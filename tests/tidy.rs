@@ -20,12 +20,31 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     (
         "tools/staffetta",
         "staffetta",
-        &["mail", "smtp", "policy", "queue", "content", "spool", "mta", "report", "console", "world", "simulator"],
+        &[
+            "mail",
+            "smtp",
+            "policy",
+            "queue",
+            "content",
+            "spool",
+            "mta",
+            "report",
+            "console",
+            "world",
+            "simulator",
+        ],
     ),
 ];
 /// Crates that do no IO, read no clock and start no thread.
-const PURE: &[&str] =
-    &["engine/mail", "engine/smtp", "engine/policy", "engine/queue", "engine/content", "tools/world", "tools/simulator"];
+const PURE: &[&str] = &[
+    "engine/mail",
+    "engine/smtp",
+    "engine/policy",
+    "engine/queue",
+    "engine/content",
+    "tools/world",
+    "tools/simulator",
+];
 /// What gives a pure crate away.
 const IMPURE: &[&str] = &[
     "SystemTime",

@@ -70,6 +70,8 @@ pub struct Spread {
 
 /// Where nothing is known, a source is taken to let so many a second through.
 const PACE_UNKNOWN: u32 = 50;
+/// How much of the average the last second is.
+const PACE_WEIGHT: f64 = 0.3;
 /// Queues shorter than this are left alone.
 const SPREAD_MIN: Duration = Duration::from_secs(30);
 /// At most as many are moved at a time as the others send within this.
@@ -111,11 +113,14 @@ impl Standings {
         })
     }
 
-    /// Tells how many wait for the source there, and how many a second go. To be called about once a second while some wait.
+    /// Tells how many wait for the source there, and how many a second go; of that the last few calls are averaged. To be
+    /// called about once a second while some wait, and once when none do any more.
     pub fn set_load(&self, source: u16, provider: u16, waiting: u64, per_second: f64) {
         if let Some(cell) = self.cell(source, provider) {
             cell.waiting.store(u32::try_from(waiting).unwrap_or(u32::MAX), Ordering::Relaxed);
-            cell.pace.store(per_second.clamp(1.0, 1e9) as u32, Ordering::Relaxed);
+            let before = f64::from(cell.pace.load(Ordering::Relaxed));
+            let pace = before + (per_second - before) * PACE_WEIGHT;
+            cell.pace.store(pace.clamp(1.0, 1e9).round() as u32, Ordering::Relaxed);
         }
     }
 

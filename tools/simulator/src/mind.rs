@@ -32,15 +32,6 @@ pub(crate) struct Stopped {
     pub(crate) tickets: Vec<Ticket>,
 }
 
-/// What a budget lets through.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sent {
-    /// Since the last second.
-    count: u32,
-    /// A second, over the last ten or so.
-    pace: f64,
-}
-
 /// Everything that decides.
 pub(crate) struct Mind {
     mechanisms: Mechanisms,
@@ -54,7 +45,6 @@ pub(crate) struct Mind {
     /// The source that recipients were greylisted from.
     pub(crate) kept: FxHashMap<RecipientId, u16>,
     pub(crate) stopped: Stopped,
-    sent: FxHashMap<(u16, u16), Sent>,
     /// Whose mail it was, for what readers say later: by recipient.
     sent_from: FxHashMap<RecipientId, (u16, u16)>,
 }
@@ -77,7 +67,6 @@ impl Mind {
             tally: Tally::default(),
             kept: FxHashMap::default(),
             stopped: Stopped::default(),
-            sent: FxHashMap::default(),
             sent_from: FxHashMap::default(),
         }
     }
@@ -102,7 +91,6 @@ impl Mind {
         now: UnixMs,
     ) {
         self.pacer(key, now).took(now);
-        self.sent.entry((key.source, key.provider)).or_default().count += 1;
         self.note(key, flow, Happening::Delivered);
         self.mailboxes.works(mailbox);
         self.sent_from.insert(id, (key.source, key.provider));
@@ -138,10 +126,9 @@ impl Mind {
     }
 
     /// Tells routing how long mail waits for a budget.
-    pub(crate) fn tell_load(&mut self, key: PathKey, demand: Demand) {
-        let sent = self.sent.entry((key.source, key.provider)).or_default();
-        sent.pace = sent.pace.mul_add(0.9, f64::from(std::mem::take(&mut sent.count)) * 0.1);
-        self.tables.standings.set_load(key.source, key.provider, demand.ready, sent.pace);
+    pub(crate) fn tell_load(&self, key: PathKey, demand: Demand, now: UnixMs) {
+        let pace = self.pacers.get(&(key.source, key.provider)).map_or(0.0, |pacer| pacer.pace(demand, now));
+        self.tables.standings.set_load(key.source, key.provider, demand.ready, pace);
     }
 
     /// A second is over for a budget; its new limits when they change.

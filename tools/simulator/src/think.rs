@@ -18,7 +18,7 @@ impl Stage {
         let now = self.clock.now();
         for PathView { id, key, .. } in self.queue.paths() {
             let demand = self.queue.demand(id);
-            self.mind.tell_load(key, demand);
+            self.mind.tell_load(key, demand, now);
             if let Some(limits) = self.mind.tick(key, demand, now) {
                 self.queue.set_limits(id, limits);
             }

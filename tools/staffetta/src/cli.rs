@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, demo, events, explain_reply, init, ledger, plan, queue, send, serve, sink, spool,
-    tls_report, top, trace, why,
+    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue, send,
+    serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -31,6 +31,8 @@ enum Command {
     Ledger(ledger::Ledger),
     /// Look at and steer the queues
     Queue(queue::Queue),
+    /// Look at the addresses that mail leaves from, and at their warm-up
+    Source(source::Source),
     /// Look at and steer campaigns
     Campaign(campaign::Campaign),
     /// Say why a recipient waits, and everything that happened to it
@@ -41,6 +43,8 @@ enum Command {
     ExplainReply(explain_reply::ExplainReply),
     /// List what happened, or follow it
     Events(events::Events),
+    /// List what the engine has decided by itself, with the reasons, or follow it
+    Decisions(decisions::Decisions),
     /// Show how connections to domains were protected, as their TLS reports will say
     TlsReport(tls_report::TlsReport),
     /// Watch the engine
@@ -69,11 +73,13 @@ impl Cli {
             Command::Send(command) => command.run(),
             Command::Ledger(command) => command.run(),
             Command::Queue(command) => command.run(),
+            Command::Source(command) => command.run(),
             Command::Campaign(command) => command.run(),
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::ExplainReply(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::Decisions(command) => command.run(),
             Command::TlsReport(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
@@ -105,6 +111,10 @@ mod tests {
             "send --raw f.eml --to a@b.test --to c@d.test",
             "ledger --config f --json",
             "queue ls --control /run/s",
+            "queue resume --account shop",
+            "source ls --json",
+            "source warmup plan --ladder generic --volume 50000",
+            "source warmup status",
             "queue suspend --provider gmail --seconds 60",
             "queue resume --provider gmail",
             "why 0040000000c80 --lang it",
@@ -116,6 +126,8 @@ mod tests {
             "campaign resume 0040000000c80",
             "campaign cancel 0040000000c80",
             "events --follow",
+            "decisions --follow --json",
+            "decisions --after 7",
             "tls-report a.test --day 2026-11-22 --json",
             "explain-reply -1 --provider gmail --phase rcpt --lang it --json",
             "top",

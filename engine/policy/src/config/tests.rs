@@ -1,7 +1,7 @@
 //! Whole files: what the defaults come to, and the line, key and cure of each thing that can be wrong.
 
-mod rules;
 mod judgement;
+mod rules;
 mod wrong_words;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mail::{Class, UnixMs};
 
 use super::{Candidate, key_of, score_of};
+use crate::provider::ProviderIndex;
 use crate::standing::{Standing, Standings};
 
 /// A message, or a line of them, that wants a source.
@@ -106,7 +107,10 @@ const SCORE_STEPS: u32 = 4;
 #[must_use]
 pub fn choose_among(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standings, now: UnixMs) -> Choice {
     let choice = chosen(wish, pool, standings, now);
-    if let Choice::Source { source, .. } = choice {
+    // Where the provider is only a name, the queue of one site says nothing of the others'.
+    if let Choice::Source { source, .. } = choice
+        && wish.provider > ProviderIndex::ROUTED.0
+    {
         standings.enter(source, wish.provider);
     }
     choice

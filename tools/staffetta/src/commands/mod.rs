@@ -3,6 +3,7 @@
 pub(crate) mod campaign;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod decisions;
 pub(crate) mod demo;
 pub(crate) mod events;
 pub(crate) mod explain_reply;
@@ -13,6 +14,7 @@ pub(crate) mod queue;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sink;
+pub(crate) mod source;
 pub(crate) mod spool;
 pub(crate) mod tls_report;
 pub(crate) mod top;

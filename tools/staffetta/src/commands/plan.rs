@@ -72,7 +72,8 @@ impl Plan {
         }
         let needed = self.within.map(|within| self.sources_for(&text, within)).transpose()?;
         if let Some(file) = &self.plot {
-            std::fs::write(file, plot(&variants)).with_context(|| format!("cannot write {}", file.display()))?;
+            std::fs::write(file, plot(&variants))
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
         if self.json {
             return Ok(ui::json(&to_json(&variants, needed))?);
