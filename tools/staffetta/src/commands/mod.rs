@@ -10,6 +10,7 @@ pub(crate) mod explain_reply;
 pub(crate) mod init;
 pub(crate) mod ledger;
 pub(crate) mod queue;
+pub(crate) mod reputation;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sink;
