@@ -77,6 +77,14 @@ impl Evidence {
         }
     }
 
+    /// The same with so many fewer of each fault.
+    #[must_use]
+    pub fn less(self, faults: f64) -> Self {
+        let fewer = |count: f64| (count - faults).max(0.0);
+        let (complaints, unknown_users) = (fewer(self.complaints), fewer(self.unknown_users));
+        Self { complaints, unknown_users, spam: fewer(self.spam), blocks: fewer(self.blocks), ..self }
+    }
+
     /// The evidence of decayed counts.
     pub(crate) fn of(counts: &Decayed) -> Self {
         Self {

@@ -12,7 +12,7 @@ use mail::CampaignId;
 use rustc_hash::FxHashMap;
 
 /// Campaigns with a gate at the same time: at 24 bytes for each of about 60 providers the table stays below 8 MB. At the limit
-/// open campaigns are forgotten first, and a new one waits while all are being judged.
+/// the oldest open campaign is forgotten, or else the oldest: if anything of it still goes it begins anew, with a canary.
 pub const CAMPAIGNS_MAX: usize = 4096;
 /// Bad senders known at the same time.
 const BAD_SENDERS_MAX: usize = 65_536;
@@ -113,6 +113,8 @@ pub struct GateView {
 /// The gates of one campaign.
 #[derive(Debug)]
 pub(crate) struct CampaignGates {
+    /// How many campaigns came before it.
+    serial: u64,
     recipients: AtomicU64,
     total: Allowance,
     lanes: Box<[Allowance]>,
@@ -141,6 +143,16 @@ impl CampaignGates {
             && self.lanes.iter().all(|lane| lane.allowed.load(Ordering::Acquire) == u64::MAX)
     }
 
+    /// The least is the one to be forgotten.
+    fn worth(&self) -> (u8, u64) {
+        let rank = match () {
+            () if self.is_open() => 0,
+            () if !self.is_stopped() => 1,
+            () => 2,
+        };
+        (rank, self.serial)
+    }
+
     fn is_stopped(&self) -> bool {
         self.total.allowed.load(Ordering::Acquire) == 0
     }
@@ -159,6 +171,12 @@ impl CampaignGates {
     /// Recipients of the list that are known of; 0: unknown.
     pub(crate) fn recipients(&self) -> u64 {
         self.recipients.load(Ordering::Acquire)
+    }
+
+    /// Whether all of the list that is known of has passed.
+    pub(crate) fn is_through(&self) -> bool {
+        let recipients = self.recipients();
+        recipients > 0 && self.total.passed.load(Ordering::Acquire) >= recipients
     }
 
     pub(crate) fn total(&self) -> GateView {
@@ -250,6 +268,7 @@ pub struct Gates {
     providers: usize,
     campaigns: ArcSwap<Campaigns>,
     bad_senders: ArcSwap<BTreeSet<u32>>,
+    serial: AtomicU64,
     /// Who changes the map holds this; it is taken once for each campaign.
     changing: Mutex<()>,
 }
@@ -263,15 +282,17 @@ impl Gates {
             providers: providers.max(1),
             campaigns: ArcSwap::default(),
             bad_senders: ArcSwap::default(),
+            serial: AtomicU64::new(0),
             changing: Mutex::new(()),
         }
     }
 
     /// The list of `campaign` has so many recipients, or so many as yet: its first step is measured by that.
     pub fn announce(&self, campaign: CampaignId, recipients: u64) {
-        let Some(gates) = self.first.enabled.then(|| self.gates_of(campaign, recipients)).flatten() else {
+        if !self.first.enabled {
             return;
-        };
+        }
+        let gates = self.gates_of(campaign, recipients);
         let known = gates.recipients.fetch_max(recipients, Ordering::AcqRel).max(recipients);
         let (total, lane) = self.first.of_list(known);
         gates.allow(total, lane);
@@ -286,7 +307,7 @@ impl Gates {
         }
         match self.campaigns.load().get(&campaign) {
             Some(gates) => gates.pass(provider),
-            None => self.gates_of(campaign, 0).is_some_and(|gates| gates.pass(provider)),
+            None => self.gates_of(campaign, 0).pass(provider),
         }
     }
 
@@ -354,38 +375,41 @@ impl Gates {
         list
     }
 
-    pub(crate) fn forget(&self, campaign: CampaignId) {
+    pub(crate) fn forget(&self, forgotten: &[CampaignId]) {
+        if forgotten.is_empty() {
+            return;
+        }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut campaigns = Campaigns::clone(&self.campaigns.load());
-        campaigns.remove(&campaign);
+        forgotten.iter().for_each(|campaign| drop(campaigns.remove(campaign)));
         self.campaigns.store(Arc::new(campaigns));
     }
 
-    /// The gates of `campaign`, made for a list of so many (0: unknown) when there are none; `None` when the table is full of campaigns that are being judged.
-    pub(crate) fn gates_of(&self, campaign: CampaignId, recipients: u64) -> Option<Arc<CampaignGates>> {
+    /// The gates of `campaign`, made for a list of so many (0: unknown) when there are none.
+    pub(crate) fn gates_of(&self, campaign: CampaignId, recipients: u64) -> Arc<CampaignGates> {
         if let Some(gates) = self.campaign(campaign) {
-            return Some(gates);
+            return gates;
         }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut campaigns = Campaigns::clone(&self.campaigns.load());
         if let Some(gates) = campaigns.get(&campaign) {
-            return Some(Arc::clone(gates));
+            return Arc::clone(gates);
         }
-        if campaigns.len() >= CAMPAIGNS_MAX {
-            campaigns.retain(|_, gates| !gates.is_open());
-        }
-        if campaigns.len() >= CAMPAIGNS_MAX {
-            return None;
+        if campaigns.len() >= CAMPAIGNS_MAX
+            && let Some((&first, _)) = campaigns.iter().min_by_key(|(_, gates)| gates.worth())
+        {
+            campaigns.remove(&first);
         }
         let (total, lane) = self.first.of_list(recipients);
         let gates = Arc::new(CampaignGates {
+            serial: self.serial.fetch_add(1, Ordering::Relaxed),
             recipients: AtomicU64::new(recipients),
             total: Allowance::of(total),
             lanes: (0..self.providers).map(|_| Allowance::of(lane)).collect(),
         });
         campaigns.insert(campaign, Arc::clone(&gates));
         self.campaigns.store(Arc::new(campaigns));
-        Some(gates)
+        gates
     }
 }
 

@@ -18,6 +18,8 @@ pub const RECORDS_MAX: usize = 100_000;
 pub const HALF_LIFE: Duration = Duration::from_secs(86_400);
 /// The same for the alarm: a sudden change shows within minutes.
 pub const HALF_LIFE_FAST: Duration = Duration::from_secs(900);
+/// Counts are aged no sooner than this after the last time: it moves none by more than half a percent.
+const AGED_EVERY: Duration = Duration::from_secs(6);
 /// The score of whom nothing is known about.
 pub const NEUTRAL: u8 = 80;
 /// Observations at which half of what they say is believed: ten messages move a score by a few points at most.
@@ -95,6 +97,9 @@ struct Record {
 impl Record {
     fn age(&mut self, now: UnixMs) {
         let elapsed = now.since(self.at);
+        if elapsed < AGED_EVERY {
+            return;
+        }
         self.slow.age(elapsed, HALF_LIFE);
         self.fast.age(elapsed, HALF_LIFE_FAST);
         self.at = self.at.max(now);

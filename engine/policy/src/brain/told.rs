@@ -9,7 +9,7 @@ use crate::warmup::{Ladder, Turn, Turned};
 use super::Brain;
 use super::burns::Burn;
 use super::climbs::Climber;
-use super::order::{Event, Order, Subject};
+use super::order::{CODES, Event, Order, Subject};
 use super::trials::Stopped;
 
 impl Brain {
@@ -21,6 +21,7 @@ impl Brain {
         sentence: String,
         now: UnixMs,
     ) {
+        debug_assert!(CODES.iter().any(|(known, _)| *known == code), "{code} is not in the table");
         self.pending.push(Order::Tell(Event { at: now, code, subject, figures, sentence }));
     }
 

@@ -1,10 +1,10 @@
 //! The judgement of campaigns by their first recipients, and of each further step by all before it.
 //!
 //! A campaign ends open or stopped: bad shares stop it; good ones, or a time limit without bad ones, widen its gates until
-//! they are open. At a small provider alone it may end shut. It refuses to send or hold anything: that is done by the gates.
+//! they are open. Where it goes badly at one provider alone it is held there. It refuses to send or hold anything: that is done by the gates.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mail::{CampaignId, UnixMs};
@@ -28,9 +28,13 @@ const OPEN_AT: u64 = 50_000;
 /// Or with this share of a list whose size is known, and so many at least: a list may still be growing.
 const OPEN_SHARE: f64 = 0.25;
 const OPEN_LEAST: f64 = 1000.0;
+/// Where dozens of providers are looked at, so many at one of them may be chance.
+const CHANCE: f64 = 2.0;
 /// Gates that nobody has used for so long are forgotten: longer than bulk mail waits.
 const IDLE: Duration = Duration::from_secs(7 * 86_400);
-/// Campaigns that one tick judges; with more, each has its turn within seconds.
+/// And those of a list that has passed as a whole after this: retries ask no gate, and complaints are the breaker's.
+const DONE: Duration = Duration::from_secs(3600);
+/// Campaigns that one tick judges besides those that something was heard of; with more, each has its turn within seconds.
 const JUDGED_PER_TICK: usize = 512;
 
 /// What has become of a campaign.
@@ -122,6 +126,8 @@ pub(crate) struct Court<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     campaigns: BTreeMap<CampaignId, Trial>,
+    /// Something was heard of them since the last tick.
+    lively: BTreeSet<CampaignId>,
     next: Option<CampaignId>,
 }
 
@@ -155,6 +161,7 @@ impl Trials {
             Entry::Vacant(new) => new.insert(Trial::new(court.now)),
         };
         (trial.tenant, trial.identity, trial.used_at) = (key.tenant, key.identity, court.now);
+        self.lively.insert(campaign);
         trial.seen.add(counts, excused);
         trial.lanes.entry(key.provider).or_default().seen.add(counts, excused);
     }
@@ -170,18 +177,24 @@ impl Trials {
             let there = |campaign: &CampaignId| gates.binary_search_by_key(campaign, |entry| entry.0).is_ok();
             self.campaigns.retain(|campaign, _| there(campaign));
         }
+        let lively = std::mem::take(&mut self.lively);
         let from = self.next.map_or(0, |next| gates.partition_point(|&(campaign, _)| campaign < next));
-        let turn = gates.iter().skip(from).take(JUDGED_PER_TICK);
-        self.next = gates.get(from + JUDGED_PER_TICK).map(|&(campaign, _)| campaign);
-        let mut stopped = Vec::new();
+        let to = from.saturating_add(JUDGED_PER_TICK).min(gates.len());
+        let place = |campaign: &CampaignId| gates.binary_search_by_key(campaign, |entry| entry.0).ok();
+        let lively = lively.iter().filter_map(place).filter(|place| !(from..to).contains(place));
+        let turn = (from..to).chain(lively).filter_map(|place| gates.get(place));
+        self.next = gates.get(to).map(|&(campaign, _)| campaign);
+        let (mut stopped, mut forgotten) = (Vec::new(), Vec::new());
         for (campaign, gates) in turn {
             let Some(trial) = self.campaigns.get_mut(campaign) else { continue };
             stopped.extend(trial.judge(*campaign, gates, court, orders));
-            if court.now.since(trial.used_at) >= IDLE {
-                self.campaigns.remove(campaign);
-                court.gates.forget(*campaign);
+            let is_done = trial.state != TrialState::Stopped && gates.is_through();
+            if court.now.since(trial.used_at) >= if is_done { DONE } else { IDLE } {
+                forgotten.push(*campaign);
             }
         }
+        forgotten.iter().for_each(|campaign| drop(self.campaigns.remove(campaign)));
+        court.gates.forget(&forgotten);
         stopped
     }
 
@@ -263,6 +276,9 @@ impl Trial {
         for (&provider, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.is_shut) {
             let own = Evidence { blocks: 0.0, ..lane.seen.evidence };
             let Some(trip) = court.setup.breaker.trips(&own) else { continue };
+            if court.setup.breaker.trips(&own.less(CHANCE)).is_none() {
+                continue;
+            }
             let passed = gates.at(provider).passed as f64;
             lane.is_shut = true;
             gates.shut(provider);

@@ -2,6 +2,35 @@
 //!
 //! A [`Pacer`] is told of every acceptance and every refusal, and says the limits in force. It refuses to know what waits,
 //! to read replies, and to go beyond what operator and provider table allow.
+//!
+//! # How the rate is learned
+//!
+//! 1. **Search.** It begins with the documented rate. As long as mail waits for the rate and all that is sent is taken, the
+//!    rate grows by 30 % every 8 seconds (longer for slow rates). Little mail is no reason to grow.
+//! 2. **Refusal.** The first refusal closes the limit; what else comes back of what was under way is the same event. What
+//!    was accepted a second lately is the best estimate of the limit: about nine tenths of it are kept. A refusal that
+//!    comes soon after the limit opened says more: what was accepted from one closing to the next, in the time between
+//!    them, is the limit itself, whether the receiver counts by seconds, minutes or hours.
+//! 3. **Rest.** Nothing goes for a second (longer for slow rates, and when it was refused soon before), then one message, to
+//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests end just behind a full
+//!    hour, an hour after the receiver began to count, and after three hours behind midnight (UTC) or a day, since
+//!    quotas open then. When the message is taken, mail goes on at the new rate within a second.
+//! 4. **Hold.** The rate stays for half a minute, and after each probe that finds the limit where it was twice as long, up
+//!    to five minutes (or 300 messages, if that is longer).
+//! 5. **Probe.** Then it grows by 3 %, and as long as that stays clean by 5, 10, 20 and 30 % more, each step for 15 seconds
+//!    or 20 messages. So a limit that was raised is found within minutes, and one that was not costs a message or two.
+//!    A refused probe goes back to the last step that was clean.
+//! 6. **Quotas.** When the limit was closed for minutes, twice, and much less than the rate went through in between, it counts
+//!    over a long time. Then what went through from one opening to the next is sent evenly over that time, and holds
+//!    and steps last as long as the receiver's window.
+//!
+//! A refusal for our name (reputation) halves the rate, rests for a minute at least, and for half an hour growth begins only
+//! after five minutes and goes by 15 %. A receiver that is not there (three failures in a row with nothing taken) is
+//! given a rest of a second, doubled up to a minute, and nothing is learned.
+//!
+//! Connections grow by a quarter every ten seconds while all are busy and the rate is not what is short. A refused connection
+//! says the limit; one more is tried after a minute, later after five. Messages per connection are remembered from
+//! the first refusal, and one more is tried after an hour, later after four.
 
 mod change;
 mod closing;
@@ -280,10 +309,11 @@ impl Pacer {
         let gap = now.since(self.meter.ticked_at());
         let passed = self.meter.tick(now);
         let had_mail = std::mem::replace(&mut self.had_mail, demand.ready > 0);
-        let mut used = Used::default();
-        used.waited = if had_mail && self.had_mail { gap } else { passed.min(TICK) };
+        let used = Used {
+            waited: if had_mail && self.had_mail { gap } else { passed.min(TICK) },
+            bound: if demand.waited_for_rate { self.bound_since(now) } else { Duration::ZERO },
+        };
         if demand.waited_for_rate {
-            used.bound = self.bound_since(now);
             self.waited_ms = low(now.0);
         }
         if demand.ready == 0 {

@@ -285,8 +285,8 @@ impl RateControl {
     }
 
     fn grow(&mut self, now: UnixMs) {
+        let (is_wary, was_settled) = (self.is_wary(now), self.is_settled());
         self.good = self.rate;
-        let is_wary = self.is_wary(now);
         self.rate *= match self.phase {
             _ if is_wary => NAME_FACTOR,
             Phase::Searching => SEARCH_FACTOR,
@@ -297,9 +297,7 @@ impl RateControl {
             Phase::Holding | Phase::Resting | Phase::Fixed => PROBE_FACTORS[0],
         };
         if self.phase == Phase::Holding {
-            let held = self.hold_s.max(seconds(HOLD.at(self.good)));
-            let is_settled = (0.8..1.25).contains(&(self.good / self.settled));
-            self.hold_s = if is_settled { held } else { 0 };
+            self.hold_s = if was_settled { self.hold_s } else { 0 };
             (self.phase, self.settled, self.step) = (Phase::Probing, self.good, 0);
         }
     }

@@ -296,6 +296,17 @@ fn a_campaign_that_goes_badly_at_one_provider_is_held_there_alone() {
 }
 
 #[test]
+fn usual_complaints_and_bounces_hold_nothing_at_any_provider() {
+    let parts = [(3_000, 40.0); 30];
+    let list = List { unknown: 0.04, complains: 0.0015, ..List::good(&parts) };
+    for seed in 0..4 {
+        let mut brain = brain_of(setup(1, parts.len()));
+        let came = run(&mut brain, &list, seed * 1_000_000);
+        assert_eq!((came.stopped, came.tried), (None, list.size()), "seed {seed}");
+    }
+}
+
+#[test]
 fn blocks_of_a_source_that_was_burnt_before_stop_no_campaign() {
     let mut brain = brain_of(setup(2, 1));
     brain.tables.gates.announce(CAMPAIGN, 1_000_000);
@@ -357,18 +368,34 @@ fn without_the_breaker_and_the_canary_nothing_is_paused() {
 }
 
 #[test]
-fn thousands_of_campaigns_stay_bounded() {
+fn thousands_of_campaigns_stay_bounded_and_none_waits_for_another() {
     let mut brain = brain_of(setup(1, 1));
     let most = crate::canary::CAMPAIGNS_MAX as u64;
     let gates = std::sync::Arc::clone(&brain.tables.gates);
-    assert!((0..most).all(|n| gates.pass(CampaignId::from_raw(n), 0)));
-    assert!(!gates.pass(CampaignId::from_raw(most), 0), "all are being judged");
+    let of = |raw| CampaignId::from_raw(raw);
+    assert!((0..most).all(|n| gates.pass(of(n), 0)));
+    brain.trials.stop(of(0), &gates);
+    gates.campaign(of(7)).expect("it has passed").widen(0, u64::MAX);
+    gates.campaign(of(7)).expect("it has passed").lift_total();
+    assert!(gates.pass(of(most), 0) && gates.campaign(of(7)).is_none(), "an open one makes room");
+    assert!(gates.pass(of(most + 1), 0) && gates.campaign(of(1)).is_none(), "or else the oldest");
+    assert!(gates.campaign(of(0)).is_some(), "a stopped one last of all");
+    (0..10).for_each(|_| drop(tick(&mut brain, START)));
+    assert!(brain.trials.iter().count() <= most as usize);
     let now = START + Duration::from_secs(8 * 86_400);
-    tick(&mut brain, START);
-    for round in 0..20 {
-        tick(&mut brain, now + SECOND * round);
-    }
-    assert!(gates.pass(CampaignId::from_raw(most), 0), "those that nobody has used for a week are forgotten");
+    (0..20).for_each(|round| drop(tick(&mut brain, now + SECOND * round)));
+    assert_eq!(gates.campaigns().len(), 0, "those that nobody has used for a week are forgotten");
+}
+
+#[test]
+fn a_campaign_that_is_through_is_forgotten_within_an_hour_or_two() {
+    let mut brain = brain_of(setup(1, 1));
+    let came = run(&mut brain, &List::good(&[(400, 100.0)]), 1);
+    let end = START + SECOND * came.seconds as u32;
+    tick(&mut brain, end + Duration::from_secs(3000));
+    assert!(brain.campaign(CAMPAIGN).is_some());
+    tick(&mut brain, end + Duration::from_secs(7200));
+    assert!(brain.campaign(CAMPAIGN).is_none());
 }
 
 proptest! {

@@ -261,11 +261,12 @@ impl Scene {
         }
         self.limits = limits;
         let too_many = self.connections.len().saturating_sub(limits.connections as usize);
-        let idle: Vec<_> = (0..self.connections.len())
-            .filter(|&one| self.connections[one].free_at_ms <= self.now.0)
-            .take(too_many)
-            .collect();
-        idle.into_iter().rev().for_each(|one| drop(self.connections.swap_remove(one)));
+        let mut left = too_many;
+        self.connections.retain(|one| {
+            let closes = left > 0 && one.free_at_ms <= self.now.0;
+            left -= usize::from(closes);
+            !closes
+        });
     }
 
     /// Sends one message, if one may go.
