@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::ring::{Links, Member, Ring};
-use crate::slab::{NONE, Slab};
+use crate::slab::{NONE, Slab, tidy};
 use crate::store::{List, State, Store};
 use crate::trail::Trail;
 use crate::{FlowKey, Ticket};
@@ -371,12 +371,16 @@ impl Flows {
         if let Ok(entry) = self.by_key.find_entry(hash_of(flow.path, &flow.key), |&other| other == index) {
             entry.remove();
         }
+        if self.by_key.is_empty() && self.rows.bytes() == 0 {
+            self.by_key = HashTable::new();
+        }
         let tenant = &mut self.tenants[flow.tenant];
         tenant.flows -= 1;
         if tenant.flows == 0 {
             let key = tenant.key;
             self.tenants.remove(flow.tenant);
             self.tenant_by_key.remove(&key);
+            tidy(&mut self.tenant_by_key);
         }
         flow
     }

@@ -42,6 +42,9 @@ use store::{State, Store};
 use sweep::Sweep;
 use wheel::Wheel;
 
+/// Expired tickets for which there is always room.
+const EXPIRED_KEPT: usize = 1024;
+
 /// The queue of one shard. It owns a ticket from the call that takes it to the call that hands it out.
 #[derive(Debug)]
 pub struct Queue {
@@ -457,6 +460,7 @@ impl Queue {
         self.saw(now);
         let first = max.min(self.expired.len());
         out.extend(self.expired.drain(..first));
+        self.expired.shrink_to(EXPIRED_KEPT);
         let rooms = (&mut self.ready, &mut self.store, &mut self.campaigns);
         self.sweep.expired(rooms, now, max - first, out);
     }

@@ -9,7 +9,7 @@ use crate::drr::Shares;
 use crate::flow::Urgency;
 use crate::limits::Claim;
 use crate::ring::Ring;
-use crate::slab::Slab;
+use crate::slab::{Slab, tidy};
 use crate::{PathId, PathKey};
 
 /// Critical recipients served in a row while other mail waits, before one of the other mail is served: no class starves.
@@ -215,6 +215,7 @@ impl Paths {
     pub(crate) fn remove(&mut self, index: u32) -> Path {
         let path = self.rows.remove(index);
         self.by_key.remove(&path.key);
+        tidy(&mut self.by_key);
         self.leave_kin(&path);
         path
     }
@@ -229,6 +230,7 @@ impl Paths {
         }
         if kin.is_empty() {
             self.kin.remove(&name);
+            tidy(&mut self.kin);
         }
     }
 

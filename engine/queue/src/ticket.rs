@@ -88,7 +88,8 @@ pub enum Pull {
     Wait(UnixMs),
     /// The path is suspended until this moment.
     Suspended(UnixMs),
-    /// Close this connection: another path of the same source and provider has work, no connection, and a better claim.
+    /// Close this connection: another path of the same source and provider has work, no connection, and a better claim;
+    /// or the limits have come down and there are more connections than they allow.
     Yield,
 }
 

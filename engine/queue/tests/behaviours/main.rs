@@ -11,3 +11,4 @@ mod places;
 mod scene;
 mod shares;
 mod size;
+mod turmoil;
