@@ -75,6 +75,7 @@ impl Console {
             .route("/v1/feedback", post(feedback::take))
             .route("/v1/decisions", get(decisions::show))
             .route("/v1/sources", get(sources::show))
+            .route("/v1/reputation", get(sources::reputation))
             .route("/v1/queue", get(queue::show))
             .route("/v1/queue/suspend", post(queue::suspend))
             .route("/v1/queue/resume", post(queue::resume))

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use content::Mailbox;
 use content::template::CampaignDraft;
 use mail::{Address, CampaignId, Class, UnixMs};
-use mta::{Campaign, Handle, NewCampaign};
+use mta::{Campaign, CanaryView, Handle, NewCampaign};
 use policy::classify::{Ground, Hints, RuleSubject, classify};
 use report::{CampaignCounts, Counts, Store, as_text, as_time};
 use serde::Serialize;
@@ -68,6 +68,8 @@ pub(crate) struct View {
     rate_per_second: f64,
     /// How long the rest will take at that rate; null when nobody can know.
     eta_seconds: Option<u64>,
+    /// How its judgement stands; null when it is not judged.
+    canary: Option<CanaryView>,
 }
 
 /// What is known of a campaign without counting.
@@ -247,6 +249,7 @@ fn view(
         providers: providers.into_iter().collect(),
         rate_per_second: (rate * 10.0).round() / 10.0,
         eta_seconds: eta(left, rate),
+        canary: handle.canary(campaign.id),
     })
 }
 

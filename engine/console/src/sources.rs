@@ -1,14 +1,18 @@
-//! `GET /v1/sources`: the addresses that mail leaves from, and how each stands with receivers.
+//! `GET /v1/sources` and `/v1/reputation`: the addresses that mail leaves from, how each stands with receivers, and how
+//! everybody else does who is part of mail.
 
 use axum::extract::State;
 use axum::{Extension, Json};
 use mail::UnixMs;
-use mta::{SourceView, StandingView, WarmUpView};
+use mta::{ReputationView, SourceView, StandingView, WarmUpView};
 use report::{as_optional_time, as_time};
 use serde::Serialize;
 
 use crate::app::Console;
 use crate::{ApiError, Caller};
+
+/// Most scores that are shown.
+const SCORES_MAX: usize = 1_000;
 
 /// All sources.
 #[derive(Debug, Serialize)]
@@ -68,6 +72,21 @@ impl From<StandingView> for StandingJson {
         let StandingView { provider, score, burnt_until, left, warm_up, rate, connections } = standing;
         Self { provider, score, burnt_until, left, warm_up, rate, connections }
     }
+}
+
+/// All scores.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reputation {
+    reputation: Vec<ReputationView>,
+}
+
+/// Shows the scores of those with the most mail.
+pub(crate) async fn reputation(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Reputation>, ApiError> {
+    caller.must_be_operator()?;
+    Ok(Json(Reputation { reputation: console.handle.reputation(SCORES_MAX) }))
 }
 
 /// Shows the sources.

@@ -37,6 +37,6 @@ pub use refusal::Refusal;
 pub use submission::{Accepted, NewCampaign, NewRecipient, Submission, SubmissionMeta};
 pub use tls_report::{TlsCounters, TlsReports};
 pub use views::{
-    AccountHaltView, BudgetView, Found, HoldView, PathFilter, PathView, SourceView, StandingView, Step,
-    WaitingView, WarmUpView, Why,
+    AccountHaltView, BudgetView, CanaryView, Found, HoldView, PartsView, PathFilter, PathView,
+    ReputationView, SourceView, StandingView, Step, WaitingView, WarmUpView, Why,
 };

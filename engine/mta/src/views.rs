@@ -187,6 +187,57 @@ pub struct SourceView {
     pub providers: Vec<StandingView>,
 }
 
+/// How the judgement of a campaign stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CanaryView {
+    /// `judged` (it goes in steps), `open` (it goes without a limit), or `stopped`.
+    pub state: &'static str,
+    /// Recipients that have passed.
+    pub passed: u64,
+    /// Recipients that may pass for now, those included; absent where each provider has its own limit, or none.
+    pub allowed: Option<u64>,
+}
+
+/// A score and what it is made of.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReputationView {
+    /// `source`, `sender`, `account` or `campaign`.
+    pub of: &'static str,
+    /// Its name, identifier, or, of a sender's domain that the configuration does not name, its number.
+    pub name: String,
+    /// Name of the provider; absent: at all together.
+    pub provider: Option<String>,
+    /// The kind of mail.
+    pub class: Class,
+    /// 0 (nobody wants this) to 100.
+    pub score: u8,
+    /// The same over the last quarter of an hour or so.
+    pub recent: u8,
+    /// What it is made of.
+    pub parts: PartsView,
+}
+
+/// The shares that a score is made of: of attempts, and the last two of what was delivered.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PartsView {
+    /// Attempts that count, by their weight now: old ones weigh less.
+    pub seen: f64,
+    /// Accepted.
+    pub delivered: f64,
+    /// Put off.
+    pub deferred: f64,
+    /// Refused for the name of the source or the sender.
+    pub blocked: f64,
+    /// To mailboxes that are not there.
+    pub unknown_users: f64,
+    /// Taken for spam.
+    pub spam_refused: f64,
+    /// Called spam by the reader.
+    pub complaints: f64,
+    /// Opened or clicked.
+    pub engaged: f64,
+}
+
 /// One warm-up at one provider.
 #[derive(Clone, Debug, Serialize)]
 pub struct WarmUpView {

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue, send,
-    serve, sink, source, spool, tls_report, top, trace, why,
+    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue, reputation,
+    send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -33,6 +33,8 @@ enum Command {
     Queue(queue::Queue),
     /// Look at the addresses that mail leaves from, and at their warm-up
     Source(source::Source),
+    /// Show how welcome the mail of each source, sender, account and campaign is
+    Reputation(reputation::Reputation),
     /// Look at and steer campaigns
     Campaign(campaign::Campaign),
     /// Say why a recipient waits, and everything that happened to it
@@ -74,6 +76,7 @@ impl Cli {
             Command::Ledger(command) => command.run(),
             Command::Queue(command) => command.run(),
             Command::Source(command) => command.run(),
+            Command::Reputation(command) => command.run(),
             Command::Campaign(command) => command.run(),
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
@@ -113,6 +116,7 @@ mod tests {
             "queue ls --control /run/s",
             "queue resume --account shop",
             "source ls --json",
+            "reputation --of source",
             "source warmup plan --ladder generic --volume 50000",
             "source warmup status",
             "queue suspend --provider gmail --seconds 60",

@@ -1,7 +1,7 @@
 //! What the handle says and takes of the engine's own decisions: the feed, feedback, what is stopped, how sources stand.
 
 use mail::CampaignId;
-use policy::brain::Climbing;
+use policy::brain::{Climbing, TrialState};
 use policy::provider::ProviderIndex;
 use policy::reputation::Component;
 use policy::tally::{Counts, Happening, TallyKey};
@@ -12,7 +12,10 @@ use crate::brain::ToBrain;
 use crate::decisions::{About, Decision};
 use crate::feedback::{Feedback, FeedbackKind};
 use crate::shard::{identity_number, tenant_number};
-use crate::views::{AccountHaltView, PathFilter, PathView, SourceView, StandingView, WarmUpView};
+use crate::views::{
+    AccountHaltView, CanaryView, PartsView, PathFilter, PathView, ReputationView, SourceView, StandingView,
+    WarmUpView,
+};
 
 impl Handle {
     /// Up to `max` decisions from `number` on, oldest first, and the number to go on with. Only the latest few thousand
@@ -88,15 +91,66 @@ impl Handle {
         was_stopped
     }
 
-    /// Sources that `filter` means are not held to be refused by its provider any more: what refuses them says so again.
+    /// Sources that `filter` means are not held to be refused by its provider any more: who refuses them says so again.
     pub(super) fn heal(&self, filter: &PathFilter) {
         let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
-        for (source, _) in self.shared.sources.iter().filter(|(_, known)| is(&filter.source, &known.name)) {
-            for (provider, _) in
-                self.shared.config.providers.iter().filter(|(_, one)| is(&filter.provider, &one.name))
-            {
-                self.shared.brain.standings.heal(source, provider.0);
+        let (shared, now) = (&self.shared, self.now());
+        for (source, _) in shared.sources.iter().filter(|(_, known)| is(&filter.source, &known.name)) {
+            for (provider, known) in shared.config.providers.iter() {
+                let is_burnt = shared.brain.standings.at(source, provider.0).is_burnt(now);
+                if is_burnt && is(&filter.provider, &known.name) {
+                    shared.brain.lock().heal(source, provider.0, now);
+                }
             }
+        }
+    }
+
+    /// How the judgement of a campaign stands; `None` when it has no canary.
+    #[must_use]
+    pub fn canary(&self, campaign: CampaignId) -> Option<CanaryView> {
+        let view = self.shared.brain.lock().campaign(campaign)?;
+        let state = match view.state {
+            TrialState::Judged => "judged",
+            TrialState::Open => "open",
+            TrialState::Stopped => "stopped",
+        };
+        Some(CanaryView { state, passed: view.total.passed, allowed: view.total.allowed })
+    }
+
+    /// Up to `most` scores, those with the most mail first.
+    #[must_use]
+    pub fn reputation(&self, most: usize) -> Vec<ReputationView> {
+        let rows = self.shared.brain.lock().scores(|_| true, most, self.now());
+        rows.into_iter().map(|row| self.reputation_view(row)).collect()
+    }
+
+    fn reputation_view(&self, row: policy::reputation::Standing) -> ReputationView {
+        let shared = &self.shared;
+        let (of, name) = match row.component {
+            Component::Source(source) => ("source", shared.sources.get(source).name.clone()),
+            Component::Identity(identity) => ("sender", shared.identity_name(identity)),
+            Component::Tenant(tenant) => ("account", shared.account_name(tenant)),
+            Component::Campaign(campaign) => ("campaign", campaign.to_string()),
+        };
+        let provider = |index| shared.config.providers[ProviderIndex(index)].name.clone();
+        let parts = row.score.parts;
+        ReputationView {
+            of,
+            name,
+            provider: row.provider.map(provider),
+            class: row.class,
+            score: row.score.value,
+            recent: row.score.recent,
+            parts: PartsView {
+                seen: rounded(parts.seen),
+                delivered: rounded(parts.delivered),
+                deferred: rounded(parts.deferred),
+                blocked: rounded(parts.blocked),
+                unknown_users: rounded(parts.unknown_users),
+                spam_refused: rounded(parts.spam_refused),
+                complaints: rounded(parts.complaints),
+                engaged: rounded(parts.engaged),
+            },
         }
     }
 
@@ -172,4 +226,9 @@ impl Handle {
 
 fn source_name(name: &str) -> String {
     format!("source {name}")
+}
+
+/// To four digits behind the point: nobody reads more of a share.
+fn rounded(share: f64) -> f64 {
+    (share * 1e4).round() / 1e4
 }

@@ -11,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod ledger;
 pub(crate) mod plan;
 pub(crate) mod queue;
+pub(crate) mod reputation;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sink;
