@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue, reputation,
-    send, serve, sink, source, spool, tls_report, top, trace, why,
+    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
+    reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
