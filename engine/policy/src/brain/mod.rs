@@ -135,8 +135,13 @@ impl Brain {
             || self.reputation.score(source, Some(key.provider), None, now).value < EXCUSES_BELOW
     }
 
-    /// A provider refuses a source, and asks for a rest. Shards see it at once; what waits is re-routed with the next tick.
+    /// A provider refuses a source, and asks for a rest. Shards see it at once; what waits is re-routed with the
+    /// next tick. Indices that the configuration does not have are not heeded.
     pub fn burnt(&mut self, source: u16, provider: u16, rest: Duration, reason: &str, now: UnixMs) {
+        let is_known = usize::from(source) < self.setup.sources.len();
+        if !is_known || usize::from(provider) >= self.setup.providers.len() {
+            return;
+        }
         let (burn, is_new) = self.burns.burnt(source, provider, rest, now);
         self.tables.standings.burn(source, provider, burn.until);
         if !is_new {
