@@ -36,7 +36,7 @@ use crate::reputation::{Component, NEUTRAL, Reputation, Score, Standing};
 use crate::tally::{Counts, Happening, TallyKey};
 use crate::warmup::Turn;
 
-use breaking::{Accused, Breaking, Pause};
+use breaking::{Accused, Breaking, Pause, Records};
 use burns::Burns;
 use climbs::{Climber, Climbs};
 use senders::{BAD_FOR, Senders};
@@ -212,7 +212,9 @@ impl Brain {
         for stopped in self.trials.tick(court, &mut self.pending) {
             self.stopped(&stopped, now);
         }
-        for pause in self.breaking.tick(&self.setup.breaker, &self.reputation, now) {
+        let providers = u16::try_from(self.setup.providers.len()).unwrap_or(u16::MAX);
+        let records = Records { reputation: &self.reputation, providers, now };
+        for pause in self.breaking.tick(&self.setup.breaker, records) {
             self.broken(pause, now);
         }
         let turns = self.climbs.tick(&self.tables.standings, false, now);
