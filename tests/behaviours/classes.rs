@@ -55,8 +55,16 @@ fn the_ground_of_the_class_is_kept_with_the_message() {
         assert_eq!(kept(&house, &reply), expected, "{head}");
         replies.push((reply, expected));
     }
+    let mut client = house.client();
+    client.says("MAIL FROM:<a@b.test> MT-PRIORITY=-4", "250");
+    client.says("RCPT TO:<c@d.test>", "250");
+    client.says("DATA", "354");
+    client.write(b"From: a@b.test\r\nMT-Priority: 6\r\n\r\nHello.\r\n");
+    let reply = client.says(".", "250");
+    let expected = (Class::Bulk, Some(Ground::Priority), "MT-PRIORITY -4".to_owned());
+    assert_eq!(kept(&house, &reply), expected, "the envelope goes before the header");
     // What is said of itself is not added to, nor taken away.
-    let taken = house.sink.wait_for(5, PATIENCE);
+    let taken = house.sink.wait_for(6, PATIENCE);
     let list = taken.iter().find(|taken| taken.body.contains("List-Id")).expect("it arrived");
     let names = list.body.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
     let names: Vec<&str> =
