@@ -4,7 +4,7 @@
 //! `cargo test -p models` takes seconds: it lets a thread be interrupted [`PREEMPTIONS_MAX`] times. Deeper, in hours
 //! if need be: `LOOM_MAX_PREEMPTIONS=5 cargo test --release -p models`; `LOOM_LOG=trace` shows an interleaving.
 //!
-//! The scenes of `mailbox` and `receipts` run the engine's own source files twice: over loom's atomics (`real`), and
+//! The scenes of `leases`, `mailbox` and `receipts` run the engine's own source files twice: over loom's atomics (`real`), and
 //! over weakened ones (`weak`), where loom must find the mistake. The control shows that the scene could fail.
 #![allow(clippy::duplicate_mod, reason = "the same files are compiled over two sets of primitives")]
 

@@ -2,8 +2,12 @@
 
 #[path = "../../engine/mta/src/io/mailbox/doorbell.rs"]
 mod doorbell;
+#[path = "leases.rs"]
+mod leases;
 #[path = "mailbox.rs"]
 mod mailbox;
+#[path = "../../engine/policy/src/lease/meter.rs"]
+mod meter;
 mod primitives;
 #[path = "receipts.rs"]
 mod receipts;
@@ -47,4 +51,19 @@ fn who_is_told_finds_the_receipt() {
 #[should_panic(expected = "its record is not written")]
 fn a_count_before_the_write_is_found_out() {
     explore(receipts::counted_before_written);
+}
+
+#[test]
+fn two_holders_never_have_more_than_the_budget() {
+    explore(leases::two_draw);
+}
+
+#[test]
+fn what_is_given_back_is_neither_lost_nor_doubled() {
+    explore(leases::one_gives_back);
+}
+
+#[test]
+fn a_change_of_the_rate_makes_no_tokens() {
+    explore(leases::the_rate_changes);
 }

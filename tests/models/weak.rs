@@ -2,9 +2,14 @@
 
 #[path = "../../engine/mta/src/io/mailbox/doorbell.rs"]
 mod doorbell;
+#[expect(dead_code, reason = "a change of the rate needs no strong exchange")]
+#[path = "leases.rs"]
+mod leases;
 #[expect(dead_code, reason = "scenes whose mistake is their own need no weak atomics")]
 #[path = "mailbox.rs"]
 mod mailbox;
+#[path = "../../engine/policy/src/lease/meter.rs"]
+mod meter;
 mod primitives;
 #[expect(dead_code, reason = "scenes whose mistake is their own need no weak atomics")]
 #[path = "receipts.rs"]
@@ -42,4 +47,16 @@ fn without_fences_nobody_is_told_of_a_receipt() {
 #[should_panic(expected = "its record is not written")]
 fn a_relaxed_count_is_seen_before_its_record() {
     explore(receipts::written_before_counted);
+}
+
+#[test]
+#[should_panic(expected = "are on loan")]
+fn without_an_exchange_two_holders_get_the_same_tokens() {
+    explore(leases::two_draw);
+}
+
+#[test]
+#[should_panic(expected = "tokens")]
+fn without_an_exchange_what_is_given_back_overwrites_what_is_drawn() {
+    explore(leases::one_gives_back);
 }

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use content::Mailbox;
 use content::template::CampaignDraft;
 use mail::{Address, CampaignId, Class, UnixMs};
-use mta::{Campaign, NewCampaign};
+use mta::{Campaign, CanaryView, Handle, NewCampaign};
 use policy::classify::{Ground, Hints, RuleSubject, classify};
 use report::{CampaignCounts, Counts, Store, as_text, as_time};
 use serde::Serialize;
@@ -68,6 +68,8 @@ pub(crate) struct View {
     rate_per_second: f64,
     /// How long the rest will take at that rate; null when nobody can know.
     eta_seconds: Option<u64>,
+    /// How its judgement stands; null when it is not judged.
+    canary: Option<CanaryView>,
 }
 
 /// What is known of a campaign without counting.
@@ -77,6 +79,9 @@ pub(crate) struct Head {
     id: CampaignId,
     name: String,
     state: &'static str,
+    /// Why the engine has paused it, if it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_because: Option<String>,
     class: Class,
     account: String,
     #[serde(serialize_with = "as_time")]
@@ -173,9 +178,9 @@ pub(crate) async fn list(
     let mut campaigns = console.handle.campaigns();
     campaigns.retain(|campaign| caller.may_see(&campaign.tenant));
     campaigns.reverse();
-    let now = console.handle.now();
+    let (now, handle) = (console.handle.now(), console.handle.clone());
     let views = feed::blocking(&console.store, move |store| {
-        campaigns.iter().map(|campaign| view(store, campaign, now)).collect::<Result<Vec<_>, _>>()
+        campaigns.iter().map(|campaign| view(store, &handle, campaign, now)).collect::<Result<Vec<_>, _>>()
     });
     Ok(Json(List { campaigns: views.await? }))
 }
@@ -187,8 +192,8 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<View>, ApiError> {
     let campaign = find(&console, &caller, &id)?;
-    let now = console.handle.now();
-    feed::blocking(&console.store, move |store| view(store, &campaign, now)).await.map(Json)
+    let (now, handle) = (console.handle.now(), console.handle.clone());
+    feed::blocking(&console.store, move |store| view(store, &handle, &campaign, now)).await.map(Json)
 }
 
 /// Starts, pauses, resumes or cancels a campaign.
@@ -217,7 +222,12 @@ pub(crate) fn find(console: &Console, caller: &Caller, id: &str) -> Result<Arc<C
     campaign.ok_or_else(|| ApiError::not_found(format!("there is no campaign {id}")))
 }
 
-fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report::StoreError> {
+fn view(
+    store: &Store,
+    handle: &Handle,
+    campaign: &Campaign,
+    now: UnixMs,
+) -> Result<View, report::StoreError> {
     let CampaignCounts { all, providers } = store.campaign(campaign.id)?;
     let is_running = campaign.phase() == CampaignPhase::Running;
     let rate = if is_running && all.finished() > 0 { rate(store, campaign.id, now)? } else { 0.0 };
@@ -227,6 +237,7 @@ fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report:
             id: campaign.id,
             name: campaign.name.clone(),
             state: campaign.phase().name(),
+            paused_because: handle.why_paused(campaign.id),
             class: campaign.class,
             account: campaign.tenant.clone(),
             created_at: campaign.created_at,
@@ -238,6 +249,7 @@ fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report:
         providers: providers.into_iter().collect(),
         rate_per_second: (rate * 10.0).round() / 10.0,
         eta_seconds: eta(left, rate),
+        canary: handle.canary(campaign.id),
     })
 }
 

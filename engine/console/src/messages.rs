@@ -12,12 +12,12 @@ use content::{
 };
 use mail::{Address, UnixMs};
 use mta::{Classifier, Incoming, NewRecipient, Submission, SubmissionMeta};
-use report::as_text;
+use report::{as_optional_time, as_text, rfc3339};
 use serde::Serialize;
 
 use crate::body::{expect_json, read_json};
 use crate::idempotency::{Answer, Begun};
-use crate::request::{MessageRequest, Wishes};
+use crate::request::{MessageRequest, OnLate, Wishes};
 use crate::{ApiError, Caller, app::Console};
 
 /// Most recipients of one message: more is a campaign.
@@ -38,6 +38,15 @@ struct Taken {
     #[serde(serialize_with = "as_text")]
     id: mail::MessageId,
     recipients: Vec<TakenRecipient>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+}
+
+/// What the sender should know of a message that was taken all the same.
+#[derive(Debug, Serialize)]
+struct Warning {
+    code: &'static str,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,6 +55,9 @@ struct TakenRecipient {
     id: mail::RecipientId,
     #[serde(serialize_with = "as_text")]
     address: Address,
+    /// When it will arrive if nothing changes; absent when nobody can know.
+    #[serde(serialize_with = "as_optional_time", skip_serializing_if = "Option::is_none")]
+    expected_at: Option<UnixMs>,
 }
 
 /// Takes a message, once for each Idempotency-Key.
@@ -101,6 +113,7 @@ async fn take(
     message_bytes_max: u64,
 ) -> Result<Answer, ApiError> {
     let request: MessageRequest = read_json(body)?;
+    let on_late = request.wishes.on_late;
     let unique = console.handle.unique().await?;
     let desk = Desk { caller, classifier: console.handle.classifier(), now: console.handle.now(), unique };
     let submission = submission(request, &desk)?;
@@ -109,10 +122,19 @@ async fn take(
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
     }
     let addresses: Vec<Address> = submission.recipients.iter().map(|one| one.address.clone()).collect();
+    let expected = console.handle.expected(&submission.meta, &addresses.iter().collect::<Vec<_>>()).await;
+    let late = late(console.handle.deadline(&submission.meta), &addresses, &expected);
+    if let (Some(warning), OnLate::Refuse) = (&late, on_late) {
+        let refused = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, warning.code, warning.message.clone());
+        return Err(refused.in_field("deadline"));
+    }
     let accepted = console.handle.submit(submission).await?;
-    let recipients = accepted.recipients.into_iter().zip(addresses);
-    let recipients = recipients.map(|(id, address)| TakenRecipient { id, address }).collect();
-    let body = serde_json::to_vec(&Taken { id: accepted.message, recipients })
+    let expected = expected.into_iter().chain(std::iter::repeat(None));
+    let recipients = accepted.recipients.into_iter().zip(addresses).zip(expected);
+    let recipients =
+        recipients.map(|((id, address), expected_at)| TakenRecipient { id, address, expected_at }).collect();
+    let warnings = late.into_iter().collect();
+    let body = serde_json::to_vec(&Taken { id: accepted.message, recipients, warnings })
         .map_err(|error| ApiError::fault(error.to_string()))?;
     Ok(Answer { status: StatusCode::ACCEPTED.as_u16(), body })
 }
@@ -192,6 +214,22 @@ fn assemble(
     };
     let recipients = recipients.into_iter().map(NewRecipient::plain).collect();
     Submission { meta, body: prepared.message, recipients }
+}
+
+/// What is to be said of a deadline that cannot be kept: of the recipient that would be reached last.
+fn late(deadline: Option<UnixMs>, addresses: &[Address], expected: &[Option<UnixMs>]) -> Option<Warning> {
+    let deadline = deadline?;
+    let known =
+        addresses.iter().zip(expected).filter_map(|(address, expected)| Some((address, (*expected)?)));
+    let (address, expected) = known.max_by_key(|(_, expected)| *expected)?;
+    (expected > deadline).then(|| Warning {
+        code: "deadline_unreachable",
+        message: format!(
+            "{address} is expected to be reached at {}, after the deadline {}",
+            rfc3339(expected),
+            rfc3339(deadline)
+        ),
+    })
 }
 
 /// The wishes as the header fields that say the same, so that they are read in one place for HTTP and SMTP.

@@ -42,8 +42,9 @@ impl Rate {
             slow if slow >= 10.0 / 3600.0 => 3600,
             _ => 86_400,
         };
-        // `as` stops at the largest number, and takes what is no number for zero.
-        let count = (per_second * f64::from(seconds)).round() as u32;
+        // Rounded down, so that a ceiling is kept; a little is forgiven to what was computed. `as` stops at the largest
+        // number, and takes what is no number for zero.
+        let count = (per_second * f64::from(seconds) + 1e-6).floor() as u32;
         Self { count: count.max(1), per: Duration::from_secs(seconds.into()) }
     }
 
@@ -54,7 +55,6 @@ impl Rate {
     }
 
     /// The faster of two.
-    #[must_use]
     pub(crate) fn faster(self, other: Self) -> Self {
         if self.interval_ns() <= other.interval_ns() { self } else { other }
     }

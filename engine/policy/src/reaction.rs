@@ -87,72 +87,298 @@ pub enum MailboxTrouble {
     Rate,
 }
 
+/// How long a recipient waits when its sender's domain sends too much: until the identity's budget is there, and has a
+/// token again.
+const IDENTITY_REST: Duration = Duration::from_secs(30);
+
 /// What `verdict` means for everybody but the words.
+///
+/// | class | pacer | counted | mailbox | source, identity |
+/// |---|---|---|---|---|
+/// | `rate` | rate | rate-limited | | |
+/// | `rate` of a recipient | | deferred | rate | |
+/// | `rate` of an identity | | rate-limited | | identity slowed |
+/// | `rate.conn` | connections | rate-limited | | |
+/// | `rate.conn` of one transaction (too many recipients) | | deferred | | |
+/// | `rate.msgs_per_conn` | session | rate-limited | | |
+/// | `reputation`, `.ip`, `.rate` | reputation | blocked | | burnt, where suspended |
+/// | `reputation.domain` | | blocked | | identity slowed |
+/// | `blocklist` | reputation | blocked | | burnt |
+/// | `auth.ptr` | | deferred | | burnt |
+/// | `recipient.full`, `recipient.rate` | | deferred, or other bounce | full, rate | |
+/// | `recipient.unknown`, `.disabled` | | unknown user | | |
+/// | `content.spam`, `.policy`, `.virus`, `policy` | | spam refused | | |
+/// | `sender.rejected` | | blocked | | |
+/// | `connection`, `system`, silence | unavailable | deferred | | |
+/// | all others | | deferred, or other bounce | | |
+///
+/// The fate follows the action, but for one: whoever is asked to slow down waits in its path, without an attempt counted,
+/// since the pacer rests and nothing has changed about the message.
 #[must_use]
 pub fn reaction(verdict: &Verdict) -> Reaction {
-    let fate = fate(verdict);
+    let suspended = match verdict.action {
+        Action::Suspend(rest) => Some(rest),
+        _ => None,
+    };
+    let is_of_source = matches!(family(verdict.class), "blocklist" | "reputation" | "auth");
+    let burns = suspended.filter(|_| is_of_source && verdict.scope == Scope::Source);
     Reaction {
         pace: pace(verdict),
         happening: happening(verdict),
-        fate,
+        fate: fate(verdict),
         mailbox: mailbox(verdict),
-        burns: match (verdict.action, verdict.scope) {
-            (Action::Suspend(rest), Scope::Source) => Some(rest),
-            _ => None,
-        },
-        rests: match (verdict.action, verdict.scope) {
-            (Action::Suspend(rest), scope) if scope != Scope::Source => Some(rest),
-            _ => None,
-        },
-        identity_slow: verdict.class == "reputation.domain",
+        burns,
+        rests: suspended.filter(|_| burns.is_none()),
+        identity_slow: is_slow_identity(verdict),
     }
 }
 
+/// The part of a class in front of the dot.
 fn family(class: &str) -> &str {
     class.split('.').next().unwrap_or_default()
 }
 
+fn is_slow_identity(verdict: &Verdict) -> bool {
+    let is_rate = verdict.class == "rate" && verdict.scope == Scope::Identity;
+    is_rate || verdict.class == "reputation.domain"
+}
+
 fn pace(verdict: &Verdict) -> Option<PaceSignal> {
+    let is_throttle = matches!(verdict.action, Action::SlowDown | Action::Suspend(_));
     match verdict.class {
-        "rate.conn" => Some(PaceSignal::Connections),
-        "rate.msgs_per_conn" => Some(PaceSignal::Session),
+        "rate" | "rate.conn" if matches!(verdict.scope, Scope::Recipient | Scope::Identity) => None,
         "rate" => Some(PaceSignal::Rate),
-        "reputation" | "reputation.ip" | "reputation.rate" => Some(PaceSignal::Reputation),
-        "system" | "network" => Some(PaceSignal::Unavailable),
+        // Too many recipients of one transaction say nothing of connections.
+        "rate.conn" if is_throttle => Some(PaceSignal::Connections),
+        "rate.msgs_per_conn" => Some(PaceSignal::Session),
+        "blocklist" | "reputation" | "reputation.ip" | "reputation.rate" => Some(PaceSignal::Reputation),
+        "connection" | "system" | "network.silence" if verdict.action == Action::Defer => {
+            Some(PaceSignal::Unavailable)
+        }
         _ => None,
     }
 }
 
 fn happening(verdict: &Verdict) -> Happening {
-    match (verdict.class, family(verdict.class)) {
-        ("recipient.unknown" | "recipient.disabled", _) => Happening::UnknownUser,
-        (_, "rate") => Happening::RateLimited,
-        (_, "reputation" | "blocklist") => Happening::Blocked,
-        ("content.spam", _) => Happening::SpamRefused,
-        _ if verdict.action == Action::Bounce => Happening::OtherBounce,
+    let is_bounce = verdict.action == Action::Bounce;
+    match verdict.class {
+        "recipient.unknown" | "recipient.disabled" => Happening::UnknownUser,
+        "content.spam" | "content.policy" | "content.virus" | "policy" => Happening::SpamRefused,
+        "sender.rejected" | "blocklist" => Happening::Blocked,
+        class if family(class) == "reputation" => Happening::Blocked,
+        class if family(class) == "rate" && is_of_ours(verdict) => Happening::RateLimited,
+        _ if is_bounce => Happening::OtherBounce,
         _ => Happening::Deferred,
     }
 }
 
+/// Whether too much was sent by us, and not to one mailbox or in one transaction.
+fn is_of_ours(verdict: &Verdict) -> bool {
+    verdict.scope != Scope::Recipient && verdict.action != Action::NextTransaction
+}
+
 fn fate(verdict: &Verdict) -> Fate {
-    match verdict.action {
-        Action::Bounce => Fate::Bounce,
-        Action::Defer => Fate::Retry,
-        Action::SlowDown if verdict.scope == Scope::Recipient => Fate::Retry,
-        Action::SlowDown | Action::Suspend(_) => Fate::Wait,
-        Action::NextMx => Fate::NextHost,
-        Action::NextTransaction => Fate::NextTransaction,
-        Action::Reconnect => Fate::Reconnect,
-        Action::Hold(time) => Fate::Hold(time),
-        Action::RequireTls => Fate::RequireTls,
-        Action::WithoutTls => Fate::WithoutTls,
+    match (verdict.action, verdict.scope) {
+        (Action::Bounce, _) => Fate::Bounce,
+        (Action::Defer, _) | (Action::SlowDown, Scope::Recipient) => Fate::Retry,
+        (Action::SlowDown, Scope::Identity) => Fate::Hold(IDENTITY_REST),
+        (Action::SlowDown | Action::Suspend(_), _) => Fate::Wait,
+        (Action::NextMx, _) => Fate::NextHost,
+        (Action::NextTransaction, _) => Fate::NextTransaction,
+        (Action::Reconnect, _) => Fate::Reconnect,
+        (Action::Hold(time), _) => Fate::Hold(time),
+        (Action::RequireTls, _) => Fate::RequireTls,
+        (Action::WithoutTls, _) => Fate::WithoutTls,
     }
 }
 
 fn mailbox(verdict: &Verdict) -> Option<MailboxTrouble> {
-    match verdict.class {
-        "recipient.full" => Some(MailboxTrouble::Full),
-        "recipient.rate" => Some(MailboxTrouble::Rate),
+    match (verdict.class, verdict.scope) {
+        ("recipient.full", _) => Some(MailboxTrouble::Full),
+        ("recipient.rate", _) | ("rate", Scope::Recipient) => Some(MailboxTrouble::Rate),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::{Phase, Reply};
+
+    use super::*;
+    use crate::verdict::{Fault, RuleId, Rules, judge_network};
+
+    fn verdict(class: &'static str, scope: Scope, action: Action) -> Verdict {
+        let rule = RuleId::Builtin("test");
+        Verdict { class, scope, action, suppress: false, alert: false, rule }
+    }
+
+    /// What each class means for 4yz and for 5yz where no rule says otherwise: by rules of an operator that say nothing but
+    /// the class.
+    fn classes() -> Vec<(&'static str, [Verdict; 2])> {
+        use std::fmt::Write as _;
+        let mut text = "[node]\ndata_dir = \"d\"\n[http]\n".to_owned();
+        let classes: Vec<_> = Rules::classes().collect();
+        for (number, class) in classes.iter().enumerate() {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "[[reply_rule]]\nname = \"r{number}\"\nclass = \"{class}\"\ntext = [\"n{number}x\"]\n\
+                 samples = [\"450 n{number}x\"]\n"
+            );
+        }
+        let checked = crate::config::check("f", &text);
+        let config = checked.config.unwrap_or_else(|| panic!("{:?}", checked.problems));
+        let judge = |number: usize, code| {
+            config.replies.judge(Phase::Rcpt, &Reply::new(code, format!("n{number}x")), "default")
+        };
+        let both = |(number, class)| (class, [450, 550].map(|code| judge(number, code)));
+        classes.into_iter().enumerate().map(both).collect()
+    }
+
+    fn minutes(count: u64) -> Duration {
+        Duration::from_secs(count * 60)
+    }
+
+    /// Class; of 4yz and of 5yz: pacer, counted, mailbox, burnt for minutes, identity slowed; then the fates.
+    type Row = (
+        &'static str,
+        Option<PaceSignal>,
+        [Happening; 2],
+        Option<MailboxTrouble>,
+        [Option<u64>; 2],
+        bool,
+        [Fate; 2],
+    );
+
+    fn rows() -> Vec<Row> {
+        use Fate::{Bounce, Hold, NextHost, Reconnect, Retry, Wait};
+        use Happening::{Blocked, Deferred, OtherBounce, RateLimited, SpamRefused, UnknownUser};
+        let hour = Hold(minutes(60));
+        let failure = |class, happening, fate| (class, None, happening, None, [None; 2], false, fate);
+        let other = |class| failure(class, [Deferred, OtherBounce], [Retry, Bounce]);
+        let auth = |class| failure(class, [Deferred; 2], [hour; 2]);
+        let paced = |class, pace, happening, burns, fate| {
+            (class, Some(pace), [happening; 2], None, burns, false, [fate; 2])
+        };
+        let spam = |class| failure(class, [SpamRefused; 2], [Retry, Bounce]);
+        let (full, rate) = (Some(MailboxTrouble::Full), Some(MailboxTrouble::Rate));
+        vec![
+            failure("recipient.unknown", [UnknownUser; 2], [Retry, Bounce]),
+            failure("recipient.disabled", [UnknownUser; 2], [Retry, Bounce]),
+            ("recipient.full", None, [Deferred, OtherBounce], full, [None; 2], false, [Retry, Bounce]),
+            ("recipient.rate", None, [Deferred; 2], rate, [None; 2], false, [Retry; 2]),
+            other("domain.notaccept"),
+            other("relay.denied"),
+            failure("sender.rejected", [Blocked; 2], [Retry, Bounce]),
+            failure("sender.dns", [Deferred; 2], [Retry, hour]),
+            spam("content.spam"),
+            spam("content.virus"),
+            spam("content.policy"),
+            spam("policy"),
+            other("content.size"),
+            other("content.format"),
+            other("content.attachment"),
+            paced("blocklist", PaceSignal::Reputation, Blocked, [Some(15), Some(60)], Wait),
+            paced("reputation", PaceSignal::Reputation, Blocked, [None; 2], Wait),
+            paced("reputation.ip", PaceSignal::Reputation, Blocked, [None; 2], Wait),
+            paced("reputation.rate", PaceSignal::Reputation, Blocked, [Some(120); 2], Wait),
+            ("reputation.domain", None, [Blocked; 2], None, [None; 2], true, [hour; 2]),
+            paced("rate", PaceSignal::Rate, RateLimited, [None; 2], Wait),
+            paced("rate.conn", PaceSignal::Connections, RateLimited, [None; 2], Wait),
+            paced("rate.msgs_per_conn", PaceSignal::Session, RateLimited, [None; 2], Reconnect),
+            failure("greylist", [Deferred; 2], [Retry; 2]),
+            auth("auth"),
+            auth("auth.spf"),
+            auth("auth.dkim"),
+            auth("auth.dmarc"),
+            auth("auth.none"),
+            auth("auth.alignment"),
+            auth("auth.bulk"),
+            ("auth.ptr", None, [Deferred; 2], None, [Some(60); 2], false, [Wait; 2]),
+            other("security"),
+            other("protocol"),
+            paced("connection", PaceSignal::Unavailable, Deferred, [None; 2], Retry),
+            failure("network", [Deferred; 2], [NextHost; 2]),
+            paced("system", PaceSignal::Unavailable, Deferred, [None; 2], Retry),
+            other("expired"),
+        ]
+    }
+
+    #[test]
+    fn each_class_has_its_reaction() {
+        let rows = rows();
+        let classes = classes();
+        assert_eq!(classes.len(), rows.len());
+        for (class, verdicts) in classes {
+            let row = rows.iter().find(|row| row.0 == class).unwrap_or_else(|| panic!("no row for {class}"));
+            let &(_, pace, happening, mailbox, burns, identity_slow, fate) = row;
+            for (is_permanent, verdict) in [false, true].into_iter().zip(verdicts) {
+                let at = usize::from(is_permanent);
+                let expected = Reaction {
+                    pace,
+                    happening: happening[at],
+                    fate: fate[at],
+                    mailbox,
+                    burns: burns[at].map(minutes),
+                    rests: None,
+                    identity_slow,
+                };
+                assert_eq!(reaction(&verdict), expected, "{class}, permanent: {is_permanent}");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_that_narrow_a_class_narrow_the_reaction() {
+        let slow = Action::SlowDown;
+        let of_mailbox = reaction(&verdict("rate", Scope::Recipient, slow));
+        assert_eq!((of_mailbox.pace, of_mailbox.fate), (None, Fate::Retry));
+        assert_eq!(
+            (of_mailbox.mailbox, of_mailbox.happening),
+            (Some(MailboxTrouble::Rate), Happening::Deferred)
+        );
+        let of_identity = reaction(&verdict("rate", Scope::Identity, slow));
+        assert_eq!((of_identity.pace, of_identity.fate), (None, Fate::Hold(IDENTITY_REST)));
+        assert!(of_identity.identity_slow);
+        let of_recipients = reaction(&verdict("rate.conn", Scope::Source, Action::NextTransaction));
+        assert_eq!((of_recipients.pace, of_recipients.fate), (None, Fate::NextTransaction));
+        assert_eq!(of_recipients.happening, Happening::Deferred);
+        let busy = reaction(&verdict("system", Scope::Source, Action::Suspend(minutes(15))));
+        assert_eq!((busy.burns, busy.rests), (None, Some(minutes(15))), "no name is spoilt");
+        let site = reaction(&verdict("blocklist", Scope::Site, Action::Suspend(minutes(15))));
+        assert_eq!((site.burns, site.rests), (None, Some(minutes(15))), "it is the same from each source");
+    }
+
+    #[test]
+    fn faults_without_a_reply_say_nothing_of_our_name() {
+        for fault in Fault::ALL {
+            let found = reaction(&judge_network(fault));
+            assert!(matches!(found.happening, Happening::Deferred | Happening::OtherBounce), "{fault:?}");
+            assert!(found.burns.is_none() && found.mailbox.is_none() && !found.identity_slow);
+            assert!(matches!(found.pace, None | Some(PaceSignal::Unavailable)));
+        }
+        let silence = reaction(&judge_network(Fault::ReplyTimeout));
+        assert_eq!(silence.pace, Some(PaceSignal::Unavailable));
+    }
+
+    #[test]
+    fn whoever_is_asked_for_less_loses_no_attempt() {
+        for (class, verdicts) in classes() {
+            for verdict in verdicts {
+                let found = reaction(&verdict);
+                let is_throttled = matches!(
+                    found.pace,
+                    Some(PaceSignal::Rate | PaceSignal::Reputation | PaceSignal::Connections)
+                );
+                assert!(!is_throttled || found.fate == Fate::Wait, "{class}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_has_the_numbers_of_its_connection() {
+        assert_eq!(PaceSignal::Connections.signal(4, 9), Signal::Connections { open: 4 });
+        assert_eq!(PaceSignal::Session.signal(4, 9), Signal::Session { messages: 9 });
+        assert_eq!(PaceSignal::Rate.signal(4, 9), Signal::Rate);
     }
 }

@@ -1,10 +1,11 @@
-//! Which source address a message leaves from: the same kind of mail from the same sender to the same provider from the same one.
+//! Which source address a message leaves from: the same kind of mail from the same sender to the same provider from the
+//! same one. It refuses to know why a source stands well or badly.
 
-use std::time::Duration;
+mod among;
 
-use mail::{Class, UnixMs};
+use mail::Class;
 
-use crate::standing::Standings;
+pub use among::{Candidates, Choice, SourceGround, Wish, choose_among};
 
 /// A source that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,117 +33,6 @@ pub fn choose(identity: &str, class: Class, provider: &str, candidates: &[Candid
     best.map(|(_, source)| source)
 }
 
-/// A message, or a line of them, that wants a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish<'a> {
-    /// What receivers know the sender by: the domain of its address.
-    pub identity: &'a str,
-    /// The kind of mail.
-    pub class: Class,
-    /// Index of the provider in the configuration.
-    pub provider: u16,
-    /// Its name, which the choice is hashed from, since an index is another after a reload.
-    pub provider_name: &'a str,
-    /// The source that it has to keep, since the receiver wants to see it again (greylisting).
-    pub keep: Option<u16>,
-    /// Whether the sender has a good name: only then others of the pool are risked for it when its own source is burnt.
-    pub is_good: bool,
-}
-
-/// The sources that may be chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Candidates<'a> {
-    /// Those of the pool.
-    pub main: &'a [Candidate],
-    /// Those that take over when all of the pool are burnt.
-    pub reserve: &'a [Candidate],
-}
-
-/// Where a message leaves from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// From this source.
-    Source {
-        /// Its index in the configuration's sources.
-        source: u16,
-        /// Why this one.
-        ground: SourceGround,
-    },
-    /// From none for now.
-    Wait {
-        /// When to ask again.
-        until: UnixMs,
-        /// Why, as a sentence without its end.
-        reason: &'static str,
-    },
-}
-
-/// Why a source was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SourceGround {
-    /// The sender's mail of this class always leaves from it.
-    Affinity,
-    /// The receiver wants to see it again.
-    Kept,
-    /// The sender's own has no allowance left, or is burnt; this is the next one.
-    Overflow,
-    /// All of the pool are burnt; this one is of the reserve.
-    Reserve,
-    /// There is no other.
-    Only,
-}
-
-impl SourceGround {
-    /// The name that people read.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Affinity => "affinity",
-            Self::Kept => "kept",
-            Self::Overflow => "overflow",
-            Self::Reserve => "reserve",
-            Self::Only => "only",
-        }
-    }
-}
-
-/// How long mail waits for an allowance that may grow at any time.
-const ALLOWANCE_WAIT: Duration = Duration::from_secs(60);
-
-/// Chooses the source of a message, and takes one of its allowance where it has one.
-#[must_use]
-pub fn choose_among(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standings, now: UnixMs) -> Choice {
-    let is_free = |source: u16| !standings.at(source, wish.provider).is_burnt(now);
-    let take = |source: u16| is_free(source) && standings.take(source, wish.provider);
-    let key = key_of(wish.identity, wish.class, wish.provider_name);
-    if let Some(source) = wish.keep.filter(|&source| take(source)) {
-        return Choice::Source { source, ground: SourceGround::Kept };
-    }
-    for (candidates, of_pool) in [(pool.main, true), (pool.reserve, false)] {
-        let mut ranked: Vec<_> = candidates.iter().filter(|one| one.weight > 0).collect();
-        ranked.sort_by(|a, b| score_of(key, **b).total_cmp(&score_of(key, **a)));
-        for (place, candidate) in ranked.iter().enumerate() {
-            if !is_free(candidate.source) && !wish.is_good {
-                break;
-            }
-            if take(candidate.source) {
-                let ground = match (of_pool, place) {
-                    (true, 0) if candidates.len() == 1 => SourceGround::Only,
-                    (true, 0) => SourceGround::Affinity,
-                    (true, _) => SourceGround::Overflow,
-                    (false, _) => SourceGround::Reserve,
-                };
-                return Choice::Source { source: candidate.source, ground };
-            }
-        }
-        let has_free = candidates.iter().any(|one| is_free(one.source));
-        if has_free || !wish.is_good {
-            break;
-        }
-    }
-    Choice::Wait { until: now + ALLOWANCE_WAIT, reason: "no source of the pool may send there now" }
-}
-
 fn key_of(identity: &str, class: Class, provider: &str) -> u64 {
     let identity = identity.bytes().map(|byte| byte.to_ascii_lowercase());
     let separated = [0xff, class as u8];
@@ -165,7 +55,8 @@ fn score_of(key: u64, candidate: Candidate) -> f64 {
 }
 
 /// Spreads every bit of `value` over all bits (the finaliser of SplitMix64).
-pub(crate) const fn mixed(value: u64) -> u64 {
+#[must_use]
+pub const fn mixed(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,6 +1,8 @@
-//! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to judge.
+//! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to
+//! judge.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use mail::UnixMs;
 
@@ -13,6 +15,8 @@ pub struct Standing {
     pub burnt_until: UnixMs,
     /// What is left of its allowance; `None` is unlimited.
     pub left: Option<u32>,
+    /// How long what waits for it there takes to go, at the pace of now.
+    pub drains_in: Duration,
 }
 
 impl Standing {
@@ -20,6 +24,17 @@ impl Standing {
     #[must_use]
     pub fn is_burnt(&self, now: UnixMs) -> bool {
         self.burnt_until > now
+    }
+}
+
+impl Cell {
+    fn drains_in(&self) -> Duration {
+        let (waiting, pace) = (self.waiting.load(Ordering::Relaxed), self.pace.load(Ordering::Relaxed));
+        Duration::from_millis(u64::from(waiting) * 1000 / u64::from(pace.max(1)))
+    }
+
+    fn may_take(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -36,7 +51,31 @@ struct Cell {
     /// The allowance, or [`UNLIMITED`].
     left: AtomicU64,
     score: AtomicU8,
+    /// Recipients that wait, as last told, and those that came since.
+    waiting: AtomicU32,
+    /// Recipients a second that go.
+    pace: AtomicU32,
 }
+
+/// Recipients that are to leave one source for others, because they would wait longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Where they wait.
+    pub source: u16,
+    /// For whom.
+    pub provider: u16,
+    /// How many.
+    pub recipients: u32,
+}
+
+/// Where nothing is known, a source is taken to let so many a second through.
+const PACE_UNKNOWN: u32 = 50;
+/// How much of the average the last second is.
+const PACE_WEIGHT: f64 = 0.3;
+/// Queues shorter than this are left alone.
+const SPREAD_MIN: Duration = Duration::from_secs(30);
+/// At most as many are moved at a time as the others send within this.
+const SPREAD_AHEAD_S: u64 = 10;
 
 const UNLIMITED: u64 = u64::MAX;
 /// Where nothing is known, nothing speaks against a source.
@@ -50,6 +89,8 @@ impl Standings {
             burnt_until: AtomicU64::new(0),
             left: AtomicU64::new(UNLIMITED),
             score: AtomicU8::new(SCORE_UNKNOWN),
+            waiting: AtomicU32::new(0),
+            pace: AtomicU32::new(PACE_UNKNOWN),
         };
         Self { providers, cells: std::iter::repeat_with(cell).take(sources * providers).collect() }
     }
@@ -62,12 +103,56 @@ impl Standings {
     /// How `source` stands with `provider`.
     #[must_use]
     pub fn at(&self, source: u16, provider: u16) -> Standing {
-        let unknown = Standing { score: SCORE_UNKNOWN, burnt_until: UnixMs(0), left: None };
+        let unknown =
+            Standing { score: SCORE_UNKNOWN, burnt_until: UnixMs(0), left: None, drains_in: Duration::ZERO };
         self.cell(source, provider).map_or(unknown, |cell| Standing {
             score: cell.score.load(Ordering::Relaxed),
             burnt_until: UnixMs(cell.burnt_until.load(Ordering::Acquire)),
             left: u32::try_from(cell.left.load(Ordering::Relaxed)).ok(),
+            drains_in: cell.drains_in(),
         })
+    }
+
+    /// Tells how many wait for the source there, and how many a second go; of that the last few calls are averaged. To be
+    /// called about once a second while some wait, and once when none do any more.
+    pub fn set_load(&self, source: u16, provider: u16, waiting: u64, per_second: f64) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.waiting.store(u32::try_from(waiting).unwrap_or(u32::MAX), Ordering::Relaxed);
+            let before = f64::from(cell.pace.load(Ordering::Relaxed));
+            let pace = before + (per_second - before) * PACE_WEIGHT;
+            cell.pace.store(pace.clamp(1.0, 1e9).round() as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// One more waits there.
+    pub(crate) fn enter(&self, source: u16, provider: u16) {
+        if let Some(cell) = self.cell(source, provider) {
+            // The count orders nothing else, and is told anew each second.
+            cell.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Who is to be moved, for one provider: from the source where they would wait longest, when others stand idle soon.
+    #[must_use]
+    pub fn spread(&self, provider: u16, now: UnixMs) -> Option<Spread> {
+        let cells = (0..self.sources()).filter_map(|source| Some((source, self.cell(source, provider)?)));
+        let open: Vec<_> =
+            cells.filter(|(_, cell)| cell.burnt_until.load(Ordering::Relaxed) <= now.0).collect();
+        let (source, fullest) = open.iter().max_by_key(|(_, cell)| cell.drains_in())?;
+        let wait = fullest.drains_in();
+        if wait < SPREAD_MIN {
+            return None;
+        }
+        let idle = open.iter().filter(|(_, cell)| cell.drains_in() * 2 < wait && cell.may_take());
+        let free: u64 =
+            idle.map(|(_, cell)| u64::from(cell.pace.load(Ordering::Relaxed)) * SPREAD_AHEAD_S).sum();
+        let recipients =
+            u32::try_from(free).unwrap_or(u32::MAX).min(fullest.waiting.load(Ordering::Relaxed) / 2);
+        (recipients > 0).then_some(Spread { source: *source, provider, recipients })
+    }
+
+    fn sources(&self) -> u16 {
+        u16::try_from(self.cells.len() / self.providers.max(1)).unwrap_or(u16::MAX)
     }
 
     /// Sets the reputation, 0 to 100.
@@ -110,8 +195,75 @@ impl Standings {
     /// Puts one back that was taken and not used.
     pub fn give_back(&self, source: u16, provider: u16) {
         let Some(cell) = self.cell(source, provider) else { return };
-        let more = |left: u64| (left < u64::from(u32::MAX)).then_some(left + 1);
+        let more = |left: u64| (left < u64::from(u32::MAX)).then(|| left + 1);
         // Unlimited, or as much as there can be: nothing to put back.
         let _ = cell.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_stands_well() {
+        let standings = Standings::new(2, 3);
+        let well = Standing { score: 100, burnt_until: UnixMs(0), left: None };
+        for (source, provider) in [(0, 0), (1, 2), (2, 0), (0, 3), (u16::MAX, u16::MAX)] {
+            assert_eq!(standings.at(source, provider), well);
+            assert!(standings.take(source, provider));
+            standings.give_back(source, provider);
+            assert_eq!(standings.at(source, provider), well, "nothing is put back where there is no end");
+        }
+        // What lies outside is nobody's.
+        standings.set_allowance(0, 3, Some(0));
+        standings.burn(2, 0, UnixMs::NEVER);
+        assert_eq!((standings.at(1, 0), standings.at(2, 0)), (well, well));
+    }
+
+    #[test]
+    fn each_source_and_provider_has_a_place_of_its_own() {
+        let standings = Standings::new(3, 4);
+        for (source, provider) in (0..3).flat_map(|source| (0..4).map(move |provider| (source, provider))) {
+            let number = source * 4 + provider;
+            standings.set_score(source, provider, number as u8);
+            standings.set_allowance(source, provider, Some(number.into()));
+        }
+        for (source, provider) in (0..3).flat_map(|source| (0..4).map(move |provider| (source, provider))) {
+            let number = source * 4 + provider;
+            let standing = standings.at(source, provider);
+            assert_eq!((standing.score, standing.left), (number as u8, Some(number.into())));
+        }
+        standings.set_score(0, 0, 255);
+        assert_eq!(standings.at(0, 0).score, 100);
+    }
+
+    #[test]
+    fn the_longer_rest_stays_until_it_is_healed() {
+        let standings = Standings::new(1, 1);
+        let now = UnixMs(1_700_000_000_000);
+        standings.burn(0, 0, now + Duration::from_secs(600));
+        standings.burn(0, 0, now + Duration::from_secs(60));
+        assert!(standings.at(0, 0).is_burnt(now + Duration::from_secs(599)));
+        assert!(!standings.at(0, 0).is_burnt(now + Duration::from_secs(600)));
+        standings.heal(0, 0);
+        assert!(!standings.at(0, 0).is_burnt(now));
+    }
+
+    #[test]
+    fn shards_together_take_no_more_than_the_allowance() {
+        let standings = Standings::new(1, 1);
+        standings.set_allowance(0, 0, Some(10_000));
+        let taken: usize = std::thread::scope(|scope| {
+            let take = || (0..4_000).filter(|_| standings.take(0, 0)).count();
+            let shards = [scope.spawn(take), scope.spawn(take), scope.spawn(take)];
+            shards.into_iter().map(|shard| shard.join().expect("it takes")).sum()
+        });
+        assert_eq!((taken, standings.at(0, 0).left), (10_000, Some(0)));
+        assert!(!standings.take(0, 0));
+        standings.give_back(0, 0);
+        assert!(standings.take(0, 0) && !standings.take(0, 0));
     }
 }

@@ -139,6 +139,10 @@ impl AddAssign for Counts {
     }
 }
 
+/// Keys that are counted apart at most: what a shard sends in a second, many times over. Beyond that campaigns are not told
+/// apart, so that a flood of them costs no memory.
+const KEYS_MAX: usize = 65_536;
+
 /// Counts by key since the last [`Tally::drain`].
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -148,7 +152,17 @@ pub struct Tally {
 impl Tally {
     /// Counts `happening` once.
     pub fn note(&mut self, key: TallyKey, happening: Happening) {
+        if self.counts.len() >= KEYS_MAX && !self.counts.contains_key(&key) {
+            return self.note_of_many(key, happening);
+        }
         self.counts.entry(key).or_default().add(happening, 1);
+    }
+
+    /// There are too many keys: those that most of them have in common are counted, and nothing beyond.
+    fn note_of_many(&mut self, key: TallyKey, happening: Happening) {
+        let common = TallyKey { identity: 0, tenant: 0, campaign: None, ..key };
+        // Sources, providers and classes are few.
+        self.counts.entry(common).or_default().add(happening, 1);
     }
 
     /// Hands out all counts and forgets them; the order is not said.
@@ -166,5 +180,60 @@ impl Tally {
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(identity: u32) -> TallyKey {
+        TallyKey { source: 0, provider: 2, class: Class::Bulk, identity, tenant: 5, campaign: None }
+    }
+
+    #[test]
+    fn what_happened_is_handed_out_once_by_key() {
+        let mut tally = Tally::default();
+        for _ in 0..3 {
+            tally.note(key(1), Happening::Delivered);
+        }
+        tally.note(key(1), Happening::Complaint);
+        tally.note(key(2), Happening::Delivered);
+        let mut counts: Vec<_> = tally.drain().collect();
+        counts.sort_by_key(|(key, _)| key.identity);
+        assert_eq!(counts.len(), 2);
+        let (first, second) = (counts[0].1, counts[1].1);
+        assert_eq!((first[Happening::Delivered], first[Happening::Complaint]), (3, 1));
+        assert_eq!(second, Counts::of(Happening::Delivered));
+        assert!(tally.is_empty() && !second.is_empty() && Counts::default().is_empty());
+    }
+
+    #[test]
+    fn counts_add_up_and_stop_at_the_end() {
+        let mut counts = Counts::of(Happening::Opened);
+        counts.add(Happening::Opened, u32::MAX);
+        counts += Counts::of(Happening::Clicked);
+        assert_eq!((counts.get(Happening::Opened), counts.get(Happening::Clicked)), (u32::MAX, 1));
+        let sum: u64 = counts.iter().map(|(_, count)| u64::from(count)).sum();
+        assert_eq!(sum, u64::from(u32::MAX) + 1);
+    }
+
+    #[test]
+    fn happenings_stand_at_their_index_and_have_names_of_their_own() {
+        for (index, happening) in Happening::ALL.into_iter().enumerate() {
+            assert_eq!(happening as usize, index);
+            assert_eq!(Happening::ALL.iter().filter(|other| other.name() == happening.name()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_keys_is_counted_together() {
+        let mut tally = Tally::default();
+        for identity in 1..=KEYS_MAX as u32 + 1_000 {
+            tally.note(key(identity), Happening::Delivered);
+        }
+        assert_eq!(tally.len(), KEYS_MAX + 1);
+        let all: u64 = tally.drain().map(|(_, counts)| u64::from(counts[Happening::Delivered])).sum();
+        assert_eq!(all, KEYS_MAX as u64 + 1_000);
     }
 }

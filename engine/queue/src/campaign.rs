@@ -6,7 +6,7 @@ use mail::CampaignId;
 use rustc_hash::FxHashMap;
 
 use crate::Ticket;
-use crate::slab::Slab;
+use crate::slab::{Slab, tidy};
 use crate::store::{List, State, Store, Tick};
 
 /// What the user wants of a campaign.
@@ -119,6 +119,7 @@ impl Campaigns {
             let id = campaign.id;
             self.rows.remove(index);
             self.by_id.remove(&id);
+            tidy(&mut self.by_id);
         }
     }
 

@@ -181,8 +181,21 @@ impl Group {
         has_place && !had_place
     }
 
-    /// Whether a path with `connections` is to give one to a path that has none.
+    /// Connections beyond the limit, when it has come down, that have not been told to close.
+    const fn surplus(&self, connections_max: u32) -> u32 {
+        self.connections.saturating_sub(self.yielding).saturating_sub(connections_max)
+    }
+
+    /// Whether some path waits for a place that only a connection without work can leave to it, or there are too many.
+    pub(crate) fn wants_idle_closed(&self) -> bool {
+        self.free() == 0 && !self.claims.is_empty() || self.surplus(self.connections_max()) > 0
+    }
+
+    /// Whether a path with `connections` is to give one to a path that has none, or there are more than may be.
     pub(crate) fn must_yield(&self, has_work: bool, has_critical: bool, connections: u32) -> bool {
+        if self.surplus(self.connections_max()) > 0 && (!has_critical || self.others() == 0) {
+            return true;
+        }
         let Some(first) = self.claims.first() else { return false };
         if self.free() > 0 || self.yielding as usize >= self.claims.len() {
             return false;

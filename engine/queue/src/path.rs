@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
-use crate::drr::{Ring, Shares};
+use crate::drr::Shares;
 use crate::flow::Urgency;
 use crate::limits::Claim;
-use crate::slab::Slab;
+use crate::ring::Ring;
+use crate::slab::{Slab, tidy};
 use crate::{PathId, PathKey};
 
 /// Critical recipients served in a row while other mail waits, before one of the other mail is served: no class starves.
@@ -49,7 +50,7 @@ impl Turns {
             shares: Shares { left: [0; 4] },
             critical_run: 0,
             critical: BTreeSet::new(),
-            rings: [Ring::EMPTY; 3],
+            rings: [const { Ring::EMPTY }; 3],
             arrivals: u32::MAX / 2,
             returns: u32::MAX / 2,
         }
@@ -90,6 +91,15 @@ impl Turns {
             Class::Critical => self.critical_run = self.critical_run.saturating_sub(1),
             _ => self.shares.refund(class),
         }
+    }
+
+    /// How many tenants of a class take turns; critical mail does not go by turns.
+    pub(crate) fn tenants(&self, class: Class) -> Option<u32> {
+        self.rings.get(class.index().checked_sub(1)?).map(Ring::count)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.rings.iter().map(Ring::heap_bytes).sum()
     }
 
     /// The ring of the tenants of a class; critical has none.
@@ -205,6 +215,7 @@ impl Paths {
     pub(crate) fn remove(&mut self, index: u32) -> Path {
         let path = self.rows.remove(index);
         self.by_key.remove(&path.key);
+        tidy(&mut self.by_key);
         self.leave_kin(&path);
         path
     }
@@ -219,6 +230,7 @@ impl Paths {
         }
         if kin.is_empty() {
             self.kin.remove(&name);
+            tidy(&mut self.kin);
         }
     }
 
@@ -230,7 +242,9 @@ impl Paths {
     pub(crate) fn bytes(&self) -> usize {
         let kin = self.kin.values().map(Vec::capacity).sum::<usize>();
         let flows = self.rows.iter().map(|(_, path)| path.flows.capacity()).sum::<usize>();
+        let turns = self.rows.iter().map(|(_, path)| path.turns.heap_bytes()).sum::<usize>();
         self.rows.bytes()
+            + turns
             + crate::view::map_bytes(&self.by_key)
             + crate::view::map_bytes(&self.kin)
             + (kin + flows) * size_of::<u32>()

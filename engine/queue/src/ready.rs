@@ -6,15 +6,17 @@ use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::campaign::{CampaignState, Campaigns};
-use crate::drr::Ring;
-use crate::flow::{Flows, Standing};
+use crate::flow::{Flows, Standing, name_of};
 use crate::limits::{Group, GroupKey};
 use crate::path::{Path, Paths};
 use crate::rest::Rests;
-use crate::slab::{NONE, Slab};
+use crate::ring::{Member as _, Ring};
+use crate::slab::{NONE, Slab, tidy};
 use crate::store::{State, Store};
 use crate::{FlowKey, Limits, PathId, PathKey, Ticket};
 
+/// Hints for which there is always room.
+const HINTS_KEPT: usize = 1024;
 /// Paths told of one place that has become free, at most.
 const CLAIMS_HINTED_MAX: usize = 16;
 
@@ -91,6 +93,7 @@ impl Ready {
             self.groups[group].set_limits(limits);
             self.hint(path);
             self.hint_claims(group);
+            self.hint_idle(group);
         }
     }
 
@@ -197,12 +200,14 @@ impl Ready {
 
     /// Undoes what [`Ready::pop_with`] has charged for one ticket.
     pub(crate) fn forgive(&mut self, path: u32, key: FlowKey) {
-        self.paths.rows[path].turns.refund(key.class);
-        // With its last ticket the flow has left the ring, and its debt with it.
-        let Some(flow) = self.flows.find(path, key) else { return };
-        let tenant = self.flows.rows[flow].tenant;
-        Ring::forgive(&mut self.flows.rows, flow);
-        Ring::forgive(&mut self.flows.tenants, tenant);
+        let turns = &mut self.paths.rows[path].turns;
+        turns.refund(key.class);
+        let Some(ring) = turns.ring(key.class) else { return };
+        let (flow, tenant) = (self.flows.find(path, key), self.flows.find_tenant(path, key));
+        ring.forgive(&mut self.flows.tenants, tenant, u64::from(key.tenant));
+        // Without the tenant there is nobody to whom the flow could owe.
+        let Some(tenant) = tenant else { return };
+        self.flows.tenants[tenant].ring.forgive(&mut self.flows.rows, flow, name_of(&key));
     }
 
     /// Takes a ticket out of the middle of its flow.
@@ -274,7 +279,7 @@ impl Ready {
             }
             return;
         };
-        let is_listed = !crate::drr::Member::links(flow).is_outside();
+        let is_listed = !flow.links().is_outside();
         if is_listed == may_be_served {
             return;
         }
@@ -364,9 +369,8 @@ impl Ready {
         let claim = crate::limits::Claim { other, since: self.claims, path };
         group.add_claim(claim);
         row.claim = Some(claim);
-        if group.free() == 0 {
-            self.hint_idle(path);
-        }
+        let index = row.group;
+        self.hint_idle(index);
     }
 
     /// Asks the shell to look at a path.
@@ -379,10 +383,11 @@ impl Ready {
         }
     }
 
-    /// Asks the shell to look at a path with an idle connection, which will yield it to `path`.
-    fn hint_idle(&mut self, path: u32) {
-        let group = self.paths.rows[path].group;
-        while let Some(idle) = self.groups[group].take_idle() {
+    /// Asks the shell to look at a path with an idle connection, if that is to close.
+    fn hint_idle(&mut self, group: u32) {
+        while self.groups[group].wants_idle_closed()
+            && let Some(idle) = self.groups[group].take_idle()
+        {
             let row = &mut self.paths.rows[idle];
             row.notes.is_idle = false;
             if row.connections > 0 && row.ready_total() == 0 {
@@ -414,6 +419,7 @@ impl Ready {
                 out.push(id);
             }
         }
+        self.hints.shrink_to(HINTS_KEPT);
     }
 
     // Connections and suspensions
@@ -444,8 +450,12 @@ impl Ready {
         self.settle(path);
         if has_work {
             self.hint(path);
+        } else {
+            // Its other connections may be idle too.
+            self.is_idle(path);
         }
         self.hint_claims(group);
+        self.hint_idle(group);
     }
 
     pub(crate) fn suspend(&mut self, path: u32, until: UnixMs, reason: &str) {
@@ -514,6 +524,7 @@ impl Ready {
         if group.paths == 0 {
             let key = self.groups.remove(path.group).key;
             self.group_by_key.remove(&key);
+            tidy(&mut self.group_by_key);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What people see of the queue: paths, totals, where one recipient waits. It refuses to change anything.
 //!
-//! These walk over all paths and flows (or, for one recipient, over everything that waits): they are for a question
-//! that a person asks, not for each message.
+//! Those of paths walk over all paths and flows: they are for a question that a person asks, not for each message. That of one
+//! recipient costs the same however much waits.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use mail::{CampaignId, RecipientId, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::campaign::Campaigns;
-use crate::flow::Flow;
+use crate::flow::{Flow, Standing};
 use crate::ready::Ready;
 use crate::store::{State, Store};
 use crate::{FlowKey, Limits, PathId, PathKey};
@@ -109,12 +109,16 @@ pub enum Place {
     },
 }
 
-/// How many recipients go before one that waits on a path, at most, as things stand.
+/// How many recipients go before one that waits on a path, about, as things stand: what comes later is not known, nor who
+/// will rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
-    /// Of its own line.
+    /// Of its own line. Exact for the first thousand; further back it is wrong by no more than 64, half of those who came
+    /// in the same millisecond, and those who have expired before it. A critical line of more than a thousand is
+    /// judged by a thousand of them.
     pub in_flow: u32,
-    /// Of its class on the path, those of its line among them.
+    /// Of its class on the path, those of its line among them: as if all lines that take turns now went on until it goes,
+    /// so fewer when many of them are short. Of critical mail, as if all lines had the same deadlines.
     pub in_class: u32,
 }
 
@@ -176,35 +180,46 @@ pub(crate) fn totals(ready: &Ready, campaigns: &Campaigns, scheduled: u64, expir
 }
 
 pub(crate) fn find(ready: &Ready, campaigns: &Campaigns, store: &Store, id: RecipientId) -> Option<Place> {
-    let is_it = |index: &u32| {
-        let node = &store[*index];
-        node.raw_id() == id.raw() && !matches!(node.state(), State::Free | State::Dead)
-    };
-    let node = &store[(0..store.bound()).find(is_it)?];
-    let when = store.moment(node.when());
-    Some(match node.state() {
+    let node = store.find(id)?;
+    let (state, place, when) = (store[node].state(), store[node].place, store.moment(store[node].when()));
+    Some(match state {
         State::Scheduled => Place::Scheduled { due: when },
         State::Held => {
-            let lane = &campaigns.lanes[node.place];
+            let lane = &campaigns.lanes[place];
             Place::Held { campaign: campaigns[lane.campaign].id, lane: lane.name, since: when }
         }
         _ => {
-            let flow = &ready.flows.rows[node.place];
+            let flow = &ready.flows.rows[place];
             Place::Ready {
                 path: ready.paths.id(flow.path),
                 flow: flow.key,
                 since: when,
                 rests_until: flow.rests_until,
-                ahead: ahead(ready, flow),
+                ahead: ahead(ready, store, flow, node),
             }
         }
     })
 }
 
-/// At most those who wait beside it.
-fn ahead(ready: &Ready, flow: &Flow) -> Ahead {
-    let in_class = ready.paths.rows[flow.path].ready[flow.key.class.index()];
-    Ahead { in_flow: flow.live - 1, in_class: in_class.saturating_sub(1) }
+/// How many go before a node of a flow, as things stand.
+fn ahead(ready: &Ready, store: &Store, flow: &Flow, node: u32) -> Ahead {
+    let path = &ready.paths.rows[flow.path];
+    let in_flow = flow.ahead(store, node);
+    let is_ready = flow.standing() == Standing::Ready;
+    let beside = path.ready[flow.key.class.index()] - if is_ready { flow.live } else { 0 };
+    let tenants = path.turns.tenants(flow.key.class);
+    let before_beside = match tenants {
+        // By urgency: as large a part of the others as of its own line.
+        None => u64::from(beside) * u64::from(in_flow) / u64::from(flow.live),
+        // In turns: every other line has one for each of its own, and half a round has passed.
+        Some(tenants) => {
+            let lines =
+                u64::from(tenants.max(1)) * u64::from(ready.flows.tenants[flow.tenant].ring.count().max(1));
+            (lines - 1) * u64::from(in_flow) + lines / 2
+        }
+    };
+    let in_class = in_flow + before_beside.min(u64::from(beside)) as u32;
+    Ahead { in_flow, in_class }
 }
 
 /// What a hash table owns: a byte of control and a place for an entry per bucket, and a bucket per seven eighths of

@@ -119,9 +119,12 @@ impl Shard {
         }
         self.journal.durable().await?;
         self.publish();
+        self.announce(campaign, ids.len() as u64);
         for id in ids {
             match campaign.phase() {
-                CampaignPhase::Created | CampaignPhase::Paused => self.hold(campaign.id, life.ticket(id)),
+                CampaignPhase::Created | CampaignPhase::Paused => {
+                    self.hold(campaign.id, None, life.ticket(id))
+                }
                 _ => self.schedule(life.ticket(id), Some(campaign.id), now),
             }
         }

@@ -13,8 +13,8 @@ mod value;
 
 pub use model::{
     Access, Account, Auth, Certificate, ClassPolicy, Classes, Config, Deliver, DkimAlgorithm, DkimKey, Dns,
-    Dnssec, Domain, DomainPattern, Durability, HostPort, Http, Listener, ListenerTls, Login, Node, Pool,
-    Protocol, Route, SecretHash, Share, Source, Spool, TlsReport,
+    Dnssec, Domain, DomainPattern, Durability, HostPort, Http, Judgement, Listener, ListenerTls, Login, Node,
+    Pool, Protocol, Route, SecretHash, Share, Source, Spool, TlsReport,
 };
 pub use problems::{Problem, Severity};
 pub use reference::reference;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use mail::{Address, Class, Secret};
 
+use crate::brain::{CanarySettings, WarmUpPlan};
+use crate::breaker::BreakerSettings;
 use crate::classify::{Behaviour, Rule};
 use crate::provider::{ProviderIndex, Providers};
 use crate::verdict::Rules;
@@ -210,6 +212,8 @@ pub struct Domain {
     pub return_path: Option<String>,
     /// Keys that its mail is signed with, all of them.
     pub dkim: Vec<DkimKey>,
+    /// How it is warmed up; `None`: it is warm.
+    pub warm_up: Option<WarmUpPlan>,
 }
 
 /// `[[domain.dkim]]`: a key.
@@ -243,6 +247,8 @@ pub struct Source {
     pub device: Option<String>,
     /// What EHLO says; `None`: the node's name.
     pub ehlo: Option<String>,
+    /// How it is warmed up; `None`: it is warm.
+    pub warm_up: Option<WarmUpPlan>,
 }
 
 /// `[[pool]]`: sources that share mail.
@@ -389,6 +395,17 @@ pub struct Deliver {
     pub stop_grace: Duration,
     /// `[learning]`: whether limits are learned from replies.
     pub learns: bool,
+    /// `[canary]` and `[breaker]`: how mail is judged.
+    pub judgement: Judgement,
+}
+
+/// `[canary]` and `[breaker]`: how mail is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// `[canary]`
+    pub canary: CanarySettings,
+    /// `[breaker]`
+    pub breaker: BreakerSettings,
 }
 
 /// `[tls_report]`: who tells domains how connections to them were protected.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use mail::Class;
 
+use crate::Rate;
 use crate::provider::{Provider, Providers};
 
 use super::keys::{Key, Kind, SECTIONS, Section, Standard};
@@ -80,13 +81,19 @@ fn key_row(key: &Key) -> String {
 
 fn provider_row(provider: &Provider) -> String {
     let limits = &provider.limits;
-    let rate = limits.rate.map_or_else(|| "unlimited".to_owned(), |rate| rate.to_string());
+    let shown = |rate: Option<Rate>| rate.map_or_else(|| "unlimited".to_owned(), |rate| rate.to_string());
+    let up_to = |start: String, ceiling: String| match start == ceiling {
+        true => start,
+        false => format!("{start}, up to {ceiling}"),
+    };
+    let ceiling = &provider.ceiling;
+    let rate = up_to(shown(limits.rate), shown(ceiling.rate));
+    let connections = up_to(limits.connections.to_string(), ceiling.connections.to_string());
     let networks = provider.networks.iter().map(ToString::to_string);
     let marks: Vec<_> = provider.mx.iter().chain(&provider.domains).cloned().chain(networks).collect();
     format!(
-        "| `{}` | {} | {rate} | {} | {} | {} | {} |\n",
+        "| `{}` | {connections} | {rate} | {} | {} | {} | {} |\n",
         provider.name,
-        limits.connections,
         limits.messages_per_connection,
         limits.recipients_per_message,
         limits.pipeline_depth,

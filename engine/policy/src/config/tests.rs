@@ -1,5 +1,6 @@
 //! Whole files: what the defaults come to, and the line, key and cure of each thing that can be wrong.
 
+mod judgement;
 mod rules;
 mod wrong_words;
 

@@ -78,6 +78,8 @@ pub enum Phase {
     Probing,
     /// Something was refused: nothing goes, or one message to see whether mail is taken again.
     Resting,
+    /// Nothing is learned here: the limits are those of the configuration.
+    Fixed,
 }
 
 impl Phase {
@@ -89,6 +91,7 @@ impl Phase {
             Self::Holding => "holding",
             Self::Probing => "probing",
             Self::Resting => "resting",
+            Self::Fixed => "fixed",
         }
     }
 }
@@ -98,6 +101,8 @@ impl Phase {
 pub struct PaceView {
     /// What is in force.
     pub limits: Limits,
+    /// What is in force when nothing rests: what was learned so far.
+    pub learned: Limits,
     /// Where learning began.
     pub start: Limits,
     /// What it may reach at most.

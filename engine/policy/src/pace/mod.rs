@@ -2,8 +2,43 @@
 //!
 //! A [`Pacer`] is told of every acceptance and every refusal, and says the limits in force. It refuses to know what waits,
 //! to read replies, and to go beyond what operator and provider table allow.
+//!
+//! # How the rate is learned
+//!
+//! 1. **Search.** It begins with the documented rate. As long as mail waits for the rate and all that is sent is taken, the
+//!    rate grows by 30 % every 8 seconds (longer for slow rates). Little mail is no reason to grow.
+//! 2. **Refusal.** The first refusal closes the limit; what else comes back of what was under way is the same event. What
+//!    was accepted a second lately is the best estimate of the limit: about nine tenths of it are kept. A refusal that
+//!    comes soon after the limit opened says more: what was accepted from one closing to the next, in the time between
+//!    them, is the limit itself, whether the receiver counts by seconds, minutes or hours.
+//! 3. **Rest.** Nothing goes for a second (longer for slow rates, and when it was refused soon before), then one message, to
+//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests end just behind a full
+//!    hour, an hour after the receiver began to count, and after three hours behind midnight (UTC) or a day, since
+//!    quotas open then. When the message is taken, mail goes on at the new rate within a second.
+//! 4. **Hold.** The rate stays for half a minute, and after each probe that finds the limit where it was twice as long, up
+//!    to five minutes (or 300 messages, if that is longer).
+//! 5. **Probe.** Then it grows by 3 %, and as long as that stays clean by 5, 10, 20 and 30 % more, each step for 15 seconds
+//!    or 20 messages. So a limit that was raised is found within minutes, and one that was not costs a message or two.
+//!    A refused probe goes back to the last step that was clean.
+//! 6. **Quotas.** When the limit was closed for minutes, twice, and much less than the rate went through in between, it counts
+//!    over a long time. Then what went through from one opening to the next is sent evenly over that time, and holds
+//!    and steps last as long as the receiver's window.
+//!
+//! A refusal for our name (reputation) halves the rate, rests for a minute at least, and for half an hour growth begins only
+//! after five minutes and goes by 15 %. A receiver that is not there (three failures in a row with nothing taken) is
+//! given a rest of a second, doubled up to a minute, and nothing is learned.
+//!
+//! Connections grow by a quarter every ten seconds while all are busy and the rate is not what is short. A refused connection
+//! says the limit; one more is tried after a minute, later after five. Messages per connection are remembered from
+//! the first refusal, and one more is tried after an hour, later after four.
 
 mod change;
+mod closing;
+mod counts;
+mod meter;
+mod rate;
+mod reason;
+mod span;
 
 use std::time::Duration;
 
@@ -13,6 +48,11 @@ use serde::{Deserialize, Serialize};
 use crate::{Limits, Rate};
 
 pub use change::{Change, Changed, PaceView, Phase};
+
+use counts::Count;
+use meter::{Meter, low};
+use rate::{RateControl, Refusal, Used};
+use reason::Reason;
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,145 +147,269 @@ pub struct Learned {
     pub at: UnixMs,
 }
 
-/// The learned part of one budget.
+/// The rest after a refusal where nothing is learned.
+const FIXED_REST: Duration = Duration::from_secs(30);
+/// The usual time between two ticks.
+const TICK: Duration = Duration::from_secs(1);
+/// How connections are learned: more when all are busy, tried again after minutes.
+const CONNECTIONS: counts::Pace = counts::Pace {
+    step: Duration::from_secs(10),
+    hold: Duration::from_secs(60),
+    hold_max: Duration::from_secs(300),
+};
+/// How messages per connection are learned: too few cost only handshakes, so there is no hurry.
+const SESSIONS: counts::Pace = counts::Pace {
+    step: Duration::from_secs(600),
+    hold: Duration::from_secs(3600),
+    hold_max: Duration::from_secs(4 * 3600),
+};
+
+/// What a rate without a limit is taken to be while nothing is known of it.
+const PACE_UNLIMITED: f64 = 1000.0;
+
+/// The learned part of one budget, in less than 300 bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
-    caps: Caps,
-    in_force: Limits,
-    accepted: u32,
+    start: Limits,
+    most: Most,
+    least: f64,
+    meter: Meter,
+    rate: RateControl,
+    connections: Count,
+    sessions: Count,
     refused: u32,
-    rests_until: UnixMs,
-    last_tick: UnixMs,
-    changed_at: UnixMs,
-    reason: &'static str,
+    learns: bool,
+    had_mail: bool,
+    reason: Reason,
+    changed_s: u32,
+    /// When something waited for the rate last; the low bits of the milliseconds.
+    waited_ms: u32,
+}
+
+const _: () = assert!(size_of::<Pacer>() < 300);
+
+/// What may be reached at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Most {
+    /// Messages a second; infinite where there is no limit.
+    rate: f64,
+    connections: u32,
+    messages_per_connection: u32,
 }
 
 impl Pacer {
     /// A pacer that begins with `caps.start`.
     #[must_use]
     pub fn new(caps: Caps, now: UnixMs) -> Self {
-        Self {
-            caps,
-            in_force: caps.start,
-            accepted: 0,
+        let start = caps.start;
+        let most = Most {
+            rate: caps.most.rate.map_or(f64::INFINITY, Rate::as_per_second),
+            connections: caps.most.connections,
+            messages_per_connection: caps.most.messages_per_connection,
+        };
+        let mut pacer = Self {
+            start,
+            most,
+            least: caps.least.as_per_second(),
+            meter: Meter::new(now),
+            rate: RateControl::new(start.rate.map_or(f64::INFINITY, Rate::as_per_second), now),
+            connections: Count::new(start.connections),
+            sessions: Count::new(start.messages_per_connection),
             refused: 0,
-            rests_until: UnixMs(0),
-            last_tick: now,
-            changed_at: now,
-            reason: "start",
-        }
+            learns: caps.learns,
+            had_mail: false,
+            reason: Reason::Start,
+            changed_s: whole_seconds(now),
+            waited_ms: low(now.0),
+        };
+        pacer.keep_within();
+        pacer
     }
 
-    /// A pacer that goes on from what was learned before.
+    /// A pacer that goes on from what was learned before. What is no number, or beyond the caps, is not taken up.
     #[must_use]
     pub fn restored(caps: Caps, learned: &Learned, now: UnixMs) -> Self {
         let mut pacer = Self::new(caps, now);
-        if caps.learns
-            && let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0)
-        {
-            pacer.set_rate(rate);
+        if !caps.learns {
+            return pacer;
         }
+        if let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
+            pacer.rate = RateControl::restored(rate, now);
+        }
+        let messages = learned.messages_per_connection.unwrap_or(caps.start.messages_per_connection);
+        pacer.connections = Count::new(learned.connections.unwrap_or(caps.start.connections));
+        pacer.sessions = Count::new(messages);
+        pacer.reason = Reason::Restored;
+        pacer.keep_within();
         pacer
     }
 
     /// What is to be kept over a restart.
     #[must_use]
     pub fn learned(&self) -> Learned {
+        let rate = self.rate.learned();
         Learned {
-            rate: self.in_force.rate.map(Rate::as_per_second),
-            connections: Some(self.in_force.connections),
-            messages_per_connection: Some(self.in_force.messages_per_connection),
-            at: self.last_tick,
+            rate: rate.is_finite().then_some(rate),
+            connections: Some(self.connections.now()),
+            messages_per_connection: Some(self.sessions.now()),
+            at: self.meter.ticked_at(),
         }
     }
 
     /// The limits in force. They change only in [`Pacer::refused`] and [`Pacer::tick`], which tell so.
     #[must_use]
-    pub const fn limits(&self) -> Limits {
-        self.in_force
+    pub fn limits(&self) -> Limits {
+        if self.learns { self.limits_at(self.rate.in_force()) } else { self.start }
     }
 
     /// The end of the rest after a refusal, if there is one: nothing goes before it.
     #[must_use]
     pub fn rests_until(&self, now: UnixMs) -> Option<UnixMs> {
-        (self.rests_until > now).then_some(self.rests_until)
+        let until = self.rate.rests_until();
+        (until > now).then_some(until)
     }
 
-    /// One recipient's message was accepted.
+    /// Recipients a second that the budget lets through: its rate where that is what mail waits for, or where none waits; what
+    /// was accepted lately where connections are what it waits for.
+    #[must_use]
+    pub fn pace(&self, demand: Demand, now: UnixMs) -> f64 {
+        if demand.ready > 0 && !demand.waited_for_rate {
+            return self.meter.per_second(now);
+        }
+        self.limits().rate.map_or(PACE_UNLIMITED, Rate::as_per_second)
+    }
+
+    /// One recipient's message was accepted. Costs a few nanoseconds.
+    #[inline]
     pub fn took(&mut self, now: UnixMs) {
-        let _ = now;
-        self.accepted = self.accepted.saturating_add(1);
+        self.meter.took();
+        self.rate.took(now);
     }
 
-    /// Something was refused.
+    /// Something was refused. Refusals of what was under way at the same time are one event, so only the first of them
+    /// changes something; the change, if there is one.
     pub fn refused(&mut self, signal: Signal, now: UnixMs) -> Option<Change> {
-        let from = self.in_force;
-        let first = self.rests_until(now).is_none();
         self.refused = self.refused.saturating_add(1);
-        if !self.caps.learns {
+        if !self.learns {
+            self.rate.rest(now + FIXED_REST);
             return None;
         }
-        let (factor, rest, reason) = match signal {
-            Signal::Rate => (0.8, 1, "the receiver refused the rate"),
-            Signal::Reputation => (0.5, 60, "the receiver refused us for our name"),
+        let before = self.limits();
+        let reason = match signal {
+            // A connection that takes nothing at all says that the receiver is not there for us.
+            Signal::Unavailable | Signal::Connections { open: 0 } | Signal::Session { messages: 0 } => {
+                self.rate.unavailable(&mut self.meter, now);
+                None
+            }
+            Signal::Rate => self.rate.refused(Refusal::Rate, &self.meter, now),
+            Signal::Reputation => self.rate.refused(Refusal::Name, &self.meter, now),
             Signal::Connections { open } => {
-                self.in_force.connections = open.clamp(1, self.in_force.connections);
-                return self.changed(from, "the receiver refused a connection", now);
+                self.connections.refused(open, CONNECTIONS, now).then_some(Reason::ConnectionRefused)
             }
             Signal::Session { messages } => {
-                self.in_force.messages_per_connection =
-                    messages.clamp(1, self.in_force.messages_per_connection);
-                return self.changed(from, "the receiver refused more messages on a connection", now);
+                self.sessions.refused(messages, SESSIONS, now).then_some(Reason::SessionRefused)
             }
-            Signal::Unavailable => (1.0, 5, "the receiver is not available"),
         };
-        if !first {
-            return None;
-        }
-        self.rests_until = now + Duration::from_secs(rest);
-        let rate = from.rate.map_or(f64::from(self.accepted).max(1.0), Rate::as_per_second);
-        self.set_rate(rate * factor);
-        self.changed(from, reason, now)
+        self.changed(&before, reason?, now)
     }
 
-    /// To be called about once a second while the budget is in use.
+    /// To be called about once a second while the budget is in use, also while it rests: the one place where limits grow.
     pub fn tick(&mut self, demand: Demand, now: UnixMs) -> Option<Change> {
-        let from = self.in_force;
-        self.last_tick = now;
-        let is_quiet = now.since(self.changed_at) >= Duration::from_secs(10);
-        let rate = from.rate?;
-        if !self.caps.learns || !demand.waited_for_rate || !is_quiet {
+        if !self.learns {
             return None;
         }
-        self.set_rate(rate.as_per_second() * 1.05);
-        self.changed(from, "what was sent has been accepted", now)
+        let before = self.limits();
+        let gap = now.since(self.meter.ticked_at());
+        let passed = self.meter.tick(now);
+        let had_mail = std::mem::replace(&mut self.had_mail, demand.ready > 0);
+        let used = Used {
+            waited: if had_mail && self.had_mail { gap } else { passed.min(TICK) },
+            bound: if demand.waited_for_rate { self.bound_since(now) } else { Duration::ZERO },
+        };
+        if demand.waited_for_rate {
+            self.waited_ms = low(now.0);
+        }
+        if demand.ready == 0 {
+            self.meter.idle(now);
+        }
+        let of_rate = self.rate.tick(used, &mut self.meter, now);
+        let of_counts = self.grow_counts(demand, passed, now);
+        self.changed(&before, of_rate.or(of_counts)?, now)
+    }
+
+    /// Connections grow while they are what is short, messages per connection as long as mail goes.
+    fn grow_counts(&mut self, demand: Demand, passed: Duration, now: UnixMs) -> Option<Reason> {
+        let is_open = self.rate.phase() != Phase::Resting && self.rests_until(now).is_none();
+        if !is_open || demand.ready == 0 {
+            return None;
+        }
+        let is_bound = !demand.waited_for_rate && demand.connections >= self.connections.now();
+        let (connections, messages) = (self.most.connections, self.most.messages_per_connection);
+        let is_longer = self.sessions.used(passed, messages, SESSIONS);
+        if is_bound && self.connections.used(passed, connections, CONNECTIONS) {
+            return Some(Reason::ConnectionsBusy);
+        }
+        is_longer.then_some(Reason::SessionsClean)
     }
 
     /// For people: what is in force and why.
     #[must_use]
     pub fn view(&self) -> PaceView {
         PaceView {
-            limits: self.in_force,
-            start: self.caps.start,
-            ceiling: self.caps.most,
-            phase: Phase::Holding,
-            reason: self.reason,
-            changed_at: self.changed_at,
-            rests_until: self.rests_until,
-            accepted: u64::from(self.accepted),
+            limits: self.limits(),
+            learned: if self.learns { self.limits_at(self.rate.learned()) } else { self.start },
+            start: self.start,
+            ceiling: Limits {
+                connections: self.most.connections,
+                rate: self.most.rate.is_finite().then(|| Rate::from_per_second(self.most.rate)),
+                messages_per_connection: self.most.messages_per_connection,
+                ..self.start
+            },
+            phase: if self.learns { self.rate.phase() } else { Phase::Fixed },
+            reason: self.reason.text(),
+            changed_at: UnixMs::from_seconds(self.changed_s.into()),
+            rests_until: self.rate.rests_until(),
+            accepted: self.meter.accepted(),
             refused: u64::from(self.refused),
         }
     }
 
-    fn set_rate(&mut self, per_second: f64) {
-        let most = self.caps.most.rate.map_or(f64::INFINITY, Rate::as_per_second);
-        let rate = Rate::from_per_second(per_second.max(self.caps.least.as_per_second()).min(most));
-        self.in_force.rate = Some(rate);
+    /// For how long the rate has been the bottleneck, if something waits for it now. Of a slow rate one pull waits over
+    /// many ticks.
+    fn bound_since(&self, now: UnixMs) -> Duration {
+        let interval = 1.5 / self.rate.learned();
+        let most = Duration::from_secs_f64(interval.clamp(2.0, 7200.0));
+        Duration::from_millis(low(now.0).wrapping_sub(self.waited_ms).into()).min(most)
     }
 
-    fn changed(&mut self, from: Limits, reason: &'static str, now: UnixMs) -> Option<Change> {
-        let change = Change::between(&from, &self.in_force, reason)?;
-        (self.changed_at, self.reason) = (now, reason);
+    fn keep_within(&mut self) {
+        self.rate.keep_within(self.least, self.most.rate);
+        self.connections.keep_within(self.most.connections);
+        self.sessions.keep_within(self.most.messages_per_connection);
+    }
+
+    fn limits_at(&self, rate: f64) -> Limits {
+        let is_start = |start: &Rate| (start.as_per_second() - rate).abs() < 1e-9 * rate;
+        let written = self.start.rate.filter(is_start);
+        Limits {
+            connections: self.connections.now(),
+            rate: rate.is_finite().then(|| written.unwrap_or_else(|| Rate::from_per_second(rate))),
+            messages_per_connection: self.sessions.now(),
+            ..self.start
+        }
+    }
+
+    fn changed(&mut self, before: &Limits, reason: Reason, now: UnixMs) -> Option<Change> {
+        self.keep_within();
+        let change = Change::between(before, &self.limits(), reason.text())?;
+        (self.changed_s, self.reason) = (whole_seconds(now), reason);
         Some(change)
     }
 }
+
+fn whole_seconds(now: UnixMs) -> u32 {
+    u32::try_from(now.seconds()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -136,12 +136,10 @@ impl Partial {
         };
         let Self { name, mx, domains, networks, ceiling, tls, retry, .. } = self;
         let rate_min = ceiling.rate_min.unwrap_or(Rate::per_hour(1));
+        let most = ceiling.rate.unwrap_or(limits.rate);
         let ceiling = Limits {
             connections: ceiling.connections.unwrap_or(limits.connections).max(limits.connections),
-            rate: match ceiling.rate.unwrap_or(limits.rate) {
-                Some(most) => Some(limits.rate.map_or(most, |rate| rate.faster(most))),
-                None => None,
-            },
+            rate: most.map(|most| limits.rate.map_or(most, |rate| rate.faster(most))),
             messages_per_connection: ceiling
                 .messages_per_connection
                 .unwrap_or(limits.messages_per_connection)

@@ -111,3 +111,77 @@ fn an_operators_entry_adds_marks_and_replaces_limits() {
 fn an_index_of_another_configuration_is_answered_with_default() {
     assert_eq!(Providers::builtin()[ProviderIndex(u16::MAX)].name, "default");
 }
+
+#[test]
+fn who_has_a_ceiling_says_where_learning_begins() {
+    let table = include_str!("../../data/providers.toml").parse::<toml::Table>().expect("TOML");
+    let entries = table["provider"].as_table().expect("providers");
+    for (name, entry) in entries {
+        for key in entry.as_table().expect(name).keys() {
+            let start = key.strip_suffix("_max");
+            assert!(start.is_none_or(|start| entry.get(start).is_some()), "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn no_provider_begins_beyond_its_ceiling() {
+    for (_, provider) in Providers::builtin().iter() {
+        let (start, most) = (provider.limits, provider.ceiling);
+        assert!(start.connections <= most.connections, "{}", provider.name);
+        assert!(start.messages_per_connection <= most.messages_per_connection, "{}", provider.name);
+        let per_second = |limits: Limits| limits.rate.map_or(f64::INFINITY, Rate::as_per_second);
+        assert!(per_second(start) <= per_second(most), "{}", provider.name);
+    }
+}
+
+#[test]
+fn what_an_operator_writes_is_a_hard_limit_unless_he_writes_a_ceiling() {
+    let providers = with(
+        "[provider.google]\nconnections = 3\n\
+         [provider.yahoo]\nrate = \"5/s\"\nrate_max = \"50/s\"\nrate_min = \"1/min\"\n\
+         [provider.default]\nrate = \"20/s\"\n\
+         [provider.gmx]\nmessages_per_connection_max = 40\n",
+    );
+    let caps = |name: &str| providers[providers.by_name(name).expect(name)].caps(true);
+    let (google, yahoo, gmx, routed) = (caps("google"), caps("yahoo"), caps("gmx"), caps("routed"));
+    let per_second = |count| Some(Rate::per_second(count));
+    assert_eq!((google.start.connections, google.most.connections), (3, 3));
+    assert_eq!((google.start.rate, google.most.rate), (per_second(20), per_second(20)));
+    assert_eq!((yahoo.start.rate, yahoo.most.rate), (per_second(5), per_second(50)));
+    assert_eq!(yahoo.least, Rate::new(1, Duration::from_secs(60)).expect("above zero"));
+    assert_eq!(google.least, Rate::per_hour(1));
+    assert_eq!((gmx.start.connections, gmx.most.connections), (4, 20), "the table's own");
+    assert_eq!((gmx.start.messages_per_connection, gmx.most.messages_per_connection), (20, 40));
+    assert_eq!((routed.start.rate, routed.most.rate), (per_second(20), per_second(20)));
+    let routed = Providers::builtin()[ProviderIndex::ROUTED].caps(true);
+    assert_eq!((routed.start.rate, routed.most.rate), (None, None), "it learns only from refusals");
+}
+
+#[test]
+fn a_start_beyond_its_ceiling_is_complained_of() {
+    for (keys, key) in [
+        ("rate = \"10/s\"\nrate_max = \"5/s\"", "rate_max"),
+        ("rate = \"unlimited\"\nrate_max = \"5/s\"", "rate_max"),
+        ("rate = \"10/s\"\nrate_min = \"50/s\"", "rate_min"),
+        ("rate_max = \"10/s\"\nrate_min = \"50/s\"", "rate_min"),
+        ("connections = 5\nconnections_max = 4", "connections_max"),
+        ("messages_per_connection = 5\nmessages_per_connection_max = 4", "messages_per_connection_max"),
+    ] {
+        let text = format!("[node]\ndata_dir = \"d\"\n[http]\n[provider.google]\n{keys}\n");
+        let checked = check("f", &text);
+        let found: Vec<_> = checked.problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(found, [format!("provider.google.{key}")], "{keys}");
+        assert!(checked.config.is_none());
+    }
+}
+
+#[test]
+fn learning_is_switched_off_in_one_place() {
+    let config = |text: &str| {
+        let checked = check("f", &format!("[node]\ndata_dir = \"d\"\n[http]\n{text}"));
+        checked.config.unwrap_or_else(|| panic!("{:?}", checked.problems))
+    };
+    assert!(config("").deliver.learns);
+    assert!(!config("[learning]\nenabled = false\n").deliver.learns);
+}

@@ -3,6 +3,7 @@
 use crate::config::model::Dnssec;
 
 use super::classes::RULE;
+use super::judgement::{WARMUP, WARMUP_DAY, WARMUP_START};
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const GIB: u64 = 1 << 30;
@@ -262,6 +263,9 @@ pub(super) const DOMAIN: Section = Section {
             about: "Keys that its mail is signed with, all of them.",
             reason: "Without one its mail is not signed, and the check warns.",
         },
+        WARMUP,
+        WARMUP_START,
+        WARMUP_DAY,
     ],
 };
 

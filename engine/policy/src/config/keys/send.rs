@@ -3,6 +3,7 @@
 use crate::TlsPolicy;
 use crate::config::model::Protocol;
 
+use super::judgement::{WARMUP, WARMUP_DAY, WARMUP_START};
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const SHORT: Kind = Kind::Duration { max_days: 1 };
@@ -35,6 +36,9 @@ pub(super) const SOURCE: Section = Section {
             about: "What EHLO says; it should be the name of the PTR record of the address.",
             reason: "Without it the name of the node.",
         },
+        WARMUP,
+        WARMUP_START,
+        WARMUP_DAY,
     ],
 };
 
@@ -217,21 +221,21 @@ pub(crate) const PROVIDER: Section = Section {
             name: "connections",
             kind: Kind::Integer { min: 1, max: 100_000 },
             default: Standard::Nothing,
-            about: "Open connections at the same time.",
+            about: "Open connections at the same time: at first, and at most unless `connections_max` is written too.",
             reason: "10 for receivers that nothing is known about: the cautious end of what they allow one address.",
         },
         Key {
             name: "rate",
             kind: Kind::RateOrUnlimited,
             default: Standard::Nothing,
-            about: "Recipients per time.",
+            about: "Recipients per time: at first, and at most unless `rate_max` is written too.",
             reason: "\"100/s\" for receivers that nothing is known about: more than they take from one address, so that only a runaway is held.",
         },
         Key {
             name: "messages_per_connection",
             kind: Kind::Integer { min: 1, max: 1_000_000_000 },
             default: Standard::Nothing,
-            about: "Messages after which a connection is closed and a new one made.",
+            about: "Messages after which a connection is closed and a new one made: at first, and at most unless `messages_per_connection_max` is written too.",
             reason: "100 for receivers that nothing is known about: reuse saves them handshakes, and most allow it.",
         },
         Key {
@@ -245,29 +249,29 @@ pub(crate) const PROVIDER: Section = Section {
             name: "connections_max",
             kind: Kind::Integer { min: 1, max: 100_000 },
             default: Standard::Nothing,
-            about: "Open connections at the same time that may be learned: `connections` is where learning begins.",
-            reason: "Where `connections` is written in this file it is this too; else that of the built-in table.",
+            about: "Up to how many connections may be learned: more are made when all are busy and none is refused.",
+            reason: "What is written as `connections` is a hard limit; without either that of the built-in table holds, 20 for receivers that nothing is known about.",
         },
         Key {
             name: "rate_max",
             kind: Kind::RateOrUnlimited,
             default: Standard::Nothing,
-            about: "The rate that may be learned: `rate` is where learning begins.",
-            reason: "Where `rate` is written in this file it is this too; else that of the built-in table.",
+            about: "Up to which rate may be learned: more is sent when all is taken and more waits.",
+            reason: "What is written as `rate` is a hard limit; without either that of the built-in table holds, \"2000/s\" for receivers that nothing is known about.",
         },
         Key {
             name: "rate_min",
             kind: Kind::Rate,
             default: Standard::Nothing,
-            about: "What a learned rate does not fall below.",
+            about: "What a learned rate does not fall below, however much is refused.",
             reason: "\"1/h\": less is not a rate, but a block.",
         },
         Key {
             name: "messages_per_connection_max",
             kind: Kind::Integer { min: 1, max: 1_000_000_000 },
             default: Standard::Nothing,
-            about: "Messages per connection that may be learned.",
-            reason: "Without it `messages_per_connection`.",
+            about: "Up to how many messages per connection may be learned: more are tried every hour.",
+            reason: "Without it `messages_per_connection`: a handshake more costs little.",
         },
         Key {
             name: "pipeline_depth",

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::Network;
 use crate::config::problems::{Complaint, nearest};
 use crate::config::stated::Block;
 use crate::provider::{Partial, Providers};
+use crate::{Network, Rate};
 
 use super::Resolver;
 
@@ -15,6 +15,7 @@ impl Resolver<'_, '_> {
         let mut marks: HashMap<String, String> = HashMap::new();
         for block in self.blocks("provider") {
             self.check_marks(block, &mut marks);
+            self.check_ceilings(block);
             // An empty list of waits has its complaint here.
             let retry = self.retry(block);
             operators.push(Partial { retry, ..Partial::of(block) });
@@ -46,6 +47,46 @@ impl Resolver<'_, '_> {
                 self.problems.error(&place, complaint);
             }
         }
+    }
+
+    /// Learning cannot begin above its ceiling or below its floor.
+    fn check_ceilings(&mut self, block: &Block) {
+        for (key, ceiling) in
+            [("connections", "connections_max"), ("messages_per_connection", "messages_per_connection_max")]
+        {
+            let (start, most): (Option<u32>, Option<u32>) = (block.get(key), block.get(ceiling));
+            if start.zip(most).is_some_and(|(start, most)| start > most) {
+                self.complain_of_bound(block, key, ceiling);
+            }
+        }
+        let rate = |key| block.get::<Option<Rate>>(key);
+        let per_second = |rate: Option<Rate>| rate.map_or(f64::INFINITY, Rate::as_per_second);
+        let is_above = |lower: Option<Option<Rate>>, higher: Option<Option<Rate>>| {
+            lower.zip(higher).is_some_and(|(lower, higher)| per_second(lower) > per_second(higher))
+        };
+        let (least, start, most) = (rate("rate_min"), rate("rate"), rate("rate_max"));
+        if is_above(start, most) {
+            self.complain_of_bound(block, "rate", "rate_max");
+        }
+        if is_above(least, start) {
+            self.complain_of_bound(block, "rate", "rate_min");
+        } else if is_above(least, most) {
+            self.complain_of_bound(block, "rate_max", "rate_min");
+        }
+    }
+
+    /// `bound` is a ceiling or floor that `start` lies beyond.
+    fn complain_of_bound(&mut self, block: &Block, start: &str, bound: &str) {
+        let (side, change) = match bound {
+            "rate_min" => ("above", "lower"),
+            _ => ("below", "higher"),
+        };
+        let complaint = Complaint::new(
+            format!("`{bound}` lies {side} `{start}`"),
+            "learning would begin beyond its bounds",
+            format!("write a {change} `{bound}`, or leave it out"),
+        );
+        self.problems.error(&block.place_of(bound), complaint);
     }
 
     fn check_known_by_something(&mut self, block: &Block, providers: &Providers) {
