@@ -2,6 +2,7 @@
 
 mod brain;
 mod campaigns;
+mod classes;
 mod delivery;
 mod hostile;
 mod house;

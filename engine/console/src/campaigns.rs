@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use content::Mailbox;
 use content::template::CampaignDraft;
-use mail::{CampaignId, Class, UnixMs};
+use mail::{Address, CampaignId, Class, UnixMs};
 use mta::{Campaign, CanaryView, Handle, NewCampaign};
-use policy::classify::{Hints, classify};
+use policy::classify::{Ground, Hints, RuleSubject, classify};
 use report::{CampaignCounts, Counts, Store, as_text, as_time};
 use serde::Serialize;
 use serde::de::IgnoredAny;
@@ -125,13 +125,37 @@ pub(crate) async fn create(
     let draft = read_draft(&body.bytes)?;
     let author = Mailbox::parse(&draft.from).map_err(|error| ApiError::invalid("from", error.to_string()))?;
     caller.may_send_as(&author.address)?;
-    let account = caller.account().and_then(|account| account.class);
-    let (class, _ground) =
-        classify(Hints { explicit: draft.class, account, campaign: true, list_headers: false });
+    let (class, ground) = class_of(&draft, &author.address, &caller);
+    let leaves = |name: &String| name.eq_ignore_ascii_case("List-Unsubscribe");
+    if class == Class::Bulk && draft.list_unsubscribe_url.is_empty() && !draft.headers.keys().any(leaves) {
+        let (from, now) = (author.address.domain(), console.handle.now());
+        console.handle.classifier().no_unsubscribe(caller.account(), from, ground, now);
+    }
     let new = NewCampaign { draft, class, tenant: caller.tenant().to_owned() };
-    let id = console.handle.create_campaign(new).await?;
+    let id = console.handle.create_campaign_on(new, ground).await?;
     let fields = console.handle.campaign(id).map(|campaign| fields_of(&campaign)).unwrap_or_default();
     Ok((StatusCode::CREATED, Json(Created { id, fields })))
+}
+
+/// The class of a campaign and what decided it; rules see the template as it stands, and no recipients.
+fn class_of(draft: &CampaignDraft, author: &Address, caller: &Caller) -> (Class, Ground) {
+    let account = caller.account();
+    let hints = Hints {
+        explicit: draft.class,
+        rules: account.map_or(&[], |account| &account.rules),
+        account: account.and_then(|account| account.class),
+        campaign: true,
+        ..Hints::default()
+    };
+    let named = |name: &str| draft.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    let subject = RuleSubject {
+        from: Some(author),
+        recipients: &[],
+        subject: &draft.subject,
+        header: &|name| named(name).map(|(_, value)| value.clone()),
+    };
+    let (class, basis) = classify(&hints, &subject);
+    (class, basis.ground)
 }
 
 fn read_draft(bytes: &[u8]) -> Result<CampaignDraft, ApiError> {

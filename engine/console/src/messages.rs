@@ -11,8 +11,7 @@ use content::{
     Draft, Mailbox, Prepared, Stamp, compose, header as fields, normalise_newlines, read_directives,
 };
 use mail::{Address, UnixMs};
-use mta::{NewRecipient, Submission, SubmissionMeta};
-use policy::classify::{Hints, classify};
+use mta::{Classifier, Incoming, NewRecipient, Submission, SubmissionMeta};
 use report::{as_optional_time, as_text, rfc3339};
 use serde::Serialize;
 
@@ -116,7 +115,8 @@ async fn take(
     let request: MessageRequest = read_json(body)?;
     let on_late = request.wishes.on_late;
     let unique = console.handle.unique().await?;
-    let submission = submission(request, caller, console.handle.now(), unique)?;
+    let desk = Desk { caller, classifier: console.handle.classifier(), now: console.handle.now(), unique };
+    let submission = submission(request, &desk)?;
     if submission.body.len() as u64 > message_bytes_max {
         let message = format!("the message is larger than {message_bytes_max} bytes");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
@@ -139,13 +139,18 @@ async fn take(
     Ok(Answer { status: StatusCode::ACCEPTED.as_u16(), body })
 }
 
-/// Makes a submission of a request.
-fn submission(
-    request: MessageRequest,
-    caller: &Caller,
+/// What a request is taken with.
+struct Desk<'a> {
+    caller: &'a Caller,
+    classifier: &'a Classifier,
     now: UnixMs,
+    /// A number that the engine gives only once.
     unique: u64,
-) -> Result<Submission, ApiError> {
+}
+
+/// Makes a submission of a request.
+fn submission(request: MessageRequest, desk: &Desk<'_>) -> Result<Submission, ApiError> {
+    let &Desk { caller, now, unique, .. } = desk;
     let MessageRequest { draft, raw_base64, wishes } = request;
     check_metadata(&wishes)?;
     let mut message = directives(&wishes)?;
@@ -172,27 +177,31 @@ fn submission(
     let from = prepared.from.clone().map_err(|error| ApiError::invalid("from", error.to_string()))?;
     caller.may_send_as(&sender)?;
     caller.may_send_as(&from)?;
-    Ok(assemble(prepared, wishes, caller, sender, recipients))
+    Ok(assemble(prepared, wishes, desk, sender, recipients))
 }
 
 fn assemble(
     prepared: Prepared,
     wishes: Wishes,
-    caller: &Caller,
+    desk: &Desk<'_>,
     sender: Address,
     recipients: Vec<Address>,
 ) -> Submission {
-    let directives = prepared.directives;
-    let (class, _ground) = classify(Hints {
-        explicit: directives.class,
-        account: caller.account().and_then(|account| account.class),
-        campaign: directives.campaign.is_some(),
-        list_headers: prepared.looks_bulk,
+    let to: Vec<&Address> = recipients.iter().collect();
+    let (class, basis) = desk.classifier.classify(&Incoming {
+        now: desk.now,
+        account: desk.caller.account(),
+        prepared: &prepared,
+        priority: None,
+        sender: Some(&sender),
+        recipients: &to,
     });
+    let directives = prepared.directives;
     let (head, _) = fields::split_head_body(&prepared.message);
     let is_ascii = head.is_ascii() && sender.is_ascii() && recipients.iter().all(Address::is_ascii);
     let meta = SubmissionMeta {
-        tenant: caller.tenant().to_owned(),
+        basis: Some(basis),
+        tenant: desk.caller.tenant().to_owned(),
         campaign: directives.campaign,
         tags: directives.tags,
         metadata: wishes.metadata,
@@ -319,7 +328,9 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_000_000);
 
     fn make(json: &str) -> Result<Submission, ApiError> {
-        submission(read_json(json.as_bytes())?, &Caller::Operator, NOW, 7)
+        let classifier = Classifier::default();
+        let desk = Desk { caller: &Caller::Operator, classifier: &classifier, now: NOW, unique: 7 };
+        submission(read_json(json.as_bytes())?, &desk)
     }
 
     #[test]

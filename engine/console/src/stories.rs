@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
 use mta::{Feedback, FeedbackKind, Why};
+use policy::classify::Ground;
 use report::{Event, Origin, Outcome, Story, Subject, Way, as_text, as_time};
 use serde::Serialize;
 use spool::{ContentHead, ContentKind, Cursor, Reader, RecordRef};
@@ -29,7 +30,35 @@ pub(crate) struct MessageView {
     sender: String,
     #[serde(flatten)]
     origin: Origin,
+    /// What decided its class, as long as the spool has the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_ground: Option<GroundView>,
     recipients: Vec<RecipientView>,
+}
+
+/// What decided the class of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct GroundView {
+    ground: &'static str,
+    /// The number of the account's rule, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<u8>,
+    /// The rule, field or figures that it stands on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    because: String,
+}
+
+impl GroundView {
+    /// `None` when the message is from before there were grounds, or the engine wrote it itself.
+    fn of(head: &ContentHead) -> Option<Self> {
+        let (code, because) = head.ground();
+        let ground = Ground::from_code(code)?;
+        let rule = match ground {
+            Ground::Rule(number) => Some(number),
+            _ => None,
+        };
+        Some(Self { ground: ground.name(), rule, because: because.to_owned() })
+    }
 }
 
 /// A recipient with its attempts.
@@ -68,6 +97,7 @@ pub(crate) struct Known {
     origin: Origin,
     events: Vec<Event>,
     why: Option<Why>,
+    class_ground: Option<GroundView>,
     feedback: Vec<Told>,
 }
 
@@ -129,7 +159,8 @@ async fn whole_message(
         known.ask_why(console).await;
         views.push(known.into_view());
     }
-    Ok(MessageView { id, accepted_at, sender, origin, recipients: views })
+    let class_ground = head.as_ref().and_then(GroundView::of);
+    Ok(MessageView { id, accepted_at, sender, origin, class_ground, recipients: views })
 }
 
 /// The recipients that the spool has of a message: they lie right behind it.
@@ -162,7 +193,8 @@ pub(crate) async fn recipient(
     if !caller.may_see(&subject.origin.tenant) {
         return Err(nothing(id.0));
     }
-    let mut known = Known::new(id, subject, events);
+    let ground = console.ground_of(subject.message);
+    let mut known = Known { class_ground: ground, ..Known::new(id, subject, events) };
     known.ask_why(console).await;
     Ok(known)
 }
@@ -209,7 +241,18 @@ fn nothing(id: RecordId) -> ApiError {
 impl Known {
     fn new(id: RecipientId, subject: Subject, events: Vec<Event>) -> Self {
         let Subject { message, address, sender, accepted_at, origin, .. } = subject;
-        Self { id, message, accepted_at, address, sender, origin, events, why: None, feedback: Vec::new() }
+        Self {
+            id,
+            message,
+            accepted_at,
+            address,
+            sender,
+            origin,
+            events,
+            why: None,
+            class_ground: None,
+            feedback: Vec::new(),
+        }
     }
 
     /// What `kind` of feedback on the message concerns: the way that delivered it, or the last one tried.
@@ -307,12 +350,18 @@ impl Known {
             accepted_at: self.accepted_at,
             sender: self.sender.clone(),
             origin: self.origin.clone(),
+            class_ground: self.class_ground.clone(),
             recipients: vec![self.into_view()],
         }
     }
 }
 
 impl Console {
+    /// What decided the class of a message, as long as the spool has it.
+    fn ground_of(&self, message: MessageId) -> Option<GroundView> {
+        self.reader(message.0)?.content_head(message).ok().as_ref().and_then(GroundView::of)
+    }
+
     /// The domain that a message is sent for, as long as the spool has it.
     fn identity(&self, message: MessageId) -> Option<String> {
         let head = self.reader(message.0)?.content_head(message).ok()?;

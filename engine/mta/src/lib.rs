@@ -3,6 +3,7 @@
 mod accept;
 mod brain;
 mod campaigns;
+mod classification;
 mod clock;
 mod control;
 mod counters;
@@ -27,6 +28,7 @@ mod tls_report;
 mod views;
 
 pub use campaigns::Campaign;
+pub use classification::{Classifier, Incoming};
 pub use control::{BATCH_MAX, Engine, Handle, StartError};
 pub use counters::Counters;
 pub use decisions::{About, Decision};

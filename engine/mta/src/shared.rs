@@ -10,6 +10,7 @@ use policy::config::Config;
 use crate::Refusal;
 use crate::brain::BrainRoom;
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
@@ -50,6 +51,8 @@ pub(crate) struct Counting {
     pub(crate) books: Vec<Arc<LedgerBook>>,
     /// How sessions with receivers were protected.
     pub(crate) tls_reports: TlsReports,
+    /// What kind of mail it is, and whether it says the same to many.
+    pub(crate) classifier: Classifier,
 }
 
 /// What holds for the whole engine at a moment.
@@ -100,6 +103,9 @@ impl Shared {
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.counting.shards.iter().for_each(|shard| sum.add(shard));
+        // Classes are decided also where there is no shard.
+        sum.class_newsletter_in_transactional += self.counting.classifier.newsletters();
+        sum.class_bulk_without_unsubscribe += self.counting.classifier.without_unsubscribe();
         sum
     }
 

@@ -31,8 +31,8 @@ use std::time::Duration;
 use mail::{CampaignId, RecipientId, UnixMs};
 
 pub use campaign::CampaignState;
-pub use policy::Limits;
-pub use ticket::{Demand, FlowKey, PathId, PathKey, Pull, Refused, Ticket};
+pub use policy::{Demand, Limits};
+pub use ticket::{FlowKey, PathId, PathKey, Pull, Refused, Ticket};
 pub use view::{Ahead, PathView, Place, Totals};
 
 use campaign::Campaigns;
@@ -42,6 +42,9 @@ use store::{State, Store};
 use sweep::Sweep;
 use wheel::Wheel;
 
+/// The part of connections and rate that an engine keeps for critical mail while some waits: a fifth lets it flow at once,
+/// and costs bulk little because it is lent out otherwise.
+pub const CRITICAL_SHARE: f32 = 0.2;
 /// Expired tickets for which there is always room.
 const EXPIRED_KEPT: usize = 1024;
 

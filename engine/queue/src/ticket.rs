@@ -65,18 +65,6 @@ impl fmt::Display for PathId {
         write!(f, "{}.{}", self.index, self.generation)
     }
 }
-
-/// How much the paths that share limits have to do, for whoever moves those limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// Recipients that could leave now, on all of them.
-    pub ready: u64,
-    /// Open connections, on all of them.
-    pub connections: u32,
-    /// Whether a pull had to wait for the rate since this was last asked.
-    pub waited_for_rate: bool,
-}
-
 /// What a connection is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, queue, reputation,
-    send, serve, sink, source, spool, tls_report, top, trace, why,
+    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
+    reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -53,6 +53,8 @@ enum Command {
     Top(top::Top),
     /// Receive mail and count it: a receiver for tests
     Sink(sink::Sink),
+    /// Predict when a mailing arrives, by playing it against a pretend internet
+    Plan(plan::Plan),
     /// Inspect a spool directory without touching it
     Spool(spool::Spool),
     /// Print completions for a shell
@@ -84,6 +86,7 @@ impl Cli {
             Command::TlsReport(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
+            Command::Plan(command) => command.run(),
             Command::Spool(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
@@ -132,6 +135,7 @@ mod tests {
             "tls-report a.test --day 2026-11-22 --json",
             "explain-reply -1 --provider gmail --phase rcpt --lang it --json",
             "top",
+            "plan --world calm-day --volume 1000000 --sources 4 --within 4h --compare --plot p.svg --seed 3 --json",
             "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
             "spool verify /tmp/x",
             "spool cat /tmp/x --json",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mail::CampaignId;
 use policy::brain::Order;
+use policy::standing::Spread;
 use spool::CampaignPhase;
 
 use super::halts::Halt;
@@ -22,6 +23,11 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, orders: Vec<Order>) {
             Order::PauseTenant { tenant, reason } => pause_tenant(shared, tenant, reason),
             Order::Open { campaign, provider } => open(shared, campaign, provider).await,
             Order::Reroute { source, provider } => reroute(shared, source, provider).await,
+            Order::Spread(Spread { source, provider, recipients }) => {
+                // What is decided every second is told by the figures of the queues, not one by one.
+                let most = u64::from(recipients);
+                shared.of_all(move |shard| shard.route_again(source, provider, most)).await;
+            }
             Order::Tell(event) => shared.brain.decisions.add(super::told::decision(shared, event)),
         }
     }
@@ -60,7 +66,7 @@ async fn open(shared: &Arc<Shared>, campaign: CampaignId, provider: u16) {
 
 /// What waits for the provider on paths of the source is routed again, as it stands now.
 async fn reroute(shared: &Arc<Shared>, source: u16, provider: u16) {
-    let moved = shared.of_all(move |shard| shard.route_again(source, provider)).await;
+    let moved = shared.of_all(move |shard| shard.route_again(source, provider, u64::MAX)).await;
     let waiting: u64 = moved.into_iter().sum();
     if waiting > 0 {
         let (source, provider) = shared.names(source, provider);

@@ -14,6 +14,7 @@ use super::start::{self, StartError};
 use crate::accept;
 use crate::brain::{self, BrainRoom, Ears};
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
@@ -103,6 +104,7 @@ impl Engine {
                 shards: logs.iter().map(|_| Arc::default()).collect(),
                 books: logs.iter().map(|_| Arc::default()).collect(),
                 tls_reports,
+                classifier: Classifier::new(config.classes.behaviour),
             },
             campaigns,
             signing,

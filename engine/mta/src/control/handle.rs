@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use content::Mailbox;
 use content::template::Template;
 use mail::{CampaignId, Ledger, RecipientId, UnixMs};
+use policy::classify::Ground;
 use policy::config::Config;
 use policy::provider::ProviderIndex;
 use spool::{CampaignPhase, Content, ContentKind};
 
 use crate::Refusal;
 use crate::campaigns::Campaign;
+use crate::classification::Classifier;
 use crate::counters::Counters;
 use crate::holds::{Hold, Receiver};
 use crate::https::Https;
@@ -45,6 +47,12 @@ impl Handle {
         Arc::clone(&self.shared.config)
     }
 
+    /// What decides the class of messages.
+    #[must_use]
+    pub fn classifier(&self) -> &Classifier {
+        &self.shared.counting.classifier
+    }
+
     /// The engine's clock.
     #[must_use]
     pub fn now(&self) -> UnixMs {
@@ -73,6 +81,14 @@ impl Handle {
     /// # Errors
     /// A template that cannot be used, a sender that is no address, or the engine refuses.
     pub async fn create_campaign(&self, new: NewCampaign) -> Result<CampaignId, Refusal> {
+        self.create_campaign_on(new, Ground::Campaign).await
+    }
+
+    /// The same for a campaign whose class was decided by `ground`.
+    ///
+    /// # Errors
+    /// As [`Handle::create_campaign`].
+    pub async fn create_campaign_on(&self, new: NewCampaign, ground: Ground) -> Result<CampaignId, Refusal> {
         let template = Template::compile(&new.draft)
             .map_err(|error| Refusal::Invalid { field: error.part.clone(), why: error.to_string() })?;
         let from =
@@ -88,6 +104,7 @@ impl Handle {
             class: new.class,
             identity: from.address.domain().to_owned(),
             name: new.draft.name.clone(),
+            ground: spool::Ground { code: ground.code(), because: String::new() },
             ..Content::default()
         };
         let shard = self.any_shard();

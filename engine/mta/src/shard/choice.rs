@@ -174,28 +174,34 @@ impl Shard {
         }
     }
 
-    /// Routes again what waits for a provider on this shard's paths of a source; says how much that is.
-    pub(crate) fn route_again(self: &Rc<Self>, source: u16, provider: u16) -> u64 {
+    /// Routes again what waits for a provider on this shard's paths of a source, at most so many; says how much that is.
+    pub(crate) fn route_again(self: &Rc<Self>, source: u16, provider: u16, most: u64) -> u64 {
         let paths = self.queue.borrow().paths_of(source, provider);
         let views = paths.iter().filter_map(|&path| self.queue.borrow().path_view(path));
-        let waiting = views.map(|view| view.ready.iter().map(|&count| u64::from(count)).sum::<u64>()).sum();
+        let waiting: u64 =
+            views.map(|view| view.ready.iter().map(|&count| u64::from(count)).sum::<u64>()).sum();
         let shard = Rc::clone(self);
         crate::io::spawn(async move {
+            let mut most = most;
             for path in paths {
-                shard.empty_path(path).await;
+                most -= shard.empty_path(path, most).await;
             }
         });
-        waiting
+        waiting.min(most)
     }
 
-    async fn empty_path(self: &Rc<Self>, path: PathId) {
+    /// Takes at most so many off a path to be routed again; says how many.
+    async fn empty_path(self: &Rc<Self>, path: PathId, most: u64) -> u64 {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut left = most;
         loop {
-            let Some(key) = self.pools.get(path).map(|pool| pool.key) else { return };
-            self.queue.borrow_mut().reroute(path, BATCH, &mut batch);
+            let Some(key) = self.pools.get(path).map(|pool| pool.key) else { return most - left };
+            let max = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH);
+            self.queue.borrow_mut().reroute(path, max, &mut batch);
             if batch.is_empty() || self.is_stopping() {
-                return;
+                return most - left;
             }
+            left -= batch.len() as u64;
             for (ticket, flow) in batch.drain(..) {
                 self.leaves(key, ticket, flow);
                 self.schedule_home(ticket).await;

@@ -36,9 +36,6 @@ const TIDY_TICK: Duration = Duration::from_secs(60);
 const PATHS_MAX: usize = 10_000;
 /// How often a stopping shard looks whether everything is finished.
 const STOP_TICK: Duration = Duration::from_millis(5);
-/// The part of connections and rate that is kept for critical mail while some waits: a fifth lets it flow at once, and
-/// costs bulk little because it is lent out otherwise.
-pub(super) const CRITICAL_SHARE: f32 = 0.2;
 
 /// What a shard is made of.
 pub(crate) struct Birth {
@@ -81,7 +78,7 @@ impl Shard {
         Self {
             index,
             journal: Journal::new(log, Arc::clone(&shared), Arc::clone(&counters)),
-            queue: Queue::new(weights, CRITICAL_SHARE, shared.clock.now()).into(),
+            queue: Queue::new(weights, queue::CRITICAL_SHARE, shared.clock.now()).into(),
             routes: Routes::default(),
             pools: Pools::default(),
             deadlines: Deadlines::new(),

@@ -166,6 +166,7 @@ impl Shard {
         let mut still = Vec::with_capacity(active.len());
         for budget in active {
             let demand = self.demand_of(&budget);
+            self.tell_load(&budget, demand, now);
             let was_used = budget.is_used.replace(false);
             let change = budget.pacer.borrow_mut().tick(demand, now);
             if let Some(change) = change {
@@ -183,6 +184,15 @@ impl Shard {
         still.append(&mut active);
         *active = still;
         !active.is_empty()
+    }
+
+    /// Tells routing how long mail waits for the budget.
+    fn tell_load(&self, budget: &Budget, demand: Demand, now: UnixMs) {
+        if budget.key.site == 0 {
+            let (BudgetKey { source, provider, .. }, pace) =
+                (budget.key, budget.pacer.borrow().pace(demand, now));
+            self.shared.brain.standings.set_load(source, provider, demand.ready, pace);
+        }
     }
 
     fn demand_of(&self, budget: &Budget) -> Demand {

@@ -11,6 +11,7 @@ use super::Shard;
 use super::due::{domain_of, identity_number, tenant_number};
 use crate::Refusal;
 use crate::campaigns::Campaign;
+use crate::classification::ground_of;
 use crate::submission::{Accepted, NewRecipient, Submission, SubmissionMeta};
 
 /// A message that has been taken, with the proof that it will survive.
@@ -209,5 +210,6 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         name: String::new(),
         identity: identity.unwrap_or_default(),
         notice: false,
+        ground: meta.basis.as_ref().map(ground_of).unwrap_or_default(),
     }
 }

@@ -9,7 +9,6 @@ use spool::{CampaignPhase, ContentHead, ContentKind, RecipientRef};
 
 use super::Shard;
 use super::due::{domain_of, identity_number, tenant_number};
-use super::life::CRITICAL_SHARE;
 use crate::brain::Halt;
 use crate::control::destination::Destination;
 use crate::deliver::Pool;
@@ -305,7 +304,7 @@ impl Shard {
             transaction_ms,
             connect_ms,
             weights: Class::ALL.map(|class| self.shared.config.class(class).weight),
-            critical_share: f64::from(CRITICAL_SHARE),
+            critical_share: f64::from(queue::CRITICAL_SHARE),
             rests: view.suspended.map_or_else(Default::default, |(until, _)| until.since(now)),
         })
     }

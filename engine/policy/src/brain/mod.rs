@@ -214,6 +214,7 @@ impl Brain {
         self.tell_turns(turns, now);
         self.tick_senders(now);
         self.write_scores(now);
+        self.spread(now);
         orders.append(&mut self.pending);
     }
 
@@ -290,6 +291,16 @@ impl Brain {
     fn write_budget(&mut self, identity: u32, provider: u16) {
         let warm_up = self.climbs.limit(identity, provider);
         self.senders.write(&self.tables.budgets, identity, provider, warm_up);
+    }
+
+    /// Evens out what waits for the sources of a provider; one provider a tick of those that have several.
+    fn spread(&mut self, now: UnixMs) {
+        if !self.setup.mechanisms.source_choice || self.setup.sources.len() < 2 {
+            return;
+        }
+        let providers = (0_u16..).zip(&self.setup.providers).map(|(provider, _)| provider);
+        let spreads = providers.filter_map(|provider| self.tables.standings.spread(provider, now));
+        self.pending.extend(spreads.map(Order::Spread));
     }
 
     fn write_scores(&mut self, now: UnixMs) {

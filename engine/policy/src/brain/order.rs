@@ -2,6 +2,8 @@
 
 use mail::{CampaignId, UnixMs};
 
+use crate::standing::Spread;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
@@ -34,6 +36,8 @@ pub enum Order {
         /// Where.
         provider: u16,
     },
+    /// So many of those that wait for a source go back to routing: others would send them sooner.
+    Spread(Spread),
     /// For the log and the feed.
     Tell(Event),
 }

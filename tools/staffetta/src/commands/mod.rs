@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod explain_reply;
 pub(crate) mod init;
 pub(crate) mod ledger;
+pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod reputation;
 pub(crate) mod send;

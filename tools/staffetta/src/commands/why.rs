@@ -52,6 +52,7 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
             text.push_str(&format!("  {:<10} {}\n", paint.dim(name), table::printable(&what)));
         }
     };
+    say("class by", message.get("class_ground").map_or_else(String::new, ground));
     say("state", value::text(answer, "state"));
     say("waits for", value::text(answer, "waits_for"));
     say("code", value::text(answer, "code"));
@@ -80,6 +81,18 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
     }
     say_message(&mut text, message, paint);
     text
+}
+
+/// What decided the class: the rule by its number, or the ground with what it stands on.
+fn ground(told: &Value) -> String {
+    let name = match value::optional(told, "rule") {
+        Some(number) => format!("rule {number} of the account"),
+        None => value::text(told, "ground"),
+    };
+    match value::text(told, "because") {
+        because if because.is_empty() => name,
+        because => format!("{name}: {because}"),
+    }
 }
 
 /// The limits in force, what sets them, and why they are what they are.
@@ -157,6 +170,7 @@ mod tests {
         });
         let message = serde_json::json!({
             "id": "0040000000b00", "sender": "news@s.test", "campaign": "0040000000a00",
+            "class_ground": {"ground": "rule", "rule": 2, "because": "sender @s.test"},
             "recipients": [{"attempts": [{"at": 2000, "event": "deferred", "source": "a", "provider": "gmail", "mx": "mx.g.test",
                 "code": 451, "enhanced": "4.7.1", "reply": "greylisted", "verdict": "greylist"}]}],
         });
@@ -164,6 +178,7 @@ mod tests {
         let text = render(&answer, &message, 5000, Paint::plain()) + &attempts;
         for part in [
             "waits for  its next attempt",
+            "class by   rule 2 of the account: sender @s.test",
             "(in 1m 00s)",
             "a → gmail → mx.g.test",
             "1 attempt",

@@ -1,11 +1,13 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
+mod classes;
 mod judgement;
 mod receive;
 mod replies;
 mod report;
 mod send;
 
+use classes::CLASSIFY;
 use judgement::{BREAKER, CANARY, LADDER};
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
 use replies::REPLY_RULE;
@@ -45,6 +47,7 @@ impl Section {
         match (self.shape, self.name) {
             (Shape::Once | Shape::Maybe, name) => format!("[{name}]"),
             (Shape::Many, "dkim") => "[[domain.dkim]]".to_owned(),
+            (Shape::Many, "rule") => "[[account.rule]]".to_owned(),
             (Shape::Many, name) => format!("[[{name}]]"),
             (Shape::Named, name) => format!("[{name}.NAME]"),
             (Shape::PerClass, name) => format!("[{name}.critical|transactional|personal|bulk]"),
@@ -174,6 +177,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &POOL,
     &ROUTE,
     &CLASS,
+    &CLASSIFY,
     &PROVIDER,
     &LEARNING,
     &CANARY,

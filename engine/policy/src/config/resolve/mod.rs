@@ -1,6 +1,7 @@
 //! From what was written to what it means: types filled in, names looked up, sections checked against each other.
 
 mod access;
+mod classes;
 mod judgement;
 mod providers;
 mod receive;

@@ -189,12 +189,14 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.warning(&block.place, complaint);
             }
+            let rules = self.rules(block);
             let Some(name) = block.get("name") else { continue };
             accounts.push(Account {
                 name,
                 password_hash: block.get("password_hash"),
                 token_hash: block.get("token_hash"),
                 class: block.get("class"),
+                rules,
                 pool,
                 senders: block.list("senders").into_iter().map(|(sender, _)| sender).collect(),
                 quota: block.get("quota").flatten(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use mail::Class;
 
 use crate::TlsPolicy;
-use crate::config::model::{Certificate, ClassPolicy, Deliver, HostPort, Pool, Route, Share, Source};
+use crate::config::model::{
+    Certificate, ClassPolicy, Classes, Deliver, HostPort, Pool, Route, Share, Source,
+};
 use crate::config::problems::Complaint;
 use crate::config::stated::Block;
 use crate::config::value::{StatedHost, StatedShare};
@@ -145,14 +147,14 @@ impl Resolver<'_, '_> {
             .collect()
     }
 
-    /// In the order of [`Class::ALL`].
-    pub(super) fn classes(&mut self, pools: &[Pool]) -> Option<[ClassPolicy; 4]> {
+    pub(super) fn classes(&mut self, pools: &[Pool]) -> Option<Classes> {
         let names: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let [critical, transactional, personal, bulk] = Class::ALL.map(|class| {
             let block = self.blocks("class").iter().find(|block| block.name == class.name())?;
             self.class(block, &names)
         });
-        Some([critical?, transactional?, personal?, bulk?])
+        let behaviour = self.behaviour();
+        Some(Classes { policies: [critical?, transactional?, personal?, bulk?], behaviour: behaviour? })
     }
 
     fn class(&mut self, block: &Block, pools: &[&str]) -> Option<ClassPolicy> {
