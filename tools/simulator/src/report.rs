@@ -113,7 +113,8 @@ pub struct LimitFound {
     pub since_s: u64,
     /// What it lets through, in recipients a second.
     pub per_s: f64,
-    /// Seconds from then until a minute in which 85 % of it was used; absent when it never was.
+    /// Seconds from the first minute since then in which mail waited, to one in which 85 % of it was used; absent when it
+    /// never was.
     pub used_after_s: Option<u64>,
     /// The share of it that was used in the minutes after that in which somebody waited.
     pub used_share: f64,
@@ -345,6 +346,7 @@ fn limit_found(
         return None;
     }
     let share = |minute: &Minute| f64::from(minute.delivered) / (per_s * 60.0);
+    let wanted = span.iter().position(is_waited_for).unwrap_or(0);
     let first = span.iter().position(|minute| share(minute) >= 0.85);
     let later = span[first.unwrap_or(0)..].iter().filter(|minute| is_waited_for(minute));
     let shares: Vec<f64> = later.map(share).collect();
@@ -352,7 +354,7 @@ fn limit_found(
         provider: stage.script.provider_names[usize::from(index)].clone(),
         since_s,
         per_s,
-        used_after_s: first.map(|minutes| (minutes as u64 + 1) * 60),
+        used_after_s: first.map(|minutes| (minutes.saturating_sub(wanted) as u64 + 1) * 60),
         used_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
     })
 }

@@ -13,7 +13,7 @@ const REST_MAX: Duration = Duration::from_secs(2 * 3600);
 /// Refusals in a row that double the rest; each one beyond them triples it.
 const DOUBLED: u8 = 4;
 /// Rests that are as long end when limits commonly open, this much behind it.
-const ALIGNED: Duration = Duration::from_secs(300);
+const ALIGNED: Duration = Duration::from_secs(60);
 const BEHIND: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(3600);
 /// For so many hours a limit that counts by the hour is hoped for, then one that counts by the day.
@@ -140,7 +140,7 @@ impl Closing {
         let began = self.opened_at.max(self.opened_long.at);
         let full_ms = now.0 - now.0 % (period.as_millis() as u64);
         let moments = [UnixMs(full_ms), began].map(|from| from + period + BEHIND);
-        let near = moments.into_iter().filter(|&moment| moment > now + ALIGNED / 10).min();
+        let near = moments.into_iter().filter(|&moment| moment > now).min();
         (now + rest).min(near.unwrap_or(UnixMs::NEVER))
     }
 }

@@ -44,6 +44,8 @@ const LEFT_LEAST_SOON: [f64; 5] = [1.0, 0.85, 0.5, 0.2, 0.05];
 const FOUND_LEAST: f64 = 1.0;
 /// Openings after a long time that are farther apart have nothing to do with each other.
 const SCALE_MAX: Duration = Duration::from_secs(30 * 3600);
+/// Of a limit that counts over a long time, a rest after a single message that was refused is at least this part.
+const SCALE_RESTS: u64 = 32;
 /// The part of the rate that is let pass from one long closing to the next, if it is the limit that closes for long.
 const LONG_SHARE: f64 = 0.8;
 /// After a refusal for our name: what is kept, the rest, and for how long growth waits and is slow.
@@ -200,7 +202,8 @@ impl RateControl {
             return is_worse.then_some(Reason::NameRefused);
         }
         if self.phase == Phase::Resting {
-            self.closing.fail(self.rate, refusal.rest(), now);
+            let of_scale = Duration::from_secs(u64::from(self.scale_s) / SCALE_RESTS);
+            self.closing.fail(self.rate, refusal.rest().max(of_scale), now);
             return None;
         }
         let closed = Mark { at: now, accepted: meter.low(), busy_ms: self.busy_ms };
