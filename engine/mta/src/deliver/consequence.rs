@@ -11,7 +11,7 @@ use queue::{FlowKey, Ticket};
 
 use super::connection::Connection;
 use super::pool::Pool;
-use crate::brain::ToBrain;
+use crate::brain::{ToBrain, clipped};
 use crate::shard::Shard;
 
 impl Connection {
@@ -69,7 +69,12 @@ impl Shard {
             self.suspend_source(pool, rest, &said());
             // One of many sites that have nothing in common does not speak for the others.
             if !pool.is_alone() {
-                drop(self.shared.brain.tell(ToBrain::Burnt { source, provider, rest, said: said() }));
+                drop(self.shared.brain.tell(ToBrain::Burnt {
+                    source,
+                    provider,
+                    rest,
+                    said: clipped(&said()),
+                }));
             }
         }
         if let Some(rest) = reaction.rests {
