@@ -16,15 +16,35 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("engine/report", "report", &["mail", "smtp", "policy", "queue", "content", "spool", "mta"]),
     ("engine/console", "console", &["mail", "smtp", "policy", "queue", "content", "spool", "mta", "report"]),
     ("tools/world", "world", &["mail", "smtp", "policy", "queue"]),
+    ("tools/simulator", "simulator", &["mail", "policy", "queue", "world"]),
     (
         "tools/staffetta",
         "staffetta",
-        &["mail", "smtp", "policy", "queue", "content", "spool", "mta", "report", "console", "world"],
+        &[
+            "mail",
+            "smtp",
+            "policy",
+            "queue",
+            "content",
+            "spool",
+            "mta",
+            "report",
+            "console",
+            "world",
+            "simulator",
+        ],
     ),
 ];
 /// Crates that do no IO, read no clock and start no thread.
-const PURE: &[&str] =
-    &["engine/mail", "engine/smtp", "engine/policy", "engine/queue", "engine/content", "tools/world"];
+const PURE: &[&str] = &[
+    "engine/mail",
+    "engine/smtp",
+    "engine/policy",
+    "engine/queue",
+    "engine/content",
+    "tools/world",
+    "tools/simulator",
+];
 /// What gives a pure crate away.
 const IMPURE: &[&str] = &[
     "SystemTime",

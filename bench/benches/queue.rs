@@ -1,10 +1,12 @@
 //! queue: one recipient in and out, while few and while many others wait. The cost should be flat but for what the
 //! processor's caches make of it.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use bench::{Chance, only};
-use criterion::{BenchmarkId, Criterion};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use mail::{Class, RecipientId, UnixMs};
 use queue::{FlowKey, Limits, PathId, PathKey, Pull, Queue, Ticket};
 
@@ -13,7 +15,9 @@ const START: UnixMs = UnixMs(1_700_000_000_000);
 const SPAN_MS: u64 = 4 * 3600 * 1000;
 const PATHS: u16 = 100;
 const TENANTS: u64 = 8;
-const WAITING: [u64; 2] = [10_000, 1_000_000];
+const WAITING: [u64; 4] = [1000, 100_000, 1_000_000, 10_000_000];
+/// How many the engine takes off the wheel at once, at most.
+const DUE_MAX: usize = 256;
 const LIMITS: Limits = Limits {
     connections: 20,
     rate: None,
@@ -34,6 +38,22 @@ fn name(waiting: u64) -> String {
         format!("{}M wait", waiting / 1_000_000)
     } else {
         format!("{}k wait", waiting / 1000)
+    }
+}
+
+/// A scene that is made when a benchmark asks for it: what is left out costs nothing.
+struct Late<T, F> {
+    made: Option<T>,
+    make: F,
+}
+
+impl<T, F: Fn() -> T> Late<T, F> {
+    fn new(make: F) -> Self {
+        Self { made: None, make }
+    }
+
+    fn made(&mut self) -> &mut T {
+        self.made.get_or_insert_with(&self.make)
     }
 }
 
@@ -64,34 +84,52 @@ impl Scheduled {
         }
     }
 
-    /// Lets time pass until so many were due, in as large steps as that takes.
+    /// Lets time pass until so many were due, in steps as large as the engine's when it is busy.
     fn pop(&mut self, count: u64) {
         let mut left = usize::try_from(count).unwrap_or(usize::MAX);
         while left > 0 {
             self.due.clear();
-            self.queue.due(self.now, left, &mut self.due);
+            self.queue.due(self.now, left.min(DUE_MAX), &mut self.due);
             left -= self.due.len();
-            if left > 0 {
-                self.now = UnixMs(self.now.0 + (SPAN_MS * left as u64 / self.waiting).max(1));
+            if self.due.is_empty() {
+                let step = SPAN_MS * left.min(DUE_MAX) as u64 / self.waiting;
+                self.now = UnixMs(self.now.0 + step.max(1));
             }
+        }
+    }
+
+    /// A person asks where some of them wait.
+    fn find(&mut self, count: u64) {
+        for _ in 0..count {
+            let id = RecipientId::from_raw(self.next_id - self.chance.below(self.waiting / 2));
+            black_box(self.queue.find(id));
         }
     }
 }
 
 fn scheduled(criterion: &mut Criterion) {
     for waiting in WAITING {
-        let mut scene = Scheduled::new(waiting);
-        let mut group = criterion.benchmark_group("queue/timing wheel");
-        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+        let mut scene = Late::new(|| Scheduled::new(waiting));
+        let mut group = group(criterion, "queue/timing wheel");
         group.bench_function(BenchmarkId::new("schedule", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, Scheduled::schedule, Scheduled::pop));
+            bencher
+                .iter_custom(|count| only(scene.made(), count, waiting, Scheduled::schedule, Scheduled::pop));
         });
-        scene.schedule(4096);
         group.bench_function(BenchmarkId::new("due", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, Scheduled::pop, Scheduled::schedule));
+            bencher
+                .iter_custom(|count| only(scene.made(), count, waiting, Scheduled::pop, Scheduled::schedule));
+        });
+        group.bench_function(BenchmarkId::new("find", name(waiting)), |bencher| {
+            bencher.iter_custom(|count| only(scene.made(), count, waiting, Scheduled::find, |_, _| {}));
         });
         group.finish();
     }
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    group
 }
 
 /// Tickets that may leave, on paths with flows of several classes and tenants each.
@@ -122,7 +160,7 @@ impl Ready {
             let drawn = self.chance.below(4 * TENANTS);
             let class =
                 [Class::Bulk, Class::Bulk, Class::Personal, Class::Transactional][(drawn % 4) as usize];
-            let flow = FlowKey { class, tenant: (drawn / 4) as u32, campaign: None };
+            let flow = FlowKey { class, tenant: (drawn / 4) as u32, campaign: None, identity: 0 };
             let ticket = ticket(self.next_id, class);
             self.queue.enqueue(path, flow, ticket, START).expect("the path is there");
         }
@@ -137,16 +175,28 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// One in, one out, as when mail is sent as fast as it comes.
+    fn pass(&mut self, count: u64) {
+        for _ in 0..count {
+            self.enqueue(1);
+            self.pull(1);
+        }
+    }
+}
+
 fn ready(criterion: &mut Criterion) {
     for waiting in WAITING {
-        let mut scene = Ready::new(waiting);
-        let mut group = criterion.benchmark_group("queue/100 paths");
-        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+        let mut scene = Late::new(|| Ready::new(waiting));
+        let mut group = group(criterion, "queue/100 paths");
         group.bench_function(BenchmarkId::new("enqueue", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, Ready::enqueue, Ready::pull));
+            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::enqueue, Ready::pull));
         });
         group.bench_function(BenchmarkId::new("pull", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, Ready::pull, Ready::enqueue));
+            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::pull, Ready::enqueue));
+        });
+        group.bench_function(BenchmarkId::new("enqueue and pull", name(waiting)), |bencher| {
+            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::pass, |_, _| {}));
         });
         group.finish();
     }

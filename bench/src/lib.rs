@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Rounds whose work is undone before more is done, so that what waits stays about as much as it was.
+/// Rounds whose work is undone before more is done, at most.
 const ROUNDS_MAX: u64 = 4096;
 
 /// A message of exactly `bytes` bytes (at least a few hundred): the fields of a program's notice, then lines of prose
@@ -41,18 +41,19 @@ impl Chance {
     }
 }
 
-/// The time that `iterations` of `measured` take, with `undone` outside the clock after every few thousand of them.
-/// Both are told of how many rounds they are.
+/// The time that `iterations` of `measured` take, with `undone` outside the clock after every few thousand of them, and after
+/// an eighth of `size`, so that what there is stays about as much as it was. Both are told of how many rounds they are.
 pub fn only<T>(
     state: &mut T,
     iterations: u64,
+    size: u64,
     mut measured: impl FnMut(&mut T, u64),
     mut undone: impl FnMut(&mut T, u64),
 ) -> Duration {
     let mut time = Duration::ZERO;
     let mut left = iterations;
     while left > 0 {
-        let rounds = left.min(ROUNDS_MAX);
+        let rounds = left.min(ROUNDS_MAX).min((size / 8).max(1));
         let began = Instant::now();
         measured(state, rounds);
         time += began.elapsed();

@@ -50,7 +50,7 @@ pub use next::{MadeNext, NextSegment};
 pub use options::{Durability, Options};
 pub use reader::{Hold, Reader};
 pub use reclaim::{Dropped, ReclaimWait, Reclaimed};
-pub use record::{CampaignPhase, CampaignState, Content, ContentKind, Needs, Recipient};
+pub use record::{CampaignPhase, CampaignState, Content, ContentKind, Ground, Needs, Recipient};
 pub use recovery::{Damage, DamageKind, Recovered};
 pub use space::free_bytes;
 pub use tail::{Cursor, Tail};

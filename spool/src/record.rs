@@ -45,6 +45,17 @@ pub struct Content {
     pub identity: String,
     /// The engine itself wrote it (a notice of failure): nobody waits to hear that it was accepted.
     pub notice: bool,
+    /// What decided its class.
+    pub ground: Ground,
+}
+
+/// What decided the class of a content, in the numbers and words of whoever hands it in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// Which kind of ground; 0 when it was not told.
+    pub code: u8,
+    /// The rule, field or figures that it stands on. Kept of messages only: a template has its name in that place.
+    pub because: String,
 }
 
 /// What a message asks of the servers on its way.
@@ -76,6 +87,7 @@ impl Default for Content {
             name: String::new(),
             identity: String::new(),
             notice: false,
+            ground: Ground::default(),
         }
     }
 }

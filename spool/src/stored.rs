@@ -34,12 +34,15 @@ pub(crate) struct StoredContent<'a> {
     #[rkyv(with = Inline)]
     pub(crate) metadata: &'a String,
     #[rkyv(with = Inline)]
+    /// The name of a campaign; of a message, what the ground of its class stands on.
     pub(crate) name: &'a String,
     #[rkyv(with = Inline)]
     pub(crate) identity: &'a String,
     pub(crate) kind: u8,
     pub(crate) class: u8,
     pub(crate) flags: u8,
+    /// In the byte that was padding before, and so zero, which stands for a ground that was not told.
+    pub(crate) ground: u8,
 }
 
 impl<'a> From<&'a Content> for StoredContent<'a> {
@@ -61,11 +64,15 @@ impl<'a> From<&'a Content> for StoredContent<'a> {
             envelope_id: &content.envelope_id,
             tags: &content.tags,
             metadata: &content.metadata,
-            name: &content.name,
+            name: match content.kind {
+                ContentKind::Message => &content.ground.because,
+                ContentKind::Template => &content.name,
+            },
             identity: &content.identity,
             kind: content.kind as u8,
             class: content.class as u8,
             flags: eight_bit | smtputf8 | full | notice | tls,
+            ground: content.ground.code,
         }
     }
 }
@@ -301,6 +308,7 @@ const _: () = {
     assert!(offset_of!(ArchivedStoredContent<'_>, envelope_id) == 32);
     assert!(offset_of!(ArchivedStoredContent<'_>, tags) == 44);
     assert!(offset_of!(ArchivedStoredContent<'_>, flags) == 78);
+    assert!(offset_of!(ArchivedStoredContent<'_>, ground) == 79);
     assert!(size_of::<ArchivedStoredRecipient<'_>>() == 56);
     assert!(offset_of!(ArchivedStoredRecipient<'_>, address) == 24);
     assert!(offset_of!(ArchivedStoredRecipient<'_>, values) == 44);
@@ -313,3 +321,63 @@ const _: () = {
     assert!(size_of::<ArchivedStoredCut>() == 8);
     assert!(size_of::<ArchivedStoredTotals>() == 64 && offset_of!(ArchivedStoredTotals, opening) == 56);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contents as they were before the byte of the ground, which lay in their padding.
+    #[derive(Archive, Serialize)]
+    struct Before<'a> {
+        accepted_at: u64,
+        campaign: u64,
+        #[rkyv(with = Inline)]
+        sender: &'a String,
+        #[rkyv(with = Inline)]
+        tenant: &'a String,
+        #[rkyv(with = Inline)]
+        envelope_id: &'a Option<String>,
+        #[rkyv(with = Inline)]
+        tags: &'a Vec<String>,
+        #[rkyv(with = Inline)]
+        metadata: &'a String,
+        #[rkyv(with = Inline)]
+        name: &'a String,
+        #[rkyv(with = Inline)]
+        identity: &'a String,
+        kind: u8,
+        class: u8,
+        flags: u8,
+    }
+
+    #[test]
+    fn contents_of_before_there_were_grounds_read_as_such_without_one() {
+        let content = Content {
+            sender: "bounces@news.example".to_owned(),
+            tags: vec!["a tag".to_owned()],
+            notice: true,
+            ..Content::default()
+        };
+        let now = StoredContent::from(&content);
+        let before = Before {
+            accepted_at: now.accepted_at,
+            campaign: now.campaign,
+            sender: now.sender,
+            tenant: now.tenant,
+            envelope_id: now.envelope_id,
+            tags: now.tags,
+            metadata: now.metadata,
+            name: now.name,
+            identity: now.identity,
+            kind: now.kind,
+            class: now.class,
+            flags: now.flags,
+        };
+        let before = rkyv::to_bytes::<rkyv::rancor::Error>(&before).expect("an archive");
+        let now = rkyv::to_bytes::<rkyv::rancor::Error>(&now).expect("an archive");
+        assert_eq!(before.as_slice(), now.as_slice(), "the same bytes, zero where the ground is");
+        let read =
+            rkyv::access::<ArchivedStoredContent<'_>, rkyv::rancor::Error>(&before).expect("a content");
+        assert_eq!((read.ground, read.is_notice(), read.sender.as_str()), (0, true, "bounces@news.example"));
+    }
+}

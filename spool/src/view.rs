@@ -156,7 +156,20 @@ impl ContentHead {
     /// The campaign's name; empty for messages.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.head.archived().name
+        match self.kind() {
+            ContentKind::Template => &self.head.archived().name,
+            ContentKind::Message => "",
+        }
+    }
+
+    /// What decided its class, as it was handed in: the code, 0 when it was not told, and what it stands on.
+    #[must_use]
+    pub fn ground(&self) -> (u8, &str) {
+        let head = self.head.archived();
+        match self.kind() {
+            ContentKind::Template => (head.ground, ""),
+            ContentKind::Message => (head.ground, &head.name),
+        }
     }
 
     /// The sender identity: the domain of From; empty when unknown.

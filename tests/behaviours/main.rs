@@ -1,6 +1,8 @@
 //! What the whole engine does, shown on real sockets on loopback: one binary, one file per subject.
 
+mod brain;
 mod campaigns;
+mod classes;
 mod delivery;
 mod hostile;
 mod house;

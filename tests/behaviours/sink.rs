@@ -1,5 +1,5 @@
-//! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `drop-…` is put
-//! off and the connection cut before the message is answered, everybody else is taken, unless the sender is `nospf@…`. It speaks plain SMTP from a thread
+//! A receiver that does what the recipient's name says: `refuse-…` is unknown, `later-…` is put off once, `full-…` has no
+//! room, `drop-…` is put off and the connection cut before the message is answered, everybody else is taken, unless the sender is `nospf@…`. It speaks plain SMTP from a thread
 //! per connection and remembers everything.
 
 use std::collections::HashMap;
@@ -30,6 +30,10 @@ pub(crate) struct Manner {
     pub(crate) recipients_max: usize,
     /// The last line of its reply to EHLO.
     pub(crate) last_offer: &'static str,
+    /// A limit that it tells nobody of: recipients a second; 0 is none.
+    pub(crate) rate_max: u32,
+    /// The client that it refuses everything from.
+    pub(crate) blocks: Option<[u8; 4]>,
 }
 
 impl Default for Manner {
@@ -40,6 +44,8 @@ impl Default for Manner {
             hangs_up: None,
             recipients_max: 1000,
             last_offer: "8BITMIME",
+            rate_max: 0,
+            blocks: None,
         }
     }
 }
@@ -51,12 +57,32 @@ struct Seen {
     transactions: usize,
     put_off: HashMap<String, usize>,
     asked: Vec<String>,
+    /// The second that is counted, and the recipients in it.
+    second: (u64, u32),
+    over_rate: usize,
+    /// Mailboxes of `full-…` that have been emptied.
+    is_emptied: bool,
+}
+
+impl Seen {
+    /// Whether one more is within a rate.
+    fn within(&mut self, began: Instant, rate_max: u32) -> bool {
+        let second = began.elapsed().as_secs();
+        if self.second.0 != second {
+            self.second = (second, 0);
+        }
+        self.second.1 += 1;
+        let is_within = rate_max == 0 || self.second.1 <= rate_max;
+        self.over_rate += usize::from(!is_within);
+        is_within
+    }
 }
 
 /// A running receiver; it ends with the test's process.
 #[derive(Clone)]
 pub(crate) struct Sink {
     address: SocketAddr,
+    began: Instant,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -68,13 +94,14 @@ impl Sink {
     pub(crate) fn with(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let sink = Self { address, seen: Arc::default() };
+        let sink = Self { address, began: Instant::now(), seen: Arc::default() };
+        let began = sink.began;
         let seen = Arc::clone(&sink.seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 seen.lock().expect("no panic").connections += 1;
                 let seen = Arc::clone(&seen);
-                std::thread::spawn(move || Session::new(stream, seen, manner).map(Session::run));
+                std::thread::spawn(move || Session::new(stream, seen, (manner, began)).map(Session::run));
             }
         });
         sink
@@ -95,6 +122,16 @@ impl Sink {
     /// Every recipient that was named in RCPT, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.seen.lock().expect("no panic").asked.clone()
+    }
+
+    /// How often it has refused somebody for its rate.
+    pub(crate) fn over_rate(&self) -> usize {
+        self.seen.lock().expect("no panic").over_rate
+    }
+
+    /// The mailboxes of `full-…` have room from now on.
+    pub(crate) fn empty_mailboxes(&self) {
+        self.seen.lock().expect("no panic").is_emptied = true;
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -123,6 +160,8 @@ struct Session {
     client: IpAddr,
     seen: Arc<Mutex<Seen>>,
     manner: Manner,
+    /// When the receiver was started.
+    began: Instant,
     from: String,
     to: Vec<String>,
     /// The connection is cut when the message has come.
@@ -130,11 +169,15 @@ struct Session {
 }
 
 impl Session {
-    fn new(stream: TcpStream, seen: Arc<Mutex<Seen>>, manner: Manner) -> std::io::Result<Self> {
+    fn new(
+        stream: TcpStream,
+        seen: Arc<Mutex<Seen>>,
+        (manner, began): (Manner, Instant),
+    ) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         let client = stream.peer_addr()?.ip();
         let (from, to) = (String::new(), Vec::new());
-        Ok(Self { reader: BufReader::new(stream), client, seen, manner, from, to, cuts: false })
+        Ok(Self { reader: BufReader::new(stream), client, seen, manner, began, from, to, cuts: false })
     }
 
     fn say(&mut self, reply: &str) -> Option<()> {
@@ -163,6 +206,10 @@ impl Session {
                     }
                     self.from = path_of(&line);
                     self.to.clear();
+                    if self.is_blocked() {
+                        self.say("554 5.7.1 Service unavailable; Client host blocked using bl.test")?;
+                        continue;
+                    }
                     let accepted = !self.from.starts_with("nospf@");
                     self.say(if accepted { "250 2.1.0 ok" } else { "550 5.7.23 SPF validation failed" })?;
                 }
@@ -175,11 +222,24 @@ impl Session {
         }
     }
 
+    fn is_blocked(&self) -> bool {
+        self.manner.blocks.is_some_and(|blocked| self.client == IpAddr::from(blocked))
+    }
+
     fn recipient(&mut self, to: &str) -> Option<()> {
+        if self.is_blocked() {
+            return self.say("503 5.5.1 no sender");
+        }
         self.seen.lock().expect("no panic").asked.push(to.to_owned());
         if to.starts_with("drop") {
             self.cuts = true;
             return self.say("450 4.2.0 later");
+        }
+        if !self.seen.lock().expect("no panic").within(self.began, self.manner.rate_max) {
+            return self.say("450 4.7.0 Rate limit exceeded, slow down");
+        }
+        if to.starts_with("full") && !self.seen.lock().expect("no panic").is_emptied {
+            return self.say("452 4.2.2 The mailbox is full");
         }
         if to.starts_with("refuse") {
             return self.say("550 5.1.1 no such user here");

@@ -15,8 +15,12 @@ use tokio::sync::watch;
 
 use crate::body::Budget;
 use crate::caller::{Caller, Peer};
-use crate::idempotency::Idempotency;
-use crate::{ApiError, campaigns, feed, messages, queue, status, stories, tls_reports, upload};
+use crate::feedback::FeedbackStore;
+use crate::idempotency::{Idempotency, OpenError};
+use crate::{
+    ApiError, campaigns, decisions, feed, feedback, messages, queue, sources, status, stories, tls_reports,
+    upload,
+};
 
 /// Everything that a request may need.
 #[derive(Clone)]
@@ -27,14 +31,16 @@ pub struct Console {
     pub(crate) readers: Arc<[spool::Reader]>,
     pub(crate) budget: Budget,
     pub(crate) idempotency: Idempotency,
+    pub(crate) feedback: FeedbackStore,
     /// Turns true when the server stops: whoever waits for events answers at once.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
 }
 
 /// Why the API cannot be offered.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the memory of Idempotency-Keys in {data_dir}: {reason}")]
+#[error("cannot open {what} in {data_dir}: {reason}")]
 pub struct ConsoleError {
+    what: &'static str,
     data_dir: String,
     reason: String,
 }
@@ -43,13 +49,16 @@ impl Console {
     /// An API for the engine behind `handle`, with what `store` tells of it.
     ///
     /// # Errors
-    /// When the file of Idempotency-Keys in the engine's data directory cannot be used.
+    /// When the files of Idempotency-Keys and feedback in the engine's data directory cannot be used.
     pub fn new(handle: Handle, store: Store) -> Result<Self, ConsoleError> {
         let config = handle.config();
-        let idempotency = open_idempotency(&config.node.data_dir)?;
+        let data_dir = &config.node.data_dir;
+        let idempotency =
+            Idempotency::open(data_dir).map_err(unusable("the memory of Idempotency-Keys", data_dir))?;
+        let feedback = FeedbackStore::open(data_dir).map_err(unusable("the memory of feedback", data_dir))?;
         let stopping = Arc::new(watch::Sender::new(false));
         let readers = handle.readers().into();
-        Ok(Self { handle, store, readers, budget: Budget::default(), idempotency, stopping })
+        Ok(Self { handle, store, readers, budget: Budget::default(), idempotency, feedback, stopping })
     }
 
     /// The router. Each request must carry its [`Peer`] as an extension.
@@ -63,6 +72,10 @@ impl Console {
             .route("/v1/campaigns/{id}/{action}", post(campaigns::act))
             .route("/v1/ledger", get(feed::ledger))
             .route("/v1/events", get(feed::events))
+            .route("/v1/feedback", post(feedback::take))
+            .route("/v1/decisions", get(decisions::show))
+            .route("/v1/sources", get(sources::show))
+            .route("/v1/reputation", get(sources::reputation))
             .route("/v1/queue", get(queue::show))
             .route("/v1/queue/suspend", post(queue::suspend))
             .route("/v1/queue/resume", post(queue::resume))
@@ -115,9 +128,9 @@ async fn identify(State(console): State<Console>, mut request: Request, next: Ne
     }
 }
 
-fn open_idempotency(data_dir: &Path) -> Result<Idempotency, ConsoleError> {
-    Idempotency::open(data_dir)
-        .map_err(|error| ConsoleError { data_dir: data_dir.display().to_string(), reason: error.to_string() })
+fn unusable(what: &'static str, data_dir: &Path) -> impl Fn(OpenError) -> ConsoleError {
+    let data_dir = data_dir.display().to_string();
+    move |error| ConsoleError { what, data_dir: data_dir.clone(), reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ mod tests {
             password_hash: None,
             token_hash: Some(SecretHash::Sha256(hash)),
             class: None,
+            rules: Vec::new(),
             pool: None,
             senders: senders.iter().map(|&sender| sender.to_owned()).collect(),
             quota: None,

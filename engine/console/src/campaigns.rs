@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use content::Mailbox;
 use content::template::CampaignDraft;
-use mail::{CampaignId, Class, UnixMs};
-use mta::{Campaign, NewCampaign};
-use policy::classify::{Hints, classify};
+use mail::{Address, CampaignId, Class, UnixMs};
+use mta::{Campaign, CanaryView, Handle, NewCampaign};
+use policy::classify::{Ground, Hints, RuleSubject, classify};
 use report::{CampaignCounts, Counts, Store, as_text, as_time};
 use serde::Serialize;
 use serde::de::IgnoredAny;
@@ -68,6 +68,8 @@ pub(crate) struct View {
     rate_per_second: f64,
     /// How long the rest will take at that rate; null when nobody can know.
     eta_seconds: Option<u64>,
+    /// How its judgement stands; null when it is not judged.
+    canary: Option<CanaryView>,
 }
 
 /// What is known of a campaign without counting.
@@ -77,6 +79,9 @@ pub(crate) struct Head {
     id: CampaignId,
     name: String,
     state: &'static str,
+    /// Why the engine has paused it, if it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_because: Option<String>,
     class: Class,
     account: String,
     #[serde(serialize_with = "as_time")]
@@ -120,13 +125,37 @@ pub(crate) async fn create(
     let draft = read_draft(&body.bytes)?;
     let author = Mailbox::parse(&draft.from).map_err(|error| ApiError::invalid("from", error.to_string()))?;
     caller.may_send_as(&author.address)?;
-    let account = caller.account().and_then(|account| account.class);
-    let (class, _ground) =
-        classify(Hints { explicit: draft.class, account, campaign: true, list_headers: false });
+    let (class, ground) = class_of(&draft, &author.address, &caller);
+    let leaves = |name: &String| name.eq_ignore_ascii_case("List-Unsubscribe");
+    if class == Class::Bulk && draft.list_unsubscribe_url.is_empty() && !draft.headers.keys().any(leaves) {
+        let (from, now) = (author.address.domain(), console.handle.now());
+        console.handle.classifier().no_unsubscribe(caller.account(), from, ground, now);
+    }
     let new = NewCampaign { draft, class, tenant: caller.tenant().to_owned() };
-    let id = console.handle.create_campaign(new).await?;
+    let id = console.handle.create_campaign_on(new, ground).await?;
     let fields = console.handle.campaign(id).map(|campaign| fields_of(&campaign)).unwrap_or_default();
     Ok((StatusCode::CREATED, Json(Created { id, fields })))
+}
+
+/// The class of a campaign and what decided it; rules see the template as it stands, and no recipients.
+fn class_of(draft: &CampaignDraft, author: &Address, caller: &Caller) -> (Class, Ground) {
+    let account = caller.account();
+    let hints = Hints {
+        explicit: draft.class,
+        rules: account.map_or(&[], |account| &account.rules),
+        account: account.and_then(|account| account.class),
+        campaign: true,
+        ..Hints::default()
+    };
+    let named = |name: &str| draft.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    let subject = RuleSubject {
+        from: Some(author),
+        recipients: &[],
+        subject: &draft.subject,
+        header: &|name| named(name).map(|(_, value)| value.clone()),
+    };
+    let (class, basis) = classify(&hints, &subject);
+    (class, basis.ground)
 }
 
 fn read_draft(bytes: &[u8]) -> Result<CampaignDraft, ApiError> {
@@ -149,9 +178,9 @@ pub(crate) async fn list(
     let mut campaigns = console.handle.campaigns();
     campaigns.retain(|campaign| caller.may_see(&campaign.tenant));
     campaigns.reverse();
-    let now = console.handle.now();
+    let (now, handle) = (console.handle.now(), console.handle.clone());
     let views = feed::blocking(&console.store, move |store| {
-        campaigns.iter().map(|campaign| view(store, campaign, now)).collect::<Result<Vec<_>, _>>()
+        campaigns.iter().map(|campaign| view(store, &handle, campaign, now)).collect::<Result<Vec<_>, _>>()
     });
     Ok(Json(List { campaigns: views.await? }))
 }
@@ -163,8 +192,8 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<View>, ApiError> {
     let campaign = find(&console, &caller, &id)?;
-    let now = console.handle.now();
-    feed::blocking(&console.store, move |store| view(store, &campaign, now)).await.map(Json)
+    let (now, handle) = (console.handle.now(), console.handle.clone());
+    feed::blocking(&console.store, move |store| view(store, &handle, &campaign, now)).await.map(Json)
 }
 
 /// Starts, pauses, resumes or cancels a campaign.
@@ -193,7 +222,12 @@ pub(crate) fn find(console: &Console, caller: &Caller, id: &str) -> Result<Arc<C
     campaign.ok_or_else(|| ApiError::not_found(format!("there is no campaign {id}")))
 }
 
-fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report::StoreError> {
+fn view(
+    store: &Store,
+    handle: &Handle,
+    campaign: &Campaign,
+    now: UnixMs,
+) -> Result<View, report::StoreError> {
     let CampaignCounts { all, providers } = store.campaign(campaign.id)?;
     let is_running = campaign.phase() == CampaignPhase::Running;
     let rate = if is_running && all.finished() > 0 { rate(store, campaign.id, now)? } else { 0.0 };
@@ -203,6 +237,7 @@ fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report:
             id: campaign.id,
             name: campaign.name.clone(),
             state: campaign.phase().name(),
+            paused_because: handle.why_paused(campaign.id),
             class: campaign.class,
             account: campaign.tenant.clone(),
             created_at: campaign.created_at,
@@ -214,6 +249,7 @@ fn view(store: &Store, campaign: &Campaign, now: UnixMs) -> Result<View, report:
         providers: providers.into_iter().collect(),
         rate_per_second: (rate * 10.0).round() / 10.0,
         eta_seconds: eta(left, rate),
+        canary: handle.canary(campaign.id),
     })
 }
 

@@ -124,7 +124,7 @@ pub(crate) fn read_query<T: serde::de::DeserializeOwned>(uri: &Uri) -> Result<T,
 }
 
 /// `30s` or `30`; nothing is no waiting.
-fn wait_of(text: &str) -> Result<Duration, ApiError> {
+pub(crate) fn wait_of(text: &str) -> Result<Duration, ApiError> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }

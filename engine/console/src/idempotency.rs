@@ -182,7 +182,7 @@ impl Drop for Turn {
 }
 
 /// The file tells who wrote to whom: it is made readable for its owner only.
-fn create_private(path: &Path) -> Result<&Path, std::io::Error> {
+pub(crate) fn create_private(path: &Path) -> Result<&Path, std::io::Error> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| path)
 }
 

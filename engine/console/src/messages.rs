@@ -11,14 +11,13 @@ use content::{
     Draft, Mailbox, Prepared, Stamp, compose, header as fields, normalise_newlines, read_directives,
 };
 use mail::{Address, UnixMs};
-use mta::{NewRecipient, Submission, SubmissionMeta};
-use policy::classify::{Hints, classify};
-use report::as_text;
+use mta::{Classifier, Incoming, NewRecipient, Submission, SubmissionMeta};
+use report::{as_optional_time, as_text, rfc3339};
 use serde::Serialize;
 
 use crate::body::{expect_json, read_json};
 use crate::idempotency::{Answer, Begun};
-use crate::request::{MessageRequest, Wishes};
+use crate::request::{MessageRequest, OnLate, Wishes};
 use crate::{ApiError, Caller, app::Console};
 
 /// Most recipients of one message: more is a campaign.
@@ -39,6 +38,15 @@ struct Taken {
     #[serde(serialize_with = "as_text")]
     id: mail::MessageId,
     recipients: Vec<TakenRecipient>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+}
+
+/// What the sender should know of a message that was taken all the same.
+#[derive(Debug, Serialize)]
+struct Warning {
+    code: &'static str,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,6 +55,9 @@ struct TakenRecipient {
     id: mail::RecipientId,
     #[serde(serialize_with = "as_text")]
     address: Address,
+    /// When it will arrive if nothing changes; absent when nobody can know.
+    #[serde(serialize_with = "as_optional_time", skip_serializing_if = "Option::is_none")]
+    expected_at: Option<UnixMs>,
 }
 
 /// Takes a message, once for each Idempotency-Key.
@@ -102,28 +113,44 @@ async fn take(
     message_bytes_max: u64,
 ) -> Result<Answer, ApiError> {
     let request: MessageRequest = read_json(body)?;
+    let on_late = request.wishes.on_late;
     let unique = console.handle.unique().await?;
-    let submission = submission(request, caller, console.handle.now(), unique)?;
+    let desk = Desk { caller, classifier: console.handle.classifier(), now: console.handle.now(), unique };
+    let submission = submission(request, &desk)?;
     if submission.body.len() as u64 > message_bytes_max {
         let message = format!("the message is larger than {message_bytes_max} bytes");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
     }
     let addresses: Vec<Address> = submission.recipients.iter().map(|one| one.address.clone()).collect();
+    let expected = console.handle.expected(&submission.meta, &addresses.iter().collect::<Vec<_>>()).await;
+    let late = late(console.handle.deadline(&submission.meta), &addresses, &expected);
+    if let (Some(warning), OnLate::Refuse) = (&late, on_late) {
+        let refused = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, warning.code, warning.message.clone());
+        return Err(refused.in_field("deadline"));
+    }
     let accepted = console.handle.submit(submission).await?;
-    let recipients = accepted.recipients.into_iter().zip(addresses);
-    let recipients = recipients.map(|(id, address)| TakenRecipient { id, address }).collect();
-    let body = serde_json::to_vec(&Taken { id: accepted.message, recipients })
+    let expected = expected.into_iter().chain(std::iter::repeat(None));
+    let recipients = accepted.recipients.into_iter().zip(addresses).zip(expected);
+    let recipients =
+        recipients.map(|((id, address), expected_at)| TakenRecipient { id, address, expected_at }).collect();
+    let warnings = late.into_iter().collect();
+    let body = serde_json::to_vec(&Taken { id: accepted.message, recipients, warnings })
         .map_err(|error| ApiError::fault(error.to_string()))?;
     Ok(Answer { status: StatusCode::ACCEPTED.as_u16(), body })
 }
 
-/// Makes a submission of a request.
-fn submission(
-    request: MessageRequest,
-    caller: &Caller,
+/// What a request is taken with.
+struct Desk<'a> {
+    caller: &'a Caller,
+    classifier: &'a Classifier,
     now: UnixMs,
+    /// A number that the engine gives only once.
     unique: u64,
-) -> Result<Submission, ApiError> {
+}
+
+/// Makes a submission of a request.
+fn submission(request: MessageRequest, desk: &Desk<'_>) -> Result<Submission, ApiError> {
+    let &Desk { caller, now, unique, .. } = desk;
     let MessageRequest { draft, raw_base64, wishes } = request;
     check_metadata(&wishes)?;
     let mut message = directives(&wishes)?;
@@ -150,27 +177,31 @@ fn submission(
     let from = prepared.from.clone().map_err(|error| ApiError::invalid("from", error.to_string()))?;
     caller.may_send_as(&sender)?;
     caller.may_send_as(&from)?;
-    Ok(assemble(prepared, wishes, caller, sender, recipients))
+    Ok(assemble(prepared, wishes, desk, sender, recipients))
 }
 
 fn assemble(
     prepared: Prepared,
     wishes: Wishes,
-    caller: &Caller,
+    desk: &Desk<'_>,
     sender: Address,
     recipients: Vec<Address>,
 ) -> Submission {
-    let directives = prepared.directives;
-    let (class, _ground) = classify(Hints {
-        explicit: directives.class,
-        account: caller.account().and_then(|account| account.class),
-        campaign: directives.campaign.is_some(),
-        list_headers: prepared.looks_bulk,
+    let to: Vec<&Address> = recipients.iter().collect();
+    let (class, basis) = desk.classifier.classify(&Incoming {
+        now: desk.now,
+        account: desk.caller.account(),
+        prepared: &prepared,
+        priority: None,
+        sender: Some(&sender),
+        recipients: &to,
     });
+    let directives = prepared.directives;
     let (head, _) = fields::split_head_body(&prepared.message);
     let is_ascii = head.is_ascii() && sender.is_ascii() && recipients.iter().all(Address::is_ascii);
     let meta = SubmissionMeta {
-        tenant: caller.tenant().to_owned(),
+        basis: Some(basis),
+        tenant: desk.caller.tenant().to_owned(),
         campaign: directives.campaign,
         tags: directives.tags,
         metadata: wishes.metadata,
@@ -183,6 +214,22 @@ fn assemble(
     };
     let recipients = recipients.into_iter().map(NewRecipient::plain).collect();
     Submission { meta, body: prepared.message, recipients }
+}
+
+/// What is to be said of a deadline that cannot be kept: of the recipient that would be reached last.
+fn late(deadline: Option<UnixMs>, addresses: &[Address], expected: &[Option<UnixMs>]) -> Option<Warning> {
+    let deadline = deadline?;
+    let known =
+        addresses.iter().zip(expected).filter_map(|(address, expected)| Some((address, (*expected)?)));
+    let (address, expected) = known.max_by_key(|(_, expected)| *expected)?;
+    (expected > deadline).then(|| Warning {
+        code: "deadline_unreachable",
+        message: format!(
+            "{address} is expected to be reached at {}, after the deadline {}",
+            rfc3339(expected),
+            rfc3339(deadline)
+        ),
+    })
 }
 
 /// The wishes as the header fields that say the same, so that they are read in one place for HTTP and SMTP.
@@ -281,7 +328,9 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_000_000);
 
     fn make(json: &str) -> Result<Submission, ApiError> {
-        submission(read_json(json.as_bytes())?, &Caller::Operator, NOW, 7)
+        let classifier = Classifier::default();
+        let desk = Desk { caller: &Caller::Operator, classifier: &classifier, now: NOW, unique: 7 };
+        submission(read_json(json.as_bytes())?, &desk)
     }
 
     #[test]

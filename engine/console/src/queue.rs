@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use mail::{Class, RecipientId, UnixMs};
-use mta::{HoldView, PathFilter, PathView, WaitingView, Why};
+use mta::{AccountHaltView, BudgetView, HoldView, PathFilter, PathView, Step, WaitingView, Why};
 use report::{as_optional_time, as_text, as_time};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,24 @@ pub(crate) struct Queue {
     waiting: WaitingView,
     paths: Vec<PathJson>,
     holds: Vec<HoldJson>,
+    /// Accounts whose mail the engine has stopped.
+    stopped_accounts: Vec<AccountHaltJson>,
+}
+
+/// An account whose mail the engine has stopped.
+#[derive(Debug, Serialize)]
+struct AccountHaltJson {
+    account: String,
+    #[serde(serialize_with = "as_time")]
+    since: UnixMs,
+    reason: String,
+}
+
+impl From<AccountHaltView> for AccountHaltJson {
+    fn from(halt: AccountHaltView) -> Self {
+        let AccountHaltView { account, since, reason } = halt;
+        Self { account, since, reason }
+    }
 }
 
 /// Mail of a sender that waits, because a receiver refuses it by a fault of our own.
@@ -51,9 +69,28 @@ pub(crate) struct PathJson {
     connections: u32,
     connections_max: u32,
     rate: Option<String>,
+    budget: Option<BudgetJson>,
     #[serde(serialize_with = "as_optional_time")]
     suspended_until: Option<UnixMs>,
     reason: Option<String>,
+}
+
+/// How the limits of a path have come to be what they are.
+#[derive(Debug, Serialize)]
+struct BudgetJson {
+    set_by: &'static str,
+    phase: &'static str,
+    rate_per_second: Option<f64>,
+    rate_max: Option<String>,
+    connections_max: u32,
+    messages_per_connection: u32,
+    reason: String,
+    #[serde(serialize_with = "as_time")]
+    changed_at: UnixMs,
+    #[serde(serialize_with = "as_optional_time")]
+    rests_until: Option<UnixMs>,
+    accepted: u64,
+    refused: u64,
 }
 
 /// Waiting recipients by class.
@@ -71,6 +108,8 @@ struct Command {
     provider: Option<String>,
     source: Option<String>,
     site: Option<String>,
+    /// An account that the engine has stopped: only of `resume`.
+    account: Option<String>,
     /// Seconds, or a number with `s`, `m`, `h` or `d`; without it until it is resumed.
     #[serde(rename = "for")]
     duration: Option<String>,
@@ -81,6 +120,9 @@ struct Command {
 #[derive(Debug, Serialize)]
 pub(crate) struct Reached {
     paths: usize,
+    /// Whether the account that was named had been stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_resumed: Option<bool>,
 }
 
 /// What became of a release.
@@ -105,6 +147,8 @@ pub(crate) struct WhyJson {
 pub(crate) struct Waits {
     address: String,
     class: Class,
+    /// What it waits for as a stable dotted word.
+    code: String,
     waits_for: String,
     #[serde(serialize_with = "as_time")]
     since: UnixMs,
@@ -112,7 +156,14 @@ pub(crate) struct Waits {
     until: Option<UnixMs>,
     #[serde(serialize_with = "as_optional_time")]
     expires: Option<UnixMs>,
+    /// When it will be delivered if nothing changes; null when nobody can know.
+    #[serde(serialize_with = "as_optional_time")]
+    expected: Option<UnixMs>,
+    /// About how many of its class go before it on its path.
+    position: Option<u64>,
     path: Option<PathJson>,
+    /// What has been decided for it so far, in order.
+    decisions: Vec<Step>,
 }
 
 impl From<PathView> for PathJson {
@@ -129,8 +180,27 @@ impl From<PathView> for PathJson {
             connections: path.connections,
             connections_max: path.connections_max,
             rate: path.rate,
+            budget: path.budget.map(BudgetJson::from),
             suspended_until: path.suspended_until,
             reason: path.reason,
+        }
+    }
+}
+
+impl From<BudgetView> for BudgetJson {
+    fn from(budget: BudgetView) -> Self {
+        Self {
+            set_by: budget.set_by,
+            phase: budget.phase,
+            rate_per_second: budget.rate_per_second,
+            rate_max: budget.rate_max,
+            connections_max: budget.connections_max,
+            messages_per_connection: budget.messages_per_connection,
+            reason: budget.reason,
+            changed_at: budget.changed_at,
+            rests_until: budget.rests_until,
+            accepted: budget.accepted,
+            refused: budget.refused,
         }
     }
 }
@@ -147,20 +217,71 @@ impl From<Why> for Waits {
         Self {
             address: why.address,
             class: why.class,
-            waits_for: why.waits_for,
+            code: why.found.code.to_owned(),
+            waits_for: why.found.words,
             since: why.since,
-            until: why.until,
+            until: why.found.until,
             expires: Some(why.expires),
-            path: why.path.map(PathJson::from),
+            expected: why.found.expected,
+            position: why.found.position,
+            path: why.found.path.map(PathJson::from),
+            decisions: why.found.steps,
         }
     }
 }
 
+/// What a verdict, or its family, says of the wait behind it.
+const WAITS: [(&str, &str); 13] = [
+    ("greylist", "retry.greylisted"),
+    ("rate", "retry.rate"),
+    ("reputation", "retry.reputation"),
+    ("blocklist", "retry.reputation"),
+    ("network", "retry.unreachable"),
+    ("connection", "retry.unreachable"),
+    ("dns", "retry.unreachable"),
+    ("tls", "retry.unreachable"),
+    ("protocol", "retry.unreachable"),
+    ("recipient.full", "mailbox.full"),
+    ("mailbox.full", "mailbox.full"),
+    ("recipient.rate", "mailbox.rate"),
+    ("mailbox.rate", "mailbox.rate"),
+];
+
+/// How a recipient has ended.
+pub(crate) struct Ended {
+    pub(crate) code: String,
+    pub(crate) words: String,
+}
+
 impl Waits {
     /// Of a recipient that waits no more.
-    pub(crate) fn ended(address: &str, class: Class, how: String, since: UnixMs, until: UnixMs) -> Self {
-        let address = address.to_owned();
-        Self { address, class, waits_for: how, since, until: Some(until), expires: None, path: None }
+    pub(crate) fn ended(address: &str, class: Class, how: Ended, since: UnixMs, until: UnixMs) -> Self {
+        Self {
+            address: address.to_owned(),
+            class,
+            code: how.code,
+            waits_for: how.words,
+            since,
+            until: Some(until),
+            expires: None,
+            expected: None,
+            position: None,
+            path: None,
+            decisions: Vec::new(),
+        }
+    }
+
+    /// What the last attempt says of a wait that the engine knows only as one for the next: a receiver that greylists,
+    /// a mailbox that is full, a rate.
+    pub(crate) fn refine(&mut self, verdict: &str, reply: &str) {
+        if self.code != "retry.scheduled" || verdict.is_empty() {
+            return;
+        }
+        let family = verdict.split('.').next().unwrap_or_default();
+        let named = |name: &str| WAITS.iter().find(|(known, _)| *known == name).map(|(_, what)| *what);
+        let Some(what) = named(verdict).or_else(|| named(family)) else { return };
+        what.clone_into(&mut self.code);
+        self.waits_for = format!("{}; the receiver said: {reply}", self.waits_for);
     }
 }
 
@@ -173,7 +294,9 @@ pub(crate) async fn show(
     let waiting = console.handle.waiting().await;
     let paths = console.handle.paths().await.into_iter().map(PathJson::from).collect();
     let holds = console.handle.holds().into_iter().map(HoldJson::from).collect();
-    Ok(Json(Queue { holding: console.handle.is_holding(), waiting, paths, holds }))
+    let stopped_accounts = console.handle.halted_accounts().into_iter().map(AccountHaltJson::from).collect();
+    let holding = console.handle.is_holding();
+    Ok(Json(Queue { holding, waiting, paths, holds, stopped_accounts }))
 }
 
 /// Lets paths rest.
@@ -191,10 +314,10 @@ pub(crate) async fn suspend(
     };
     let reason = command.reason.clone().unwrap_or_else(|| "suspended by the operator".to_owned());
     let paths = console.handle.suspend(command.filter(), until, reason).await;
-    Ok(Json(Reached { paths }))
+    Ok(Json(Reached { paths, account_resumed: None }))
 }
 
-/// Ends the rest of paths.
+/// Ends the rest of paths, or lets an account go on.
 pub(crate) async fn resume(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
@@ -203,8 +326,12 @@ pub(crate) async fn resume(
 ) -> Result<Json<Reached>, ApiError> {
     caller.must_be_operator()?;
     let command = read_command(&console, &headers, body).await?;
+    if let Some(account) = &command.account {
+        let account_resumed = Some(console.handle.resume_account(account));
+        return Ok(Json(Reached { paths: 0, account_resumed }));
+    }
     let paths = console.handle.resume(command.filter()).await;
-    Ok(Json(Reached { paths }))
+    Ok(Json(Reached { paths, account_resumed: None }))
 }
 
 /// Lets mail leave after a restore.

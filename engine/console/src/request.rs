@@ -18,6 +18,17 @@ pub(crate) struct MessageRequest {
     pub(crate) wishes: Wishes,
 }
 
+/// What becomes of a message whose deadline cannot be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnLate {
+    /// It is not taken.
+    Refuse,
+    /// It is taken, and the answer says so.
+    #[default]
+    Warn,
+}
+
 /// What is asked of the engine for a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -26,6 +37,8 @@ pub(crate) struct Wishes {
     pub(crate) tags: Vec<String>,
     pub(crate) not_before: Option<String>,
     pub(crate) deadline: Option<String>,
+    /// What to do when the deadline cannot be kept.
+    pub(crate) on_late: OnLate,
     /// Any JSON, kept as text.
     pub(crate) metadata: Option<String>,
 }
@@ -47,6 +60,7 @@ const FIELDS: &[&str] = &[
     "tags",
     "not_before",
     "deadline",
+    "on_late",
     "metadata",
 ];
 
@@ -86,6 +100,7 @@ impl<'de> Visitor<'de> for Fields {
                 "tags" => wishes.tags = list(&mut map)?,
                 "not_before" => wishes.not_before = map.next_value()?,
                 "deadline" => wishes.deadline = map.next_value()?,
+                "on_late" => wishes.on_late = or_default(&mut map)?,
                 "metadata" => {
                     let metadata: serde_json::Value = map.next_value()?;
                     wishes.metadata = (!metadata.is_null()).then(|| metadata.to_string());

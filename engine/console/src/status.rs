@@ -33,6 +33,7 @@ pub(crate) async fn metrics(State(console): State<Console>) -> Result<Response, 
         waiting: handle.waiting().await,
         paths: handle.paths().await,
         tls: handle.tls_reports().counters(),
+        sources: handle.sources().await,
     };
     let text = scrape.text(&console.store).map_err(|error| ApiError::fault(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())

@@ -4,13 +4,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
-use mta::Why;
+use mta::{Feedback, FeedbackKind, Why};
+use policy::classify::Ground;
 use report::{Event, Origin, Outcome, Story, Subject, Way, as_text, as_time};
 use serde::Serialize;
 use spool::{ContentHead, ContentKind, Cursor, Reader, RecordRef};
 
 use crate::app::Console;
-use crate::queue::{Waits, WhyJson};
+use crate::feedback::Told;
+use crate::queue::{Ended, Waits, WhyJson};
 use crate::{ApiError, Caller, feed, path_id};
 
 /// Most recipients that are shown of one message; more has only a campaign.
@@ -28,7 +30,35 @@ pub(crate) struct MessageView {
     sender: String,
     #[serde(flatten)]
     origin: Origin,
+    /// What decided its class, as long as the spool has the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_ground: Option<GroundView>,
     recipients: Vec<RecipientView>,
+}
+
+/// What decided the class of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct GroundView {
+    ground: &'static str,
+    /// The number of the account's rule, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<u8>,
+    /// The rule, field or figures that it stands on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    because: String,
+}
+
+impl GroundView {
+    /// `None` when the message is from before there were grounds, or the engine wrote it itself.
+    fn of(head: &ContentHead) -> Option<Self> {
+        let (code, because) = head.ground();
+        let ground = Ground::from_code(code)?;
+        let rule = match ground {
+            Ground::Rule(number) => Some(number),
+            _ => None,
+        };
+        Some(Self { ground: ground.name(), rule, because: because.to_owned() })
+    }
 }
 
 /// A recipient with its attempts.
@@ -43,6 +73,9 @@ pub(crate) struct RecipientView {
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<Waits>,
     attempts: Vec<Attempt>,
+    /// What the recipient did with the message afterwards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    feedback: Vec<Told>,
 }
 
 /// One attempt.
@@ -64,6 +97,8 @@ pub(crate) struct Known {
     origin: Origin,
     events: Vec<Event>,
     why: Option<Why>,
+    class_ground: Option<GroundView>,
+    feedback: Vec<Told>,
 }
 
 /// Shows a message or a recipient.
@@ -116,12 +151,16 @@ async fn whole_message(
         let place = stories.binary_search_by_key(&recipient, |story| story.recipient);
         let events = place.map(|place| stories[place].events.clone()).unwrap_or_default();
         let (sender, origin) = (sender.clone(), origin.clone());
-        let mut known =
-            Known { id: recipient, message: id, accepted_at, address, sender, origin, events, why: None };
+        let mut known = Known::new(
+            recipient,
+            Subject { recipient, message: id, address, sender, accepted_at, metadata: None, origin },
+            events,
+        );
         known.ask_why(console).await;
         views.push(known.into_view());
     }
-    Ok(MessageView { id, accepted_at, sender, origin, recipients: views })
+    let class_ground = head.as_ref().and_then(GroundView::of);
+    Ok(MessageView { id, accepted_at, sender, origin, class_ground, recipients: views })
 }
 
 /// The recipients that the spool has of a message: they lie right behind it.
@@ -154,16 +193,8 @@ pub(crate) async fn recipient(
     if !caller.may_see(&subject.origin.tenant) {
         return Err(nothing(id.0));
     }
-    let mut known = Known {
-        id,
-        message: subject.message,
-        accepted_at: subject.accepted_at,
-        address: subject.address,
-        sender: subject.sender,
-        origin: subject.origin,
-        events,
-        why: None,
-    };
+    let ground = console.ground_of(subject.message);
+    let mut known = Known { class_ground: ground, ..Known::new(id, subject, events) };
     known.ask_why(console).await;
     Ok(known)
 }
@@ -194,11 +225,53 @@ fn origin_of(head: &ContentHead) -> Origin {
     }
 }
 
+/// A reply as it was said.
+fn words(code: u16, enhanced: &str, reply: &str) -> String {
+    match (code, enhanced) {
+        (0, _) => reply.to_owned(),
+        (code, "") => format!("{code} {reply}"),
+        (code, enhanced) => format!("{code} {enhanced} {reply}"),
+    }
+}
+
 fn nothing(id: RecordId) -> ApiError {
     ApiError::not_found(format!("there is no message or recipient {id}, or it was forgotten"))
 }
 
 impl Known {
+    fn new(id: RecipientId, subject: Subject, events: Vec<Event>) -> Self {
+        let Subject { message, address, sender, accepted_at, origin, .. } = subject;
+        Self {
+            id,
+            message,
+            accepted_at,
+            address,
+            sender,
+            origin,
+            events,
+            why: None,
+            class_ground: None,
+            feedback: Vec::new(),
+        }
+    }
+
+    /// What `kind` of feedback on the message concerns: the way that delivered it, or the last one tried.
+    pub(crate) fn feedback(&self, console: &Console, kind: FeedbackKind) -> Feedback {
+        let is_delivered = |event: &&Event| event.result.disposition == Disposition::Delivered;
+        let event = self.events.iter().rev().find(is_delivered).or(self.events.last());
+        let route = event.map(|event| &event.way.route);
+        let domain = self.sender.rsplit('@').next().unwrap_or_default();
+        Feedback {
+            kind,
+            class: self.origin.class,
+            identity: console.identity(self.message).unwrap_or_else(|| domain.to_owned()),
+            tenant: self.origin.tenant.clone(),
+            campaign: self.origin.campaign,
+            source: route.map(|route| route.source.clone()).unwrap_or_default(),
+            provider: route.map(|route| route.provider.clone()).unwrap_or_default(),
+        }
+    }
+
     /// The last event, if it is the final outcome.
     fn end(&self) -> Option<&Event> {
         self.events.last().filter(|event| event.result.disposition.is_final())
@@ -208,20 +281,31 @@ impl Known {
         self.end().map_or("queued", |event| event.result.disposition.name())
     }
 
-    /// Asks the engine what the recipient waits for, unless it has been finished.
+    /// Asks the engine what the recipient waits for, unless it has been finished, and for what it did then.
     async fn ask_why(&mut self, console: &Console) {
         if self.end().is_none() {
             self.why = console.handle.explain(self.id).await;
+        } else {
+            self.feedback = console.feedback.told(self.id).await;
         }
+    }
+
+    /// What the recipient waits for, with what its last attempt says of it.
+    fn waits(&self) -> Option<Waits> {
+        let mut waits = Waits::from(self.why.clone()?);
+        if let Some(last) = self.events.last() {
+            let Outcome { verdict, code, enhanced, reply, .. } = &last.result;
+            waits.refine(verdict, &words(*code, enhanced, reply));
+        }
+        Some(waits)
     }
 
     /// The answer to `why`.
     pub(crate) fn why(self) -> Result<WhyJson, ApiError> {
         let state = self.state();
-        let waits = match (self.end(), &self.why) {
-            (Some(end), _) => self.finished(end),
-            (None, Some(why)) => Waits::from(why.clone()),
-            (None, None) => return Err(nothing(self.id.0)),
+        let waits = match self.end() {
+            Some(end) => self.finished(end),
+            None => self.waits().ok_or_else(|| nothing(self.id.0))?,
         };
         Ok(WhyJson::new(self.id, state, waits))
     }
@@ -229,11 +313,7 @@ impl Known {
     /// Nothing is waited for any more, and the sentence says how it ended.
     fn finished(&self, end: &Event) -> Waits {
         let result = &end.result;
-        let reply = match (result.code, result.enhanced.as_str()) {
-            (0, _) => result.reply.clone(),
-            (code, "") => format!("{code} {}", result.reply),
-            (code, enhanced) => format!("{code} {enhanced} {}", result.reply),
-        };
+        let reply = words(result.code, &result.enhanced, &result.reply);
         let ended = match result.disposition {
             Disposition::Delivered => format!("nothing: delivered to {}", end.way.route.mx),
             disposition => format!("nothing: {} after {} attempts", disposition.name(), result.attempt),
@@ -241,23 +321,26 @@ impl Known {
         Waits::ended(
             &self.address,
             self.origin.class,
-            format!("{ended} ({reply})"),
+            Ended {
+                code: format!("ended.{}", result.disposition.name()),
+                words: format!("{ended} ({reply})"),
+            },
             self.accepted_at,
             result.at,
         )
     }
 
     fn into_view(self) -> RecipientView {
+        let (state, waiting) = (self.state(), self.waits());
+        let attempts =
+            self.events.into_iter().map(|event| Attempt { result: event.result, way: event.way }).collect();
         RecipientView {
             id: self.id,
-            state: self.state(),
+            state,
             address: self.address,
-            waiting: self.why.map(Waits::from),
-            attempts: self
-                .events
-                .into_iter()
-                .map(|event| Attempt { result: event.result, way: event.way })
-                .collect(),
+            waiting,
+            feedback: self.feedback,
+            attempts,
         }
     }
 
@@ -267,12 +350,24 @@ impl Known {
             accepted_at: self.accepted_at,
             sender: self.sender.clone(),
             origin: self.origin.clone(),
+            class_ground: self.class_ground.clone(),
             recipients: vec![self.into_view()],
         }
     }
 }
 
 impl Console {
+    /// What decided the class of a message, as long as the spool has it.
+    fn ground_of(&self, message: MessageId) -> Option<GroundView> {
+        self.reader(message.0)?.content_head(message).ok().as_ref().and_then(GroundView::of)
+    }
+
+    /// The domain that a message is sent for, as long as the spool has it.
+    fn identity(&self, message: MessageId) -> Option<String> {
+        let head = self.reader(message.0)?.content_head(message).ok()?;
+        Some(head.identity().to_owned())
+    }
+
     /// The log that holds the record `id`.
     fn reader(&self, id: RecordId) -> Option<&Reader> {
         self.readers.get(usize::from(id.shard()))

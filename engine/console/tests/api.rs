@@ -363,3 +363,70 @@ fn a_suspended_path_holds_its_mail_and_says_why() {
     running.wait_for(&format!("/v1/why/{recipient}"), |why| why["state"] == "delivered");
     running.stop();
 }
+
+#[test]
+fn a_deadline_that_cannot_be_kept_is_refused_or_warned_of() {
+    let running = Running::start("[provider.slow]\ndomains = [\"slow.test\"]\nrate = \"10/min\"\n");
+    let letter = |deadline: &str, on_late: &str, count: usize| {
+        let to: Vec<String> = (0..count).map(|n| format!("r{n}@slow.test")).collect();
+        json!({"from": "shop@s.test", "to": to, "subject": "Hi", "text": "Hello", "deadline": deadline, "on_late": on_late})
+    };
+    let (status, taken) = running.post("/v1/messages", &letter("1h", "refuse", 50));
+    assert_eq!(status, 202, "{taken}");
+    assert!(taken["recipients"][0]["expected_at"].is_string() && taken["warnings"].is_null(), "{taken}");
+    std::thread::sleep(Duration::from_secs(1));
+    let (status, refused) = running.post("/v1/messages", &letter("30s", "refuse", 1));
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("deadline_unreachable")), "{refused}");
+    assert_eq!(refused["error"]["field"], "deadline");
+    let (status, warned) = running.post("/v1/messages", &letter("30s", "warn", 1));
+    assert_eq!((status, &warned["warnings"][0]["code"]), (202, &json!("deadline_unreachable")), "{warned}");
+    let (status, wrong) = running.post("/v1/messages", &letter("30s", "never", 1));
+    assert_eq!((status, &wrong["error"]["field"]), (422, &json!("on_late")), "{wrong}");
+    let id = warned["recipients"][0]["id"].as_str().expect("an id");
+    let why = running.wait_for(&format!("/v1/why/{id}"), |why| why["code"] == "budget.rate");
+    assert!(why["expected"].is_string() && why["position"].as_u64() > Some(30), "{why:#}");
+    assert_eq!(why["decisions"][1]["is"], "slow");
+    running.stop();
+}
+
+#[test]
+fn feedback_is_in_the_story_and_counts_once() {
+    let running = Running::start("");
+    let (_, taken) = running.post("/v1/messages", &letter());
+    let recipient = taken["recipients"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/messages/{recipient}");
+    running.wait_for(&path, |view| view["recipients"][0]["state"] == "delivered");
+    let tell = |kind: &str| running.post("/v1/feedback", &json!({"recipient": recipient, "kind": kind}));
+    let (status, told) = tell("open");
+    assert_eq!((status, &told["counted"]), (202, &json!(true)), "{told}");
+    assert_eq!(tell("open").1["counted"], false);
+    assert_eq!(tell("complaint").1["counted"], true);
+    let (status, wrong) = tell("applause");
+    assert_eq!((status, &wrong["error"]["field"]), (422, &json!("kind")), "{wrong}");
+    let view = running.get(&path);
+    let feedback = view["recipients"][0]["feedback"].as_array().expect("a list");
+    let kinds: Vec<_> = feedback.iter().map(|one| one["kind"].as_str().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["open", "complaint"], "{view:#}");
+    let (status, nobody) =
+        running.post("/v1/feedback", &json!({"recipient": "0000000000zzz", "kind": "open"}));
+    assert_eq!(status, 404, "{nobody}");
+    running.stop();
+}
+
+#[test]
+fn decisions_and_sources_are_told() {
+    let running = Running::start("");
+    assert_eq!(running.get("/v1/decisions"), json!({"decisions": [], "next": 0}));
+    let page = running.get("/v1/decisions?after=now&wait=1s");
+    assert!(page["next"].as_u64() > Some(0) && page["decisions"] == json!([]), "{page}");
+    let (status, wrong) = running.ask("GET", "/v1/decisions?after=yesterday", &[], "");
+    assert_eq!((status, &wrong["error"]["field"]), (422, &json!("after")));
+    let (_, taken) = running.post("/v1/messages", &letter());
+    let recipient = taken["recipients"][0]["id"].as_str().expect("an id");
+    running
+        .wait_for(&format!("/v1/messages/{recipient}"), |view| view["recipients"][0]["state"] == "delivered");
+    let sources = running.get("/v1/sources");
+    assert_eq!(sources["sources"][0]["name"], "default", "{sources:#}");
+    assert_eq!(sources["sources"][0]["providers"][0]["provider"], "routed", "{sources:#}");
+    running.stop();
+}

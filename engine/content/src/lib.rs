@@ -6,6 +6,7 @@
 pub mod compose;
 pub mod dkim;
 pub mod dsn;
+pub mod excerpt;
 pub mod header;
 pub mod seven_bit;
 pub mod submission;
@@ -19,6 +20,6 @@ pub use compose::{Attachment, ComposeError, Draft, compose};
 pub use mailbox::{Mailbox, MailboxError};
 pub use moment::date_text;
 pub use submission::{
-    Directives, FromError, HeaderError, Prepared, Received, Stamp, normalise_newlines, read_directives,
-    received,
+    Directives, FromError, HeaderError, Prepared, Received, Signs, Stamp, normalise_newlines,
+    read_directives, received,
 };

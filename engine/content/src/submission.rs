@@ -51,8 +51,8 @@ pub struct Prepared {
     pub message_id: String,
     /// The subject, decoded.
     pub subject: String,
-    /// Whether the message says of itself that it goes to many: List-Id, List-Unsubscribe, Precedence bulk or list.
-    pub looks_bulk: bool,
+    /// What its header says about the kind of mail that it is.
+    pub signs: Signs,
     /// Whether the message says `TLS-Required: No` (RFC 8689).
     pub tls: TlsWish,
 }
@@ -64,6 +64,54 @@ impl Prepared {
     /// What is wrong with the From field.
     pub fn from_domain(&self) -> Result<&str, FromError> {
         self.from.as_ref().map(Address::domain).map_err(|&error| error)
+    }
+}
+
+/// Header fields that tell what kind of mail a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The field by which it is mail to many: `List-Id` (RFC 2919) or `List-Unsubscribe` (RFC 2369); of both the latter.
+    pub list: Option<&'static str>,
+    /// Whether there is a `List-Unsubscribe` with something in it.
+    pub unsubscribe: bool,
+    /// `Precedence: bulk`, `list` or `junk`.
+    pub precedence: bool,
+    /// `Auto-Submitted` with another value than `no` (RFC 3834 section 5).
+    pub automatic: bool,
+    /// `Feedback-ID`.
+    pub feedback: bool,
+    /// `MT-Priority` (RFC 6758), -9 to 9; what is not such a number says nothing.
+    pub priority: Option<i8>,
+}
+
+impl Signs {
+    /// Takes note of a field that has the name `name`, in lower case.
+    fn read(&mut self, name: &[u8], field: &Field<'_>) {
+        match name {
+            b"list-id" => self.list = self.list.or(Some("List-Id")),
+            b"list-unsubscribe" => {
+                self.list = Some("List-Unsubscribe");
+                self.unsubscribe |= !field.value.trim_ascii().is_empty();
+            }
+            b"precedence" => {
+                let text = field.text();
+                self.precedence |=
+                    ["bulk", "list", "junk"].iter().any(|word| text.eq_ignore_ascii_case(word));
+            }
+            b"auto-submitted" => {
+                // A parameter may follow the keyword.
+                let text = field.text();
+                let word = text.split([';', ' ', '(']).next().unwrap_or_default();
+                self.automatic |= !word.is_empty() && !word.eq_ignore_ascii_case("no");
+            }
+            b"feedback-id" => self.feedback = true,
+            b"mt-priority" => {
+                let text = field.text();
+                let number = text.split([' ', '(']).next().and_then(|word| word.parse().ok());
+                self.priority = number.filter(|value| (-9..=9).contains(value));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -151,7 +199,7 @@ pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Pr
         from: seen.from.unwrap_or(Err(FromError::Missing)),
         message_id,
         subject: seen.subject,
-        looks_bulk: seen.looks_bulk,
+        signs: seen.signs,
         tls: seen.tls,
     })
 }
@@ -164,7 +212,7 @@ struct Seen {
     message_id: Option<String>,
     subject: String,
     date: bool,
-    looks_bulk: bool,
+    signs: Signs,
     tls: TlsWish,
 }
 
@@ -191,13 +239,7 @@ impl Seen {
             b"subject" => self.subject = decoded(field),
             // RFC 8689 knows no other word than No.
             b"tls-required" if field.text().eq_ignore_ascii_case("no") => self.tls = TlsWish::NotRequired,
-            b"list-id" | b"list-unsubscribe" => self.looks_bulk = true,
-            b"precedence" => {
-                let text = field.text();
-                self.looks_bulk |=
-                    ["bulk", "list", "junk"].iter().any(|word| text.eq_ignore_ascii_case(word));
-            }
-            _ => {}
+            name => self.signs.read(name, field),
         }
         Ok(true)
     }
@@ -477,11 +519,27 @@ mod tests {
     }
 
     #[test]
-    fn bulk_marks_are_seen() {
-        for (head, bulk) in
-            [("List-Id: <l.x>", true), ("Precedence: Bulk", true), ("Precedence: first-class", false)]
-        {
-            assert_eq!(read(&format!("{head}\r\n\r\n")).expect("is right").looks_bulk, bulk, "{head}");
+    fn signs_of_the_kind_of_mail_are_seen_and_stay() {
+        let none = Signs::default();
+        for (head, signs) in [
+            ("List-Id: <l.x>", Signs { list: Some("List-Id"), ..none }),
+            (
+                "List-Unsubscribe: <https://x.test/u>\r\nList-Id: <l.x>",
+                Signs { list: Some("List-Unsubscribe"), unsubscribe: true, ..none },
+            ),
+            ("List-Unsubscribe:", Signs { list: Some("List-Unsubscribe"), ..none }),
+            ("Precedence: Bulk", Signs { precedence: true, ..none }),
+            ("Precedence: first-class", none),
+            ("Auto-Submitted: auto-generated; owner=a", Signs { automatic: true, ..none }),
+            ("Auto-Submitted: No", none),
+            ("Feedback-ID: a:b:c:d", Signs { feedback: true, ..none }),
+            ("MT-Priority: -4 (deferred)", Signs { priority: Some(-4), ..none }),
+            ("MT-Priority: 10", none),
+            ("MT-Priority: high", none),
+        ] {
+            let prepared = read(&format!("{head}\r\n\r\n")).expect("is right");
+            assert_eq!(prepared.signs, signs, "{head}");
+            assert!(prepared.message.starts_with(head.as_bytes()), "{head}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! written when a campaign is created, started, paused, resumed or cancelled.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use content::template::{CampaignDraft, Template};
@@ -27,6 +27,8 @@ pub struct Campaign {
     /// What it was made from.
     pub draft: CampaignDraft,
     phase: AtomicU8,
+    /// Recipients that were added, as far as this run of the engine knows.
+    recipients: AtomicU64,
 }
 
 impl Campaign {
@@ -46,6 +48,7 @@ impl Campaign {
             template: Arc::new(template),
             draft: new.draft,
             phase: AtomicU8::new(phase as u8),
+            recipients: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +56,11 @@ impl Campaign {
     #[must_use]
     pub fn phase(&self) -> CampaignPhase {
         CampaignPhase::from_index(self.phase.load(Ordering::Acquire)).unwrap_or(CampaignPhase::Created)
+    }
+
+    /// Counts recipients that were added, and says how many there are now.
+    pub(crate) fn add_recipients(&self, count: u64) -> u64 {
+        self.recipients.fetch_add(count, Ordering::AcqRel) + count
     }
 
     pub(crate) fn set_phase(&self, phase: CampaignPhase) {

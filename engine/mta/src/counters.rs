@@ -62,6 +62,10 @@ counters! {
     handovers,
     /// Group commits made durable.
     commits,
+    /// Messages that were newsletters though they came as if somebody awaited them (`class.newsletter_in_transactional`).
+    class_newsletter_in_transactional,
+    /// Bulk messages that came with no `List-Unsubscribe` (`class.bulk_without_unsubscribe`).
+    class_bulk_without_unsubscribe,
     /// Acceptances that waited for those commits; divided by commits: the mean group.
     commit_waiters,
 }

@@ -8,13 +8,15 @@ use mail::Ledger;
 use policy::config::Config;
 
 use crate::Refusal;
+use crate::brain::BrainRoom;
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
 use crate::holds::Holds;
 use crate::io::Sender;
-use crate::shard::{LedgerBook, Recordings, ToShard, Written};
+use crate::shard::{LedgerBook, Recordings, ToShard, Written, tenant_number};
 use crate::signing::Signing;
 use crate::sources::Sources;
 use crate::tls_report::TlsReports;
@@ -28,10 +30,10 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<Sender<ToShard>>,
     /// The log of each shard, for reading.
     pub(crate) readers: Vec<spool::Reader>,
-    pub(crate) books: Vec<Arc<LedgerBook>>,
     pub(crate) counting: Counting,
     pub(crate) campaigns: Campaigns,
     pub(crate) sources: Sources,
+    pub(crate) brain: BrainRoom,
     pub(crate) signing: Signing,
     pub(crate) destinations: Destinations,
     /// The control runtime, on which look-ups run.
@@ -45,8 +47,12 @@ pub(crate) struct Shared {
 pub(crate) struct Counting {
     /// By each shard.
     pub(crate) shards: Vec<Arc<ShardCounters>>,
+    /// The ledger of each shard.
+    pub(crate) books: Vec<Arc<LedgerBook>>,
     /// How sessions with receivers were protected.
     pub(crate) tls_reports: TlsReports,
+    /// What kind of mail it is, and whether it says the same to many.
+    pub(crate) classifier: Classifier,
 }
 
 /// What holds for the whole engine at a moment.
@@ -83,13 +89,23 @@ impl Shared {
     /// The books of all shards together.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut sum = Ledger::default();
-        self.books.iter().for_each(|book| sum += book.read());
+        self.counting.books.iter().for_each(|book| sum += book.read());
         sum
+    }
+
+    /// The name of the account that the queue knows by its number.
+    pub(crate) fn account_name(&self, tenant: u32) -> String {
+        let accounts = self.config.accounts.iter();
+        let mut named = accounts.filter(|account| tenant_number(&account.name) == tenant);
+        named.next().map(|account| account.name.clone()).unwrap_or_default()
     }
 
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.counting.shards.iter().for_each(|shard| sum.add(shard));
+        // Classes are decided also where there is no shard.
+        sum.class_newsletter_in_transactional += self.counting.classifier.newsletters();
+        sum.class_bulk_without_unsubscribe += self.counting.classifier.without_unsubscribe();
         sum
     }
 

@@ -1,15 +1,15 @@
-//! The source addresses that mail leaves from, and the candidates of each class's pool.
+//! The source addresses that mail leaves from, and the candidates of each class's pool and its reserve.
 
 use mail::Class;
 use policy::config::{Config, Source};
-use policy::source::{Candidate, choose};
+use policy::source::{Candidate, Candidates, choose};
 
 /// Every source with the candidates of each class. Without `[[source]]` there is one, whose address the kernel picks.
 #[derive(Debug)]
 pub(crate) struct Sources {
     all: Vec<Source>,
     /// By class index.
-    pools: [Vec<Candidate>; 4],
+    pools: [Pool; 4],
     /// The name given in EHLO when the source names none.
     host_name: String,
 }
@@ -28,17 +28,45 @@ impl Sources {
         self.get(index).ehlo.as_deref().unwrap_or(&self.host_name)
     }
 
-    /// The source for mail of `class` from `identity` to `provider`: always the same while the pool stays the same.
-    pub(crate) fn choose(&self, identity: &str, class: Class, provider: &str) -> u16 {
-        choose(identity, class, provider, &self.pools[class.index()]).unwrap_or(0)
+    /// The place of the source called `name`.
+    pub(crate) fn index_of(&self, name: &str) -> Option<u16> {
+        let place = self.all.iter().position(|source| source.name == name)?;
+        u16::try_from(place).ok()
+    }
+
+    /// All sources with their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Source)> {
+        (0..).zip(&self.all)
+    }
+
+    /// The sources that mail of `class` may leave from.
+    pub(crate) fn of_class(&self, class: Class) -> Candidates<'_> {
+        let pool = &self.pools[class.index()];
+        Candidates { main: &pool.main, reserve: &pool.reserve }
+    }
+
+    /// The source for mail of `class` from `identity` to `provider` as long as nothing stands in its way.
+    pub(crate) fn usual(&self, identity: &str, class: Class, provider: &str) -> u16 {
+        choose(identity, class, provider, &self.pools[class.index()].main).unwrap_or(0)
     }
 }
 
-fn candidates(config: &Config, class: Class) -> Vec<Candidate> {
-    let Some(pool) = config.pools.get(config.class(class).pool) else { return Vec::new() };
-    let candidate = |share: &policy::config::Share| {
-        let source = u16::try_from(share.source).ok()?;
-        Some(Candidate { source, weight: share.weight })
+/// The candidates of one class.
+#[derive(Debug)]
+struct Pool {
+    main: Vec<Candidate>,
+    /// Those that take over when all of them are refused.
+    reserve: Vec<Candidate>,
+}
+
+fn candidates(config: &Config, class: Class) -> Pool {
+    let Some(pool) = config.pools.get(config.class(class).pool) else {
+        return Pool { main: Vec::new(), reserve: Vec::new() };
     };
-    pool.sources.iter().filter_map(candidate).collect()
+    let candidate =
+        |source: usize, weight: u32| Some(Candidate { source: u16::try_from(source).ok()?, weight });
+    Pool {
+        main: pool.sources.iter().filter_map(|share| candidate(share.source, share.weight)).collect(),
+        reserve: pool.reserve.iter().filter_map(|&source| candidate(source, 1)).collect(),
+    }
 }

@@ -4,6 +4,7 @@ use content::template::CampaignDraft;
 use mail::{
     Address, CampaignId, Class, DsnReturn, MessageId, Notify, RecipientId, ReversePath, TlsWish, UnixMs,
 };
+use policy::classify::Basis;
 
 /// One message to any number of recipients.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct SubmissionMeta {
     pub sender: ReversePath,
     /// What kind of mail it is.
     pub class: Class,
+    /// What decided that; `None` when it was not told.
+    pub basis: Option<Basis>,
     /// The account it belongs to; empty when there are none.
     pub tenant: String,
     /// The campaign it belongs to.
@@ -54,6 +57,7 @@ impl SubmissionMeta {
         Self {
             sender,
             class,
+            basis: None,
             tenant: String::new(),
             campaign: None,
             tags: Vec::new(),

@@ -1,7 +1,8 @@
 //! How each source stands with each provider: written by the brain, read by every shard without a lock. It refuses to
 //! judge.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use mail::UnixMs;
 
@@ -14,6 +15,8 @@ pub struct Standing {
     pub burnt_until: UnixMs,
     /// What is left of its allowance; `None` is unlimited.
     pub left: Option<u32>,
+    /// How long what waits for it there takes to go, at the pace of now.
+    pub drains_in: Duration,
 }
 
 impl Standing {
@@ -21,6 +24,17 @@ impl Standing {
     #[must_use]
     pub fn is_burnt(&self, now: UnixMs) -> bool {
         self.burnt_until > now
+    }
+}
+
+impl Cell {
+    fn drains_in(&self) -> Duration {
+        let (waiting, pace) = (self.waiting.load(Ordering::Relaxed), self.pace.load(Ordering::Relaxed));
+        Duration::from_millis(u64::from(waiting) * 1000 / u64::from(pace.max(1)))
+    }
+
+    fn may_take(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -37,7 +51,31 @@ struct Cell {
     /// The allowance, or [`UNLIMITED`].
     left: AtomicU64,
     score: AtomicU8,
+    /// Recipients that wait, as last told, and those that came since.
+    waiting: AtomicU32,
+    /// Recipients a second that go.
+    pace: AtomicU32,
 }
+
+/// Recipients that are to leave one source for others, because they would wait longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Where they wait.
+    pub source: u16,
+    /// For whom.
+    pub provider: u16,
+    /// How many.
+    pub recipients: u32,
+}
+
+/// Where nothing is known, a source is taken to let so many a second through.
+const PACE_UNKNOWN: u32 = 50;
+/// How much of the average the last second is.
+const PACE_WEIGHT: f64 = 0.3;
+/// Queues shorter than this are left alone.
+const SPREAD_MIN: Duration = Duration::from_secs(30);
+/// At most as many are moved at a time as the others send within this.
+const SPREAD_AHEAD_S: u64 = 10;
 
 const UNLIMITED: u64 = u64::MAX;
 /// Where nothing is known, nothing speaks against a source.
@@ -51,6 +89,8 @@ impl Standings {
             burnt_until: AtomicU64::new(0),
             left: AtomicU64::new(UNLIMITED),
             score: AtomicU8::new(SCORE_UNKNOWN),
+            waiting: AtomicU32::new(0),
+            pace: AtomicU32::new(PACE_UNKNOWN),
         };
         Self { providers, cells: std::iter::repeat_with(cell).take(sources * providers).collect() }
     }
@@ -63,12 +103,56 @@ impl Standings {
     /// How `source` stands with `provider`.
     #[must_use]
     pub fn at(&self, source: u16, provider: u16) -> Standing {
-        let unknown = Standing { score: SCORE_UNKNOWN, burnt_until: UnixMs(0), left: None };
+        let unknown =
+            Standing { score: SCORE_UNKNOWN, burnt_until: UnixMs(0), left: None, drains_in: Duration::ZERO };
         self.cell(source, provider).map_or(unknown, |cell| Standing {
             score: cell.score.load(Ordering::Relaxed),
             burnt_until: UnixMs(cell.burnt_until.load(Ordering::Acquire)),
             left: u32::try_from(cell.left.load(Ordering::Relaxed)).ok(),
+            drains_in: cell.drains_in(),
         })
+    }
+
+    /// Tells how many wait for the source there, and how many a second go; of that the last few calls are averaged. To be
+    /// called about once a second while some wait, and once when none do any more.
+    pub fn set_load(&self, source: u16, provider: u16, waiting: u64, per_second: f64) {
+        if let Some(cell) = self.cell(source, provider) {
+            cell.waiting.store(u32::try_from(waiting).unwrap_or(u32::MAX), Ordering::Relaxed);
+            let before = f64::from(cell.pace.load(Ordering::Relaxed));
+            let pace = before + (per_second - before) * PACE_WEIGHT;
+            cell.pace.store(pace.clamp(1.0, 1e9).round() as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// One more waits there.
+    pub(crate) fn enter(&self, source: u16, provider: u16) {
+        if let Some(cell) = self.cell(source, provider) {
+            // The count orders nothing else, and is told anew each second.
+            cell.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Who is to be moved, for one provider: from the source where they would wait longest, when others stand idle soon.
+    #[must_use]
+    pub fn spread(&self, provider: u16, now: UnixMs) -> Option<Spread> {
+        let cells = (0..self.sources()).filter_map(|source| Some((source, self.cell(source, provider)?)));
+        let open: Vec<_> =
+            cells.filter(|(_, cell)| cell.burnt_until.load(Ordering::Relaxed) <= now.0).collect();
+        let (source, fullest) = open.iter().max_by_key(|(_, cell)| cell.drains_in())?;
+        let wait = fullest.drains_in();
+        if wait < SPREAD_MIN {
+            return None;
+        }
+        let idle = open.iter().filter(|(_, cell)| cell.drains_in() * 2 < wait && cell.may_take());
+        let free: u64 =
+            idle.map(|(_, cell)| u64::from(cell.pace.load(Ordering::Relaxed)) * SPREAD_AHEAD_S).sum();
+        let recipients =
+            u32::try_from(free).unwrap_or(u32::MAX).min(fullest.waiting.load(Ordering::Relaxed) / 2);
+        (recipients > 0).then_some(Spread { source: *source, provider, recipients })
+    }
+
+    fn sources(&self) -> u16 {
+        u16::try_from(self.cells.len() / self.providers.max(1)).unwrap_or(u16::MAX)
     }
 
     /// Sets the reputation, 0 to 100.

@@ -6,8 +6,8 @@ use mail::CampaignId;
 use rustc_hash::FxHashMap;
 
 use crate::Ticket;
-use crate::slab::Slab;
-use crate::store::{List, State, Store};
+use crate::slab::{Slab, tidy};
+use crate::store::{List, State, Store, Tick};
 
 /// What the user wants of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,35 +28,43 @@ pub(crate) struct Campaign {
     pub(crate) state: CampaignState,
     pub(crate) flows: Vec<u32>,
     pub(crate) scheduled: u32,
-    held: List,
-    pub(crate) held_count: u32,
+    /// What it holds back: its lanes, in the order of their names; none is empty.
+    lanes: Vec<u32>,
 }
 
-impl Campaign {
-    pub(crate) fn hold(&mut self, store: &mut Store, node: u32) {
+/// Tickets that a campaign holds back for one reason: all of them, or those that lead to one provider.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) campaign: u32,
+    pub(crate) name: Option<u16>,
+    held: List,
+    pub(crate) count: u32,
+}
+
+impl Lane {
+    fn push(&mut self, store: &mut Store, node: u32) {
         self.held.push_back(store, node);
-        self.held_count += 1;
+        self.count += 1;
     }
 
-    /// Takes out the first ticket that is held back.
-    pub(crate) fn pop_held(&mut self, store: &mut Store) -> Option<Ticket> {
-        self.trim_held(store);
+    fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
+        self.trim(store);
         let node = self.held.pop_front(store)?;
         let ticket = store.ticket(node);
         store.remove(node);
-        self.held_count -= 1;
-        self.trim_held(store);
+        self.count -= 1;
+        self.trim(store);
         Some(ticket)
     }
 
-    /// Takes a held ticket out of the middle; its node is freed when it comes to the front.
-    pub(crate) fn kill_held(&mut self, store: &mut Store, node: u32) {
+    /// Takes a ticket out of the middle; its node is freed when it comes to the front.
+    fn kill(&mut self, store: &mut Store, node: u32) {
         store[node].set_state(State::Dead);
-        self.held_count -= 1;
-        self.trim_held(store);
+        self.count -= 1;
+        self.trim(store);
     }
 
-    fn trim_held(&mut self, store: &mut Store) {
+    fn trim(&mut self, store: &mut Store) {
         while let Some(node) = self.held.front()
             && store[node].state() == State::Dead
         {
@@ -70,12 +78,13 @@ impl Campaign {
 #[derive(Debug)]
 pub(crate) struct Campaigns {
     rows: Slab<Campaign>,
+    pub(crate) lanes: Slab<Lane>,
     by_id: FxHashMap<CampaignId, u32>,
 }
 
 impl Campaigns {
     pub(crate) fn new() -> Self {
-        Self { rows: Slab::new(), by_id: FxHashMap::default() }
+        Self { rows: Slab::new(), lanes: Slab::new(), by_id: FxHashMap::default() }
     }
 
     pub(crate) fn find(&self, id: CampaignId) -> Option<u32> {
@@ -90,8 +99,7 @@ impl Campaigns {
                 state: CampaignState::Running,
                 flows: Vec::new(),
                 scheduled: 0,
-                held: List::EMPTY,
-                held_count: 0,
+                lanes: Vec::new(),
             })
         })
     }
@@ -105,22 +113,91 @@ impl Campaigns {
         let campaign = &self.rows[index];
         let needed = campaign.state != CampaignState::Running
             || campaign.scheduled > 0
-            || campaign.held_count > 0
+            || !campaign.lanes.is_empty()
             || !campaign.flows.is_empty();
         if !needed {
             let id = campaign.id;
             self.rows.remove(index);
             self.by_id.remove(&id);
+            tidy(&mut self.by_id);
         }
     }
 
+    // What is held back
+
+    /// Holds a ticket of a campaign back, behind the others of its lane.
+    pub(crate) fn hold(
+        &mut self,
+        store: &mut Store,
+        campaign: u32,
+        name: Option<u16>,
+        (ticket, when): (Ticket, Tick),
+    ) {
+        let lane = match self.find_lane(campaign, name) {
+            Ok(slot) => self.rows[campaign].lanes[slot],
+            Err(slot) => {
+                let lane = self.lanes.insert(Lane { campaign, name, held: List::EMPTY, count: 0 });
+                self.rows[campaign].lanes.insert(slot, lane);
+                lane
+            }
+        };
+        let node = store.insert(ticket, State::Held, lane, when);
+        self.lanes[lane].push(store, node);
+    }
+
+    /// Takes out the first ticket of a lane; of the first lane when none is named.
+    pub(crate) fn pop_held(&mut self, store: &mut Store, campaign: u32, name: Option<u16>) -> Option<Ticket> {
+        let slot = match name {
+            Some(_) => self.find_lane(campaign, name).ok()?,
+            None => 0,
+        };
+        let lane = *self.rows[campaign].lanes.get(slot)?;
+        let ticket = self.lanes[lane].pop(store);
+        self.settle_lane(lane);
+        ticket
+    }
+
+    /// Takes a held ticket out of the middle.
+    pub(crate) fn kill_held(&mut self, store: &mut Store, node: u32) {
+        let lane = store[node].place;
+        let campaign = self.lanes[lane].campaign;
+        self.lanes[lane].kill(store, node);
+        self.settle_lane(lane);
+        self.settle(campaign);
+    }
+
+    fn settle_lane(&mut self, index: u32) {
+        let lane = &self.lanes[index];
+        if lane.count > 0 {
+            return;
+        }
+        debug_assert!(lane.held.is_empty(), "with its last ticket the dead before it are freed");
+        let slot = self.find_lane(lane.campaign, lane.name).expect("a lane is listed by its campaign");
+        let lane = self.lanes.remove(index);
+        self.rows[lane.campaign].lanes.remove(slot);
+    }
+
+    /// Where a campaign lists a lane, or where it is to.
+    fn find_lane(&self, campaign: u32, name: Option<u16>) -> Result<usize, usize> {
+        self.rows[campaign].lanes.binary_search_by_key(&name, |&lane| self.lanes[lane].name)
+    }
+
+    /// How many tickets a lane holds; all lanes together when none is named.
+    pub(crate) fn held_by(&self, campaign: u32, name: Option<u16>) -> u64 {
+        let lanes = self.rows[campaign].lanes.iter().map(|&lane| &self.lanes[lane]);
+        lanes.filter(|lane| name.is_none() || lane.name == name).map(|lane| u64::from(lane.count)).sum()
+    }
+
     pub(crate) fn held(&self) -> u64 {
-        self.rows.iter().map(|(_, campaign)| u64::from(campaign.held_count)).sum()
+        self.lanes.iter().map(|(_, lane)| u64::from(lane.count)).sum()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let lists = self.rows.iter().map(|(_, campaign)| campaign.flows.capacity() * size_of::<u32>());
-        self.rows.bytes() + crate::view::map_bytes(&self.by_id) + lists.sum::<usize>()
+        let lists = self
+            .rows
+            .iter()
+            .map(|(_, campaign)| (campaign.flows.capacity() + campaign.lanes.capacity()) * size_of::<u32>());
+        self.rows.bytes() + self.lanes.bytes() + crate::view::map_bytes(&self.by_id) + lists.sum::<usize>()
     }
 }
 

@@ -1,10 +1,8 @@
-//! Whose turn it is: shares of the classes by weight, rings of those who take equal turns. It refuses to move mail.
+//! Whose turn it is: shares of the classes by weight. It refuses to move mail.
 //!
 //! The unit is one recipient, because that is what receivers count; with it a deficit is the number of turns left.
 
 use mail::Class;
-
-use crate::slab::{NONE, Slab};
 
 /// The shares of the three classes below critical on one path: a deficit round robin in which the most urgent class
 /// that has something left of its share goes first. So a class neither waits behind a less urgent one for longer
@@ -57,162 +55,9 @@ fn share_of(weight: u32) -> i32 {
     i32::try_from(weight.max(1)).unwrap_or(i32::MAX)
 }
 
-/// The neighbours of a member in its ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Links {
-    next: u32,
-    previous: u32,
-    /// Turns that it has had ahead of time.
-    debt: u32,
-}
-
-impl Links {
-    /// In no ring.
-    pub(crate) const OUTSIDE: Self = Self { next: NONE, previous: NONE, debt: 0 };
-
-    pub(crate) const fn is_outside(self) -> bool {
-        self.next == NONE
-    }
-}
-
-/// Can stand in a ring.
-pub(crate) trait Member {
-    fn links(&self) -> Links;
-    fn links_mut(&mut self) -> &mut Links;
-}
-
-/// Members that take turns, each one recipient long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ring {
-    front: u32,
-}
-
-impl Ring {
-    pub(crate) const EMPTY: Self = Self { front: NONE };
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.front == NONE
-    }
-
-    /// Whose turn it is.
-    pub(crate) const fn front(self) -> Option<u32> {
-        if self.front == NONE { None } else { Some(self.front) }
-    }
-
-    /// Whose turn it is; the turn is over with it. Those who have had turns ahead of time are passed over for as many,
-    /// so that all of this is paid for by what was served.
-    pub(crate) fn take_turn<M: Member>(&mut self, members: &mut Slab<M>) -> Option<u32> {
-        loop {
-            let index = self.front()?;
-            let links = members[index].links_mut();
-            self.front = links.next;
-            let is_alone = links.next == index;
-            if links.debt == 0 || is_alone {
-                links.debt = 0;
-                return Some(index);
-            }
-            links.debt -= 1;
-        }
-    }
-
-    /// Counts a turn that a member has had beyond its own.
-    pub(crate) fn owe<M: Member>(members: &mut Slab<M>, index: u32) {
-        let links = members[index].links_mut();
-        if !links.is_outside() {
-            links.debt = links.debt.saturating_add(1);
-        }
-    }
-
-    /// Takes back a turn that was counted so.
-    pub(crate) fn forgive<M: Member>(members: &mut Slab<M>, index: u32) {
-        let links = members[index].links_mut();
-        links.debt = links.debt.saturating_sub(1);
-    }
-
-    /// Lets a member in that is in no ring; it waits for one turn of all others.
-    pub(crate) fn push_back<M: Member>(&mut self, members: &mut Slab<M>, index: u32) {
-        debug_assert!(members[index].links().is_outside(), "a member is in one ring at most");
-        if self.front == NONE {
-            *members[index].links_mut() = Links { next: index, previous: index, debt: 0 };
-            self.front = index;
-            return;
-        }
-        let last = members[self.front].links().previous;
-        *members[index].links_mut() = Links { next: self.front, previous: last, debt: 0 };
-        members[last].links_mut().next = index;
-        members[self.front].links_mut().previous = index;
-    }
-
-    /// Lets a member of this ring out.
-    pub(crate) fn remove<M: Member>(&mut self, members: &mut Slab<M>, index: u32) {
-        let links = std::mem::replace(members[index].links_mut(), Links::OUTSIDE);
-        debug_assert!(!links.is_outside(), "only a member can leave");
-        if links.next == index {
-            self.front = NONE;
-            return;
-        }
-        members[links.previous].links_mut().next = links.next;
-        members[links.next].links_mut().previous = links.previous;
-        if self.front == index {
-            self.front = links.next;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Someone(Links);
-
-    impl Member for Someone {
-        fn links(&self) -> Links {
-            self.0
-        }
-
-        fn links_mut(&mut self) -> &mut Links {
-            &mut self.0
-        }
-    }
-
-    fn turns(ring: &mut Ring, members: &mut Slab<Someone>, count: usize) -> Vec<u32> {
-        (0..count).filter_map(|_| ring.take_turn(members)).collect()
-    }
-
-    #[test]
-    fn members_take_turns_while_others_come_and_go() {
-        let mut members = Slab::new();
-        let mut ring = Ring::EMPTY;
-        for _ in 0..3 {
-            let index = members.insert(Someone(Links::OUTSIDE));
-            ring.push_back(&mut members, index);
-        }
-        assert_eq!(turns(&mut ring, &mut members, 4), [0, 1, 2, 0]);
-        ring.remove(&mut members, 1);
-        assert_eq!(turns(&mut ring, &mut members, 3), [2, 0, 2]);
-        ring.push_back(&mut members, 1);
-        assert_eq!(turns(&mut ring, &mut members, 4), [0, 2, 1, 0]);
-        for index in 0..3 {
-            ring.remove(&mut members, index);
-        }
-        assert!(ring.is_empty() && turns(&mut ring, &mut members, 2).is_empty());
-    }
-
-    #[test]
-    fn whoever_took_more_than_his_turn_waits_until_the_others_had_as_much() {
-        let mut members = Slab::new();
-        let mut ring = Ring::EMPTY;
-        for _ in 0..2 {
-            let index = members.insert(Someone(Links::OUTSIDE));
-            ring.push_back(&mut members, index);
-        }
-        assert_eq!(turns(&mut ring, &mut members, 1), [0]);
-        (0..3).for_each(|_| Ring::owe(&mut members, 0));
-        assert_eq!(turns(&mut ring, &mut members, 6), [1, 1, 1, 1, 0, 1]);
-        Ring::owe(&mut members, 0);
-        ring.remove(&mut members, 1);
-        assert_eq!(turns(&mut ring, &mut members, 2), [0, 0], "nobody waits for it");
-    }
 
     #[test]
     fn a_class_pays_for_a_transaction_of_many_recipients() {

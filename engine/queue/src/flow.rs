@@ -2,14 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::BuildHasher as _;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::drr::{Links, Member, Ring};
-use crate::slab::{NONE, Slab};
+use crate::ring::{Links, Member, Ring};
+use crate::slab::{NONE, Slab, tidy};
 use crate::store::{List, State, Store};
+use crate::trail::Trail;
 use crate::{FlowKey, Ticket};
 
+/// Tickets of a line that are looked at to find the place of one, at most.
+const WALK_MAX: u32 = 1024;
 /// Dead nodes that a line may hold beyond its live ones before it is cleaned.
 const DEAD_MAX: u32 = 64;
 
@@ -24,9 +29,31 @@ pub(crate) struct Urgency {
 #[derive(Debug)]
 enum Line {
     /// As they came.
-    Arrival(List),
+    Arrival(List, Trail),
     /// By urgency: critical mail.
     Urgency(BinaryHeap<Reverse<(Urgency, u32)>>),
+}
+
+/// What the tickets of a flow wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Their turn.
+    Ready,
+    /// Their campaign to be resumed.
+    Paused,
+    /// The end of the flow's rest.
+    Resting,
+}
+
+impl Standing {
+    /// A pause outlasts a rest: only the user ends it.
+    pub(crate) const fn of(paused: bool, rests_until: Option<mail::UnixMs>) -> Self {
+        match (paused, rests_until) {
+            (true, _) => Self::Paused,
+            (false, Some(_)) => Self::Resting,
+            (false, None) => Self::Ready,
+        }
+    }
 }
 
 /// A line of tickets.
@@ -41,7 +68,11 @@ pub(crate) struct Flow {
     pub(crate) campaign_slot: u32,
     /// Under which urgency the path lists it; only critical flows that may be served are listed.
     pub(crate) listed: Option<Urgency>,
+    /// Where its path lists it.
+    pub(crate) path_slot: u32,
     pub(crate) paused: bool,
+    /// Until when it is passed over.
+    pub(crate) rests_until: Option<mail::UnixMs>,
     /// Tickets that wait.
     pub(crate) live: u32,
     dead: u32,
@@ -53,7 +84,7 @@ impl Flow {
     pub(crate) fn new(key: FlowKey, path: u32, tenant: u32) -> Self {
         let line = match key.class {
             mail::Class::Critical => Line::Urgency(BinaryHeap::new()),
-            _ => Line::Arrival(List::EMPTY),
+            _ => Line::Arrival(List::EMPTY, Trail::default()),
         };
         Self {
             key,
@@ -62,7 +93,9 @@ impl Flow {
             campaign: NONE,
             campaign_slot: NONE,
             listed: None,
+            path_slot: NONE,
             paused: false,
+            rests_until: None,
             live: 0,
             dead: 0,
             links: Links::OUTSIDE,
@@ -73,8 +106,19 @@ impl Flow {
     /// Adds a node at the end, or at the front when it comes back untried.
     pub(crate) fn push(&mut self, store: &mut Store, node: u32, arrival: u32, comes_back: bool) {
         match &mut self.line {
-            Line::Arrival(list) if comes_back => list.push_front(store, node),
-            Line::Arrival(list) => list.push_back(store, node),
+            Line::Arrival(list, trail) if comes_back => {
+                // It stood before the one that is first now.
+                if let Some(first) = list.front() {
+                    let when = store[first].when().min(store[node].when());
+                    store[node].set_when(when);
+                }
+                list.push_front(store, node);
+                trail.rejoin();
+            }
+            Line::Arrival(list, trail) => {
+                list.push_back(store, node);
+                trail.join(store[node].when());
+            }
             Line::Urgency(heap) => {
                 let deadline = match store.ticket(node).deadline {
                     0 => u32::MAX,
@@ -88,14 +132,17 @@ impl Flow {
 
     fn front(&self) -> Option<u32> {
         match &self.line {
-            Line::Arrival(list) => list.front(),
+            Line::Arrival(list, _) => list.front(),
             Line::Urgency(heap) => heap.peek().map(|Reverse((_, node))| *node),
         }
     }
 
     fn pop_any(&mut self, store: &Store) -> Option<u32> {
         match &mut self.line {
-            Line::Arrival(list) => list.pop_front(store),
+            Line::Arrival(list, trail) => {
+                trail.leave();
+                list.pop_front(store)
+            }
             Line::Urgency(heap) => heap.pop().map(|Reverse((_, node))| node),
         }
     }
@@ -142,12 +189,15 @@ impl Flow {
     /// Frees all dead nodes.
     fn clean(&mut self, store: &mut Store) {
         match &mut self.line {
-            Line::Arrival(list) => {
+            Line::Arrival(list, trail) => {
                 let mut old = std::mem::replace(list, List::EMPTY);
+                *trail = Trail::default();
                 while let Some(node) = old.pop_front(store) {
-                    match store[node].state() {
-                        State::Dead => store.remove(node),
-                        _ => list.push_back(store, node),
+                    if store[node].state() == State::Dead {
+                        store.remove(node);
+                    } else {
+                        list.push_back(store, node);
+                        trail.join(store[node].when());
                     }
                 }
             }
@@ -165,7 +215,7 @@ impl Flow {
     /// How urgent the first ticket is; `None` for lines that are not ordered so, and for empty ones.
     pub(crate) fn urgency(&self) -> Option<Urgency> {
         match &self.line {
-            Line::Arrival(_) => None,
+            Line::Arrival(..) => None,
             Line::Urgency(heap) => heap.peek().map(|Reverse((urgency, _))| *urgency),
         }
     }
@@ -173,26 +223,70 @@ impl Flow {
     /// Since when the one that waits longest has waited: the first of a line by arrival, any of a line by urgency.
     pub(crate) fn oldest(&self, store: &Store) -> Option<mail::UnixMs> {
         let tick = match &self.line {
-            Line::Arrival(list) => list.front().map(|node| store[node].when()),
+            Line::Arrival(list, _) => list.front().map(|node| store[node].when()),
             Line::Urgency(heap) => heap.iter().map(|Reverse((_, node))| store[*node].when()).min(),
         };
         tick.map(|tick| store.moment(tick))
     }
 
+    /// How many tickets go before one of this line: exactly when it is short, else about.
+    pub(crate) fn ahead(&self, store: &Store, node: u32) -> u32 {
+        let about = match &self.line {
+            Line::Arrival(list, trail) => {
+                let walked = std::iter::successors(list.front(), |&before| Some(store[before].next));
+                let mut walked = walked.take((self.live + self.dead).min(WALK_MAX) as usize).enumerate();
+                let found = walked.find(|(_, other)| *other == node);
+                found.map_or_else(|| trail.ahead(store[node].when()), |(count, _)| count as u32)
+            }
+            Line::Urgency(heap) => more_urgent(heap, store, node),
+        };
+        about.min(self.live.saturating_sub(1))
+    }
+
+    /// What its tickets wait for.
+    pub(crate) const fn standing(&self) -> Standing {
+        Standing::of(self.paused, self.rests_until)
+    }
+
     /// Whether its turn may come.
     pub(crate) const fn may_be_served(&self) -> bool {
-        self.live > 0 && !self.paused
+        self.live > 0 && matches!(self.standing(), Standing::Ready)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.line {
-            Line::Arrival(_) => 0,
+            Line::Arrival(_, trail) => trail.bytes(),
             Line::Urgency(heap) => heap.capacity() * size_of::<Reverse<(Urgency, u32)>>(),
         }
     }
 }
 
+/// By what the ring of a tenant knows a flow.
+pub(crate) fn name_of(key: &FlowKey) -> u64 {
+    FxBuildHasher.hash_one((key.campaign, key.identity))
+}
+
+/// How many go before a node by urgency: as many of all as of a thousand.
+fn more_urgent(heap: &BinaryHeap<Reverse<(Urgency, u32)>>, store: &Store, node: u32) -> u32 {
+    // Odd, so that neither left nor right children are left out.
+    let step = heap.len().div_ceil(WALK_MAX as usize) | 1;
+    let sample = || heap.iter().step_by(step).map(|Reverse(entry)| *entry);
+    let deadline = match store.ticket(node).deadline {
+        0 => u32::MAX,
+        deadline => deadline,
+    };
+    // Among those with the same deadline it stands in the middle, unless its own arrival is among the sample.
+    let own = sample().find(|(_, other)| *other == node);
+    let urgency = own.map_or(Urgency { deadline, arrival: u32::MAX / 2 }, |(urgency, _)| urgency);
+    let goes_before = |entry: &(Urgency, u32)| entry.0 < urgency && store[entry.1].state() != State::Dead;
+    (sample().filter(goes_before).count() * step) as u32
+}
+
 impl Member for Flow {
+    fn name(&self) -> u64 {
+        name_of(&self.key)
+    }
+
     fn links(&self) -> Links {
         self.links
     }
@@ -212,6 +306,10 @@ pub(crate) struct Tenant {
 }
 
 impl Member for Tenant {
+    fn name(&self) -> u64 {
+        u64::from(self.key.2)
+    }
+
     fn links(&self) -> Links {
         self.links
     }
@@ -226,7 +324,8 @@ impl Member for Tenant {
 pub(crate) struct Flows {
     pub(crate) rows: Slab<Flow>,
     pub(crate) tenants: Slab<Tenant>,
-    by_key: FxHashMap<(u32, FlowKey), u32>,
+    /// By path and key, which the rows have.
+    by_key: HashTable<u32>,
     tenant_by_key: FxHashMap<(u32, mail::Class, u32), u32>,
 }
 
@@ -235,13 +334,19 @@ impl Flows {
         Self {
             rows: Slab::new(),
             tenants: Slab::new(),
-            by_key: FxHashMap::default(),
+            by_key: HashTable::new(),
             tenant_by_key: FxHashMap::default(),
         }
     }
 
+    /// The tenant of a key, if it has any flow on the path.
+    pub(crate) fn find_tenant(&self, path: u32, key: FlowKey) -> Option<u32> {
+        self.tenant_by_key.get(&(path, key.class, key.tenant)).copied()
+    }
+
     pub(crate) fn find(&self, path: u32, key: FlowKey) -> Option<u32> {
-        self.by_key.get(&(path, key)).copied()
+        let is_it = |&flow: &u32| self.rows[flow].path == path && self.rows[flow].key == key;
+        self.by_key.find(hash_of(path, &key), is_it).copied()
     }
 
     /// Makes the flow of `key`, which does not exist yet.
@@ -253,7 +358,9 @@ impl Flows {
         });
         self.tenants[tenant].flows += 1;
         let flow = self.rows.insert(Flow::new(key, path, tenant));
-        self.by_key.insert((path, key), flow);
+        let rows = &self.rows;
+        let hash_of_other = |&other: &u32| hash_of(rows[other].path, &rows[other].key);
+        self.by_key.insert_unique(hash_of(path, &key), flow, hash_of_other);
         flow
     }
 
@@ -261,13 +368,19 @@ impl Flows {
     pub(crate) fn remove(&mut self, index: u32) -> Flow {
         let flow = self.rows.remove(index);
         debug_assert!(flow.live == 0 && flow.dead == 0 && flow.links.is_outside(), "the flow is done");
-        self.by_key.remove(&(flow.path, flow.key));
+        if let Ok(entry) = self.by_key.find_entry(hash_of(flow.path, &flow.key), |&other| other == index) {
+            entry.remove();
+        }
+        if self.by_key.is_empty() && self.rows.bytes() == 0 {
+            self.by_key = HashTable::new();
+        }
         let tenant = &mut self.tenants[flow.tenant];
         tenant.flows -= 1;
         if tenant.flows == 0 {
             let key = tenant.key;
             self.tenants.remove(flow.tenant);
             self.tenant_by_key.remove(&key);
+            tidy(&mut self.tenant_by_key);
         }
         flow
     }
@@ -275,10 +388,15 @@ impl Flows {
     pub(crate) fn bytes(&self) -> usize {
         self.rows.bytes()
             + self.tenants.bytes()
-            + crate::view::map_bytes(&self.by_key)
+            + self.by_key.allocation_size()
             + crate::view::map_bytes(&self.tenant_by_key)
             + self.rows.iter().map(|(_, flow)| flow.heap_bytes()).sum::<usize>()
+            + self.tenants.iter().map(|(_, tenant)| tenant.ring.heap_bytes()).sum::<usize>()
     }
+}
+
+fn hash_of(path: u32, key: &FlowKey) -> u64 {
+    FxBuildHasher.hash_one((path, key))
 }
 
 #[cfg(test)]
@@ -289,7 +407,7 @@ mod tests {
 
     fn filled(class: Class, deadlines: &[u32]) -> (Flow, Store, Vec<u32>) {
         let mut store = Store::new(UnixMs(0));
-        let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None }, 0, 0);
+        let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None, identity: 0 }, 0, 0);
         let mut nodes = Vec::new();
         for (id, &deadline) in (0..).zip(deadlines) {
             let ticket = Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline, attempts: 0, class };

@@ -10,15 +10,19 @@
 
 mod campaign;
 mod drr;
+mod finder;
 mod flow;
 mod limits;
 mod path;
 mod pull;
 mod ready;
+mod rest;
+mod ring;
 mod slab;
 mod store;
 mod sweep;
 mod ticket;
+mod trail;
 mod view;
 mod wheel;
 
@@ -27,9 +31,9 @@ use std::time::Duration;
 use mail::{CampaignId, RecipientId, UnixMs};
 
 pub use campaign::CampaignState;
-pub use policy::Limits;
+pub use policy::{Demand, Limits};
 pub use ticket::{FlowKey, PathId, PathKey, Pull, Refused, Ticket};
-pub use view::{PathView, Place, Totals};
+pub use view::{Ahead, PathView, Place, Totals};
 
 use campaign::Campaigns;
 use ready::{Arrival, Ready};
@@ -37,6 +41,12 @@ use slab::NONE;
 use store::{State, Store};
 use sweep::Sweep;
 use wheel::Wheel;
+
+/// The part of connections and rate that an engine keeps for critical mail while some waits: a fifth lets it flow at once,
+/// and costs bulk little because it is lent out otherwise.
+pub const CRITICAL_SHARE: f32 = 0.2;
+/// Expired tickets for which there is always room.
+const EXPIRED_KEPT: usize = 1024;
 
 /// The queue of one shard. It owns a ticket from the call that takes it to the call that hands it out.
 #[derive(Debug)]
@@ -46,6 +56,8 @@ pub struct Queue {
     ready: Ready,
     campaigns: Campaigns,
     sweep: Sweep,
+    /// Room for the nodes that are due, empty between calls.
+    due: Vec<u32>,
     /// Expired tickets that pulls have come upon.
     expired: Vec<Ticket>,
     scheduled: u64,
@@ -65,6 +77,7 @@ impl Queue {
             ready: Ready::new(weights, critical_share.clamp(0.0, 1.0)),
             campaigns: Campaigns::new(),
             sweep: Sweep::default(),
+            due: Vec::new(),
             expired: Vec::new(),
             scheduled: 0,
             now,
@@ -105,9 +118,9 @@ impl Queue {
     /// Hands out up to `max` tickets that are due. They may have expired: see [`Ticket::is_expired`].
     pub fn due(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
         self.saw(now);
-        let mut nodes = Vec::new();
+        let mut nodes = std::mem::take(&mut self.due);
         self.wheel.due(&mut self.store, now, max, &mut nodes);
-        for node in nodes {
+        for node in nodes.drain(..) {
             if self.store[node].state() == State::Scheduled {
                 out.push(self.store.ticket(node));
                 let campaign = self.store[node].place;
@@ -115,6 +128,7 @@ impl Queue {
             }
             self.store.remove(node);
         }
+        self.due = nodes;
     }
 
     fn unschedule(&mut self, campaign: u32) {
@@ -126,7 +140,7 @@ impl Queue {
     }
 
     /// When to call [`Queue::due`] and [`Queue::poll_wanting`] next, if nothing else happens: a ticket is due, tickets
-    /// must be moved in the wheel ahead of it, or a suspension ends.
+    /// must be moved in the wheel ahead of it, or the rest of a path or a flow ends.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMs> {
         let due = self.wheel.next_due(&self.store);
@@ -135,8 +149,8 @@ impl Queue {
 
     // Paths
 
-    /// The path of `key`, made if need be. `limits` hold for all paths of its source and provider together; they
-    /// replace the ones in force.
+    /// The path of `key`, made if need be. `limits` hold for all paths of its source and provider together. They count
+    /// only when this is the first of them: see [`Queue::set_limits`].
     pub fn path(&mut self, key: PathKey, limits: Limits) -> PathId {
         self.ready.path(key, limits, false, self.now)
     }
@@ -147,11 +161,25 @@ impl Queue {
         self.ready.path(key, limits, true, self.now)
     }
 
-    /// Replaces the limits that a path shares with others.
+    /// Replaces the limits that a path shares with others. They are forgotten with the last of these paths.
     pub fn set_limits(&mut self, path: PathId, limits: Limits) {
         if let Some(path) = self.ready.paths.find(path) {
             self.ready.set_limits(path, limits);
         }
+    }
+
+    /// What there is to do for all paths that share limits with this one. Says once that the rate held something up: the
+    /// next call says so only if it has done it again.
+    pub fn demand(&mut self, path: PathId) -> Demand {
+        let Some(path) = self.ready.paths.find(path) else { return Demand::default() };
+        let group = self.ready.paths.rows[path].group;
+        self.ready.groups[group].demand()
+    }
+
+    /// The paths of a source and a provider, in no order. Costs as much as they are.
+    #[must_use]
+    pub fn paths_of(&self, source: u16, provider: u16) -> Vec<PathId> {
+        self.ready.paths.of(source, provider).iter().map(|&path| self.ready.paths.id(path)).collect()
     }
 
     /// Lets a ticket wait for its turn on a path.
@@ -232,14 +260,30 @@ impl Queue {
     }
 
     /// Takes up to `max` tickets off a path, in the order of service, whatever its limits and suspension: to route
-    /// them again. Those of paused campaigns stay.
+    /// them again. Those of flows that rest come last; those of paused campaigns stay.
     pub fn reroute(&mut self, path: PathId, max: usize, out: &mut Vec<(Ticket, FlowKey)>) {
         let Some(path) = self.ready.paths.find(path) else { return };
-        for _ in 0..max {
+        let end = out.len().saturating_add(max);
+        while out.len() < end {
             let row = &mut self.ready.paths.rows[path];
-            let Some(class) = row.turns.choose(&self.ready.weights, &row.ready) else { return };
+            let Some(class) = row.turns.choose(&self.ready.weights, &row.ready) else { break };
             row.turns.charge(class);
             out.push(self.ready.pop(&mut self.store, &mut self.campaigns, path, class));
+        }
+        for flow in self.ready.resting(path) {
+            let count = (end - out.len()).min(self.ready.flows.rows[flow].live as usize);
+            let next = || self.ready.pop_from(&mut self.store, &mut self.campaigns, flow);
+            out.extend(std::iter::repeat_with(next).take(count));
+        }
+    }
+
+    /// Passes a flow over until a moment, as if it were not there, and then lets it take turns again: for a limit that
+    /// holds for its tickets and not for those beside them. Its tickets stay and expire. A ticket that was pulled
+    /// comes back first ([`Queue::unpull`]): without tickets a flow is not remembered, and the first that comes is
+    /// pulled and judged anew. A later call replaces an earlier one; [`Queue::next_due`] may come sooner after it.
+    pub fn rest_flow(&mut self, path: PathId, key: FlowKey, until: UnixMs) {
+        if let Some(path) = self.ready.paths.find(path) {
+            self.ready.rest(path, key, until);
         }
     }
 
@@ -332,7 +376,7 @@ impl Queue {
         while let Some(&flow) = self.campaigns[index].flows.last() {
             self.ready.drain(&mut self.store, &mut self.campaigns, flow, &mut out);
         }
-        out.extend(std::iter::from_fn(|| self.campaigns[index].pop_held(&mut self.store)));
+        out.extend(std::iter::from_fn(|| self.campaigns.pop_held(&mut self.store, index, None)));
         self.cancel_scheduled(index, &mut out);
         out
     }
@@ -360,33 +404,46 @@ impl Queue {
         self.set_paused(id, false);
     }
 
-    /// Keeps a ticket until its campaign is released.
+    /// Keeps a ticket until its campaign is released. `lane` is the provider for which it is held, by its index, when others of
+    /// the campaign may go; `None` holds it with the whole campaign.
     ///
     /// # Errors
     /// Gives it back when the campaign was cancelled.
-    pub fn hold(&mut self, campaign: CampaignId, ticket: Ticket) -> Result<(), Refused> {
+    pub fn hold(&mut self, campaign: CampaignId, lane: Option<u16>, ticket: Ticket) -> Result<(), Refused> {
         let index = self.admit(ticket, Some(campaign))?;
         let when = self.store.tick(self.now);
-        let node = self.store.insert(ticket, State::Held, index, when);
-        self.campaigns[index].hold(&mut self.store, node);
+        self.campaigns.hold(&mut self.store, index, lane, (ticket, when));
         Ok(())
     }
 
-    /// Hands out everything that a campaign holds back. Costs as much as that is.
+    /// Hands out everything that a campaign holds back, in whatever lane. Costs as much as that is.
     pub fn release(&mut self, campaign: CampaignId) -> Vec<Ticket> {
         let mut out = Vec::new();
-        self.release_some(campaign, usize::MAX, &mut out);
+        self.release_some(campaign, None, usize::MAX, &mut out);
         out
     }
 
-    /// Hands out up to `max` tickets that a campaign holds back, first come first; false when none are left.
-    pub fn release_some(&mut self, campaign: CampaignId, max: usize, out: &mut Vec<Ticket>) -> bool {
+    /// Hands out up to `max` tickets that a campaign holds back for a provider, first come first; from all its lanes,
+    /// one after the other, when `lane` is `None`. False when none are left there.
+    pub fn release_some(
+        &mut self,
+        campaign: CampaignId,
+        lane: Option<u16>,
+        max: usize,
+        out: &mut Vec<Ticket>,
+    ) -> bool {
         let Some(index) = self.campaigns.find(campaign) else { return false };
-        let held = std::iter::from_fn(|| self.campaigns[index].pop_held(&mut self.store));
+        let held = std::iter::from_fn(|| self.campaigns.pop_held(&mut self.store, index, lane));
         out.extend(held.take(max));
-        let is_left = self.campaigns[index].held_count > 0;
+        let is_left = self.campaigns.held_by(index, lane) > 0;
         self.campaigns.settle(index);
         is_left
+    }
+
+    /// How many tickets a campaign holds back for a provider; in all its lanes when `lane` is `None`.
+    #[must_use]
+    pub fn held(&self, campaign: CampaignId, lane: Option<u16>) -> u64 {
+        self.campaigns.find(campaign).map_or(0, |index| self.campaigns.held_by(index, lane))
     }
 
     /// The index of the campaign, or [`NONE`].
@@ -406,6 +463,7 @@ impl Queue {
         self.saw(now);
         let first = max.min(self.expired.len());
         out.extend(self.expired.drain(..first));
+        self.expired.shrink_to(EXPIRED_KEPT);
         let rooms = (&mut self.ready, &mut self.store, &mut self.campaigns);
         self.sweep.expired(rooms, now, max - first, out);
     }
@@ -426,7 +484,7 @@ impl Queue {
         paths
     }
 
-    /// One path; `None` when it is no more. Costs as much as there are flows.
+    /// One path; `None` when it is no more. Costs as much as it has flows.
     #[must_use]
     pub fn path_view(&self, path: PathId) -> Option<PathView> {
         let index = self.ready.paths.find(path)?;
@@ -445,8 +503,7 @@ impl Queue {
         view::totals(&self.ready, &self.campaigns, self.scheduled, self.expired.len() as u64)
     }
 
-    /// Where a recipient waits; `None` when it is not in the queue. Walks over everything that waits: about a
-    /// millisecond per million.
+    /// Where a recipient waits; `None` when it is not in the queue. The cost does not depend on how much waits.
     #[must_use]
     pub fn find(&self, id: RecipientId) -> Option<Place> {
         view::find(&self.ready, &self.campaigns, &self.store, id)

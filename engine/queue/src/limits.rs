@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mail::UnixMs;
+use mail::{Class, UnixMs};
 use policy::{Bucket, Limits};
+
+use crate::Demand;
 
 /// Paths remembered as possibly idle, at most; beyond it connections close by their idle timeout.
 const IDLE_MAX: usize = 256;
@@ -53,8 +55,12 @@ pub(crate) struct Group {
     connections_critical: u32,
     /// Connections that were told to yield and have not closed yet.
     yielding: u32,
-    /// Critical recipients that could leave now, on all paths.
+    /// Recipients that could leave now, on all paths.
+    ready: u64,
+    /// How many of them are critical.
     pub(crate) critical_ready: u64,
+    /// Whether a pull had to wait for the rate since [`Group::demand`] was last asked.
+    waited_for_rate: bool,
     claims: BTreeSet<Claim>,
     /// How many of the claims are those of critical mail.
     claims_critical: u32,
@@ -75,7 +81,9 @@ impl Group {
             connections: 0,
             connections_critical: 0,
             yielding: 0,
+            ready: 0,
             critical_ready: 0,
+            waited_for_rate: false,
             claims: BTreeSet::new(),
             claims_critical: 0,
             idle: Vec::new(),
@@ -108,6 +116,18 @@ impl Group {
     fn reserve(&self) -> u32 {
         // A share such as 0.1 is stored as slightly more: this must not cost a place.
         (self.critical_share * self.connections_max() as f32 - 0.001).ceil() as u32
+    }
+
+    /// Counts recipients that can leave now.
+    pub(crate) fn add_ready(&mut self, class: Class, count: u64) {
+        self.ready += count;
+        self.critical_ready += if class == Class::Critical { count } else { 0 };
+    }
+
+    /// Counts recipients off that have left, or cannot leave any more.
+    pub(crate) fn subtract_ready(&mut self, class: Class, count: u64) {
+        self.ready -= count;
+        self.critical_ready -= if class == Class::Critical { count } else { 0 };
     }
 
     pub(crate) fn add_claim(&mut self, claim: Claim) {
@@ -161,8 +181,21 @@ impl Group {
         has_place && !had_place
     }
 
-    /// Whether a path with `connections` is to give one to a path that has none.
+    /// Connections beyond the limit, when it has come down, that have not been told to close.
+    const fn surplus(&self, connections_max: u32) -> u32 {
+        self.connections.saturating_sub(self.yielding).saturating_sub(connections_max)
+    }
+
+    /// Whether some path waits for a place that only a connection without work can leave to it, or there are too many.
+    pub(crate) fn wants_idle_closed(&self) -> bool {
+        self.free() == 0 && !self.claims.is_empty() || self.surplus(self.connections_max()) > 0
+    }
+
+    /// Whether a path with `connections` is to give one to a path that has none, or there are more than may be.
     pub(crate) fn must_yield(&self, has_work: bool, has_critical: bool, connections: u32) -> bool {
+        if self.surplus(self.connections_max()) > 0 && (!has_critical || self.others() == 0) {
+            return true;
+        }
         let Some(first) = self.claims.first() else { return false };
         if self.free() > 0 || self.yielding as usize >= self.claims.len() {
             return false;
@@ -212,10 +245,18 @@ impl Group {
     pub(crate) fn take_token(&mut self, need: Need, now: UnixMs) -> Result<(), UnixMs> {
         let patience = self.patience(need);
         let Some(bucket) = self.bucket.as_mut() else { return Ok(()) };
-        if let Some(moment) = bucket.wait_until(now - patience) {
-            return Err(moment + patience);
-        }
-        bucket.take(now)
+        let taken = match bucket.wait_until(now - patience) {
+            Some(moment) => Err(moment + patience),
+            None => bucket.take(now),
+        };
+        self.waited_for_rate |= taken.is_err();
+        taken
+    }
+
+    /// What there is to do, and whether the rate has held it up since the last call.
+    pub(crate) const fn demand(&mut self) -> Demand {
+        let waited_for_rate = std::mem::replace(&mut self.waited_for_rate, false);
+        Demand { ready: self.ready, connections: self.connections, waited_for_rate }
     }
 
     /// Takes a token for one more recipient of a transaction that goes anyway, also ahead of the rate unless critical

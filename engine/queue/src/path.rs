@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
-use crate::drr::{Ring, Shares};
+use crate::drr::Shares;
 use crate::flow::Urgency;
 use crate::limits::Claim;
-use crate::slab::Slab;
+use crate::ring::Ring;
+use crate::slab::{Slab, tidy};
 use crate::{PathId, PathKey};
 
 /// Critical recipients served in a row while other mail waits, before one of the other mail is served: no class starves.
@@ -49,7 +50,7 @@ impl Turns {
             shares: Shares { left: [0; 4] },
             critical_run: 0,
             critical: BTreeSet::new(),
-            rings: [Ring::EMPTY; 3],
+            rings: [const { Ring::EMPTY }; 3],
             arrivals: u32::MAX / 2,
             returns: u32::MAX / 2,
         }
@@ -92,6 +93,15 @@ impl Turns {
         }
     }
 
+    /// How many tenants of a class take turns; critical mail does not go by turns.
+    pub(crate) fn tenants(&self, class: Class) -> Option<u32> {
+        self.rings.get(class.index().checked_sub(1)?).map(Ring::count)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.rings.iter().map(Ring::heap_bytes).sum()
+    }
+
     /// The ring of the tenants of a class; critical has none.
     pub(crate) fn ring(&mut self, class: Class) -> Option<&mut Ring> {
         self.rings.get_mut(class.index().checked_sub(1)?)
@@ -105,8 +115,12 @@ pub(crate) struct Path {
     generation: u32,
     pub(crate) group: u32,
     pub(crate) turns: Turns,
-    /// Tickets that could leave now, per class: not those of paused campaigns.
+    /// Its flows, in no order.
+    pub(crate) flows: Vec<u32>,
+    /// Tickets that could leave now, per class: not those of paused campaigns or resting flows.
     pub(crate) ready: [u32; 4],
+    /// Tickets of flows that rest and are not paused.
+    pub(crate) resting: u32,
     /// Tickets here, whatever they wait for.
     pub(crate) waiting: u32,
     pub(crate) connections: u32,
@@ -114,10 +128,19 @@ pub(crate) struct Path {
     pub(crate) connections_critical: u32,
     pub(crate) suspension: Option<Box<Suspension>>,
     pub(crate) claim: Option<Claim>,
+    pub(crate) notes: Notes,
+    pub(crate) used: UnixMs,
+}
+
+/// Where a path is written down elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notes {
+    /// Whether the shell has been asked to look at it and has not yet taken the hint.
     pub(crate) is_hinted: bool,
     /// Whether its group remembers it as having idle connections.
     pub(crate) is_idle: bool,
-    pub(crate) used: UnixMs,
+    /// Where the list of its kin has it.
+    kin_slot: u32,
 }
 
 impl Path {
@@ -140,12 +163,14 @@ impl Path {
 pub(crate) struct Paths {
     pub(crate) rows: Slab<Path>,
     by_key: FxHashMap<PathKey, u32>,
+    /// The paths of each source and provider.
+    kin: FxHashMap<(u16, u16), Vec<u32>>,
     generations: u32,
 }
 
 impl Paths {
     pub(crate) fn new() -> Self {
-        Self { rows: Slab::new(), by_key: FxHashMap::default(), generations: 0 }
+        Self { rows: Slab::new(), by_key: FxHashMap::default(), kin: FxHashMap::default(), generations: 0 }
     }
 
     /// The index of a path that still exists.
@@ -164,21 +189,25 @@ impl Paths {
 
     pub(crate) fn insert(&mut self, key: PathKey, group: u32, now: UnixMs) -> u32 {
         self.generations = self.generations.wrapping_add(1);
+        let kin = self.kin.entry((key.source, key.provider)).or_default();
+        let notes = Notes { kin_slot: kin.len() as u32, ..Notes::default() };
         let index = self.rows.insert(Path {
             key,
             generation: self.generations,
             group,
             turns: Turns::new(),
+            flows: Vec::new(),
             ready: [0; 4],
+            resting: 0,
             waiting: 0,
             connections: 0,
             connections_critical: 0,
             suspension: None,
             claim: None,
-            is_hinted: false,
-            is_idle: false,
+            notes,
             used: now,
         });
+        kin.push(index);
         self.by_key.insert(key, index);
         index
     }
@@ -186,11 +215,39 @@ impl Paths {
     pub(crate) fn remove(&mut self, index: u32) -> Path {
         let path = self.rows.remove(index);
         self.by_key.remove(&path.key);
+        tidy(&mut self.by_key);
+        self.leave_kin(&path);
         path
     }
 
+    fn leave_kin(&mut self, path: &Path) {
+        let name = (path.key.source, path.key.provider);
+        let kin = self.kin.get_mut(&name).expect("a path is listed with its kin");
+        let slot = path.notes.kin_slot;
+        kin.swap_remove(slot as usize);
+        if let Some(&moved) = kin.get(slot as usize) {
+            self.rows[moved].notes.kin_slot = slot;
+        }
+        if kin.is_empty() {
+            self.kin.remove(&name);
+            tidy(&mut self.kin);
+        }
+    }
+
+    /// The paths of a source and provider, in no order.
+    pub(crate) fn of(&self, source: u16, provider: u16) -> &[u32] {
+        self.kin.get(&(source, provider)).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + crate::view::map_bytes(&self.by_key)
+        let kin = self.kin.values().map(Vec::capacity).sum::<usize>();
+        let flows = self.rows.iter().map(|(_, path)| path.flows.capacity()).sum::<usize>();
+        let turns = self.rows.iter().map(|(_, path)| path.turns.heap_bytes()).sum::<usize>();
+        self.rows.bytes()
+            + turns
+            + crate::view::map_bytes(&self.by_key)
+            + crate::view::map_bytes(&self.kin)
+            + (kin + flows) * size_of::<u32>()
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn pull(
     expired: &mut Vec<Ticket>,
     (path, now): (u32, UnixMs),
 ) -> Pull {
+    ready.wake(now);
     if ready.paths.rows[path].suspension.is_some() {
         if let Some(until) = ready.paths.rows[path].suspended_until(now) {
             return Pull::Suspended(until);

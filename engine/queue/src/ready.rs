@@ -6,14 +6,17 @@ use mail::{Class, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::campaign::{CampaignState, Campaigns};
-use crate::drr::Ring;
-use crate::flow::Flows;
+use crate::flow::{Flows, Standing, name_of};
 use crate::limits::{Group, GroupKey};
 use crate::path::{Path, Paths};
-use crate::slab::{NONE, Slab};
+use crate::rest::Rests;
+use crate::ring::{Member as _, Ring};
+use crate::slab::{NONE, Slab, tidy};
 use crate::store::{State, Store};
 use crate::{FlowKey, Limits, PathId, PathKey, Ticket};
 
+/// Hints for which there is always room.
+const HINTS_KEPT: usize = 1024;
 /// Paths told of one place that has become free, at most.
 const CLAIMS_HINTED_MAX: usize = 16;
 
@@ -36,6 +39,7 @@ pub(crate) struct Ready {
     group_by_key: FxHashMap<GroupKey, u32>,
     /// Suspended paths by the end of their rest.
     suspended: BTreeSet<(UnixMs, u32)>,
+    pub(crate) rests: Rests,
     /// Paths that the shell should look at.
     hints: Vec<PathId>,
     pub(crate) weights: [u32; 4],
@@ -54,6 +58,7 @@ impl Ready {
             groups: Slab::new(),
             group_by_key: FxHashMap::default(),
             suspended: BTreeSet::new(),
+            rests: Rests::default(),
             hints: Vec::new(),
             weights,
             critical_share,
@@ -62,14 +67,13 @@ impl Ready {
         }
     }
 
-    /// The path of `key`; with limits of its own when it is `alone`.
+    /// The path of `key`; with limits of its own when it is `alone`. `limits` count only for the first path that shares them.
     pub(crate) fn path(&mut self, key: PathKey, limits: Limits, alone: bool, now: UnixMs) -> PathId {
         let index = match self.paths.find_key(key) {
             Some(index) => index,
             None => self.make_path(key, limits, alone, now),
         };
         self.paths.rows[index].used = now;
-        self.set_limits(index, limits);
         self.paths.id(index)
     }
 
@@ -89,6 +93,7 @@ impl Ready {
             self.groups[group].set_limits(limits);
             self.hint(path);
             self.hint_claims(group);
+            self.hint_idle(group);
         }
     }
 
@@ -113,14 +118,15 @@ impl Ready {
         row.waiting += 1;
         let arrival = row.turns.arrival(comes_back);
         self.flows.rows[flow].push(store, node, arrival, comes_back);
-        if !self.flows.rows[flow].paused {
-            self.list(flow);
-            self.add_ready(path, key.class, 1);
-        }
+        self.list(flow);
+        self.add(flow, 1);
     }
 
     fn make_flow(&mut self, campaigns: &mut Campaigns, path: u32, key: FlowKey) -> u32 {
         let index = self.flows.insert(path, key);
+        let listed = &mut self.paths.rows[path].flows;
+        self.flows.rows[index].path_slot = listed.len() as u32;
+        listed.push(index);
         if let Some(id) = key.campaign {
             let campaign = campaigns.intern(id);
             let row = &mut campaigns[campaign];
@@ -142,7 +148,17 @@ impl Ready {
         class: Class,
     ) -> (Ticket, FlowKey) {
         let flow = self.next_flow(path, class).expect("a class with ready tickets lists a flow");
-        let ticket = self.flows.rows[flow].pop(store).expect("a listed flow has a ticket");
+        self.pop_from(store, campaigns, flow)
+    }
+
+    /// Takes the next ticket of a flow that has one.
+    pub(crate) fn pop_from(
+        &mut self,
+        store: &mut Store,
+        campaigns: &mut Campaigns,
+        flow: u32,
+    ) -> (Ticket, FlowKey) {
+        let ticket = self.flows.rows[flow].pop(store).expect("a flow has a ticket while it exists");
         let key = self.flows.rows[flow].key;
         self.after_removal(campaigns, flow, 1);
         (ticket, key)
@@ -184,12 +200,14 @@ impl Ready {
 
     /// Undoes what [`Ready::pop_with`] has charged for one ticket.
     pub(crate) fn forgive(&mut self, path: u32, key: FlowKey) {
-        self.paths.rows[path].turns.refund(key.class);
-        // With its last ticket the flow has left the ring, and its debt with it.
-        let Some(flow) = self.flows.find(path, key) else { return };
-        let tenant = self.flows.rows[flow].tenant;
-        Ring::forgive(&mut self.flows.rows, flow);
-        Ring::forgive(&mut self.flows.tenants, tenant);
+        let turns = &mut self.paths.rows[path].turns;
+        turns.refund(key.class);
+        let Some(ring) = turns.ring(key.class) else { return };
+        let (flow, tenant) = (self.flows.find(path, key), self.flows.find_tenant(path, key));
+        ring.forgive(&mut self.flows.tenants, tenant, u64::from(key.tenant));
+        // Without the tenant there is nobody to whom the flow could owe.
+        let Some(tenant) = tenant else { return };
+        self.flows.tenants[tenant].ring.forgive(&mut self.flows.rows, flow, name_of(&key));
     }
 
     /// Takes a ticket out of the middle of its flow.
@@ -215,15 +233,23 @@ impl Ready {
     /// Books `count` tickets that have left a flow, and removes the flow when they were its last.
     fn after_removal(&mut self, campaigns: &mut Campaigns, flow: u32, count: u32) {
         let row = &self.flows.rows[flow];
-        let (path, class, paused, is_done) = (row.path, row.key.class, row.paused, row.live == 0);
+        let (path, is_done) = (row.path, row.live == 0);
         self.paths.rows[path].waiting -= count;
-        if !paused {
-            self.list(flow);
-            self.remove_ready(path, class, count);
-        }
+        self.list(flow);
+        self.subtract(flow, count);
         if is_done {
+            self.rests.forget(flow, self.flows.rows[flow].rests_until);
             let flow = self.flows.remove(flow);
+            self.leave_path(path, flow.path_slot);
             self.leave_campaign(campaigns, flow.campaign, flow.campaign_slot);
+        }
+    }
+
+    fn leave_path(&mut self, path: u32, slot: u32) {
+        let flows = &mut self.paths.rows[path].flows;
+        flows.swap_remove(slot as usize);
+        if let Some(&moved) = flows.get(slot as usize) {
+            self.flows.rows[moved].path_slot = slot;
         }
     }
 
@@ -239,26 +265,8 @@ impl Ready {
         campaigns.settle(campaign);
     }
 
-    /// Stops or lets go all flows of a campaign.
-    pub(crate) fn set_paused(&mut self, flows: &[u32], paused: bool) {
-        for &flow in flows {
-            let row = &mut self.flows.rows[flow];
-            if row.paused == paused {
-                continue;
-            }
-            row.paused = paused;
-            let (path, class, count) = (row.path, row.key.class, row.live);
-            self.list(flow);
-            if paused {
-                self.remove_ready(path, class, count);
-            } else {
-                self.add_ready(path, class, count);
-            }
-        }
-    }
-
     /// Brings the listing of a flow in the order of service in line with what it holds.
-    fn list(&mut self, index: u32) {
+    pub(crate) fn list(&mut self, index: u32) {
         let flow = &mut self.flows.rows[index];
         let may_be_served = flow.may_be_served();
         let turns = &mut self.paths.rows[flow.path].turns;
@@ -271,7 +279,7 @@ impl Ready {
             }
             return;
         };
-        let is_listed = !crate::drr::Member::links(flow).is_outside();
+        let is_listed = !flow.links().is_outside();
         if is_listed == may_be_served {
             return;
         }
@@ -293,21 +301,35 @@ impl Ready {
 
     // Counts, claims and hints
 
-    fn add_ready(&mut self, path: u32, class: Class, count: u32) {
+    /// Counts tickets of a flow where it stands.
+    pub(crate) fn add(&mut self, flow: u32, count: u32) {
+        let flow = &self.flows.rows[flow];
+        let (path, class) = (flow.path, flow.key.class);
         let row = &mut self.paths.rows[path];
-        row.ready[class.index()] += count;
-        if class == Class::Critical && row.suspension.is_none() {
-            self.groups[row.group].critical_ready += u64::from(count);
+        match flow.standing() {
+            Standing::Paused => return,
+            Standing::Resting => return row.resting += count,
+            Standing::Ready => row.ready[class.index()] += count,
+        }
+        if row.suspension.is_none() {
+            self.groups[row.group].add_ready(class, u64::from(count));
         }
         self.settle(path);
         self.hint(path);
     }
 
-    fn remove_ready(&mut self, path: u32, class: Class, count: u32) {
+    /// Takes tickets of a flow out of the count where it stands.
+    pub(crate) fn subtract(&mut self, flow: u32, count: u32) {
+        let flow = &self.flows.rows[flow];
+        let (path, class) = (flow.path, flow.key.class);
         let row = &mut self.paths.rows[path];
-        row.ready[class.index()] -= count;
-        if class == Class::Critical && row.suspension.is_none() {
-            self.groups[row.group].critical_ready -= u64::from(count);
+        match flow.standing() {
+            Standing::Paused => return,
+            Standing::Resting => return row.resting -= count,
+            Standing::Ready => row.ready[class.index()] -= count,
+        }
+        if row.suspension.is_none() {
+            self.groups[row.group].subtract_ready(class, u64::from(count));
         }
         self.settle(path);
     }
@@ -347,27 +369,27 @@ impl Ready {
         let claim = crate::limits::Claim { other, since: self.claims, path };
         group.add_claim(claim);
         row.claim = Some(claim);
-        if group.free() == 0 {
-            self.hint_idle(path);
-        }
+        let index = row.group;
+        self.hint_idle(index);
     }
 
     /// Asks the shell to look at a path.
     pub(crate) fn hint(&mut self, path: u32) {
         let id = self.paths.id(path);
         let row = &mut self.paths.rows[path];
-        if !row.is_hinted && row.suspension.is_none() {
-            row.is_hinted = true;
+        if !row.notes.is_hinted && row.suspension.is_none() {
+            row.notes.is_hinted = true;
             self.hints.push(id);
         }
     }
 
-    /// Asks the shell to look at a path with an idle connection, which will yield it to `path`.
-    fn hint_idle(&mut self, path: u32) {
-        let group = self.paths.rows[path].group;
-        while let Some(idle) = self.groups[group].take_idle() {
+    /// Asks the shell to look at a path with an idle connection, if that is to close.
+    fn hint_idle(&mut self, group: u32) {
+        while self.groups[group].wants_idle_closed()
+            && let Some(idle) = self.groups[group].take_idle()
+        {
             let row = &mut self.paths.rows[idle];
-            row.is_idle = false;
+            row.notes.is_idle = false;
             if row.connections > 0 && row.ready_total() == 0 {
                 self.hint(idle);
                 return;
@@ -383,19 +405,21 @@ impl Ready {
         first.into_iter().for_each(|path| self.hint(path));
     }
 
-    /// Moves the hints out, and those of paths whose rest is over.
+    /// Moves the hints out, and those of paths and flows whose rest is over.
     pub(crate) fn take_hints(&mut self, now: UnixMs, out: &mut Vec<PathId>) {
         while let Some(&(until, path)) = self.suspended.first()
             && until <= now
         {
             self.resume(path);
         }
+        self.wake(now);
         for id in self.hints.drain(..) {
             if let Some(path) = self.paths.find(id) {
-                self.paths.rows[path].is_hinted = false;
+                self.paths.rows[path].notes.is_hinted = false;
                 out.push(id);
             }
         }
+        self.hints.shrink_to(HINTS_KEPT);
     }
 
     // Connections and suspensions
@@ -426,15 +450,20 @@ impl Ready {
         self.settle(path);
         if has_work {
             self.hint(path);
+        } else {
+            // Its other connections may be idle too.
+            self.is_idle(path);
         }
         self.hint_claims(group);
+        self.hint_idle(group);
     }
 
     pub(crate) fn suspend(&mut self, path: u32, until: UnixMs, reason: &str) {
         self.resume(path);
         let row = &mut self.paths.rows[path];
         row.suspension = Some(Box::new(crate::path::Suspension::new(until, reason)));
-        self.groups[row.group].critical_ready -= u64::from(row.ready[Class::Critical.index()]);
+        let group = &mut self.groups[row.group];
+        Class::ALL.iter().for_each(|&class| group.subtract_ready(class, u64::from(row.ready[class.index()])));
         self.suspended.insert((until, path));
         self.settle(path);
     }
@@ -442,15 +471,17 @@ impl Ready {
     pub(crate) fn resume(&mut self, path: u32) {
         let row = &mut self.paths.rows[path];
         let Some(suspension) = row.suspension.take() else { return };
-        self.groups[row.group].critical_ready += u64::from(row.ready[Class::Critical.index()]);
+        let group = &mut self.groups[row.group];
+        Class::ALL.iter().for_each(|&class| group.add_ready(class, u64::from(row.ready[class.index()])));
         self.suspended.remove(&(suspension.until, path));
         self.settle(path);
         self.hint(path);
     }
 
-    /// When the next suspension ends.
+    /// When the next rest of a path or a flow ends.
     pub(crate) fn next_resume(&self) -> Option<UnixMs> {
-        self.suspended.first().map(|(until, _)| *until)
+        let suspended = self.suspended.first().map(|(until, _)| *until);
+        suspended.into_iter().chain(self.rests.next()).min()
     }
 
     pub(crate) fn suspended_count(&self) -> usize {
@@ -460,8 +491,8 @@ impl Ready {
     /// Remembers that a path has a connection and nothing for it.
     pub(crate) fn is_idle(&mut self, path: u32) {
         let row = &mut self.paths.rows[path];
-        if !row.is_idle && row.connections > 0 {
-            row.is_idle = self.groups[row.group].remember_idle(path);
+        if !row.notes.is_idle && row.connections > 0 {
+            row.notes.is_idle = self.groups[row.group].remember_idle(path);
         }
     }
 
@@ -487,12 +518,13 @@ impl Ready {
         let path = self.paths.remove(index);
         let group = &mut self.groups[path.group];
         group.paths -= 1;
-        if path.is_idle {
+        if path.notes.is_idle {
             group.forget_idle(index);
         }
         if group.paths == 0 {
             let key = self.groups.remove(path.group).key;
             self.group_by_key.remove(&key);
+            tidy(&mut self.group_by_key);
         }
     }
 

@@ -2,8 +2,20 @@
 
 use std::ops::{Index, IndexMut};
 
+use rustc_hash::FxHashMap;
+
 /// Rows that an empty table keeps.
 const ROWS_KEPT: usize = 1024;
+
+/// Entries for which an empty map keeps its room.
+const ENTRIES_KEPT: usize = 1024;
+
+/// Gives the room of a map back that has become empty after it was large.
+pub(crate) fn tidy<K, V>(map: &mut FxHashMap<K, V>) {
+    if map.is_empty() && map.capacity() > 2 * ENTRIES_KEPT {
+        *map = FxHashMap::default();
+    }
+}
 
 /// No row.
 pub(crate) const NONE: u32 = u32::MAX;

@@ -1,10 +1,12 @@
-//! Where tickets lie while they wait: 28 bytes each (32 in blocks where one has a deadline), threaded into lists by index. It refuses to know why they wait.
+//! Where tickets lie while they wait: 28 bytes each (32 in blocks where one has a deadline), threaded into lists by index,
+//! and found by their identifiers for five bytes more. It refuses to know why they wait.
 
 use std::ops::{Index, IndexMut};
 
 use mail::{Class, RecipientId, UnixMs};
 
 use crate::Ticket;
+use crate::finder::{Finder, Hash};
 use crate::slab::NONE;
 
 /// Nodes of one block: 112 KiB, so that growth never copies and never asks for much at once.
@@ -28,7 +30,7 @@ pub(crate) enum State {
     Scheduled = 1,
     /// In a flow since `when`; `place` is the flow.
     Ready = 2,
-    /// Held back by its campaign since `when`; `place` is the campaign.
+    /// Held back by its campaign since `when`; `place` is the lane.
     Held = 3,
     /// Taken out, but still in a list, whose owner will free it.
     Dead = 4,
@@ -73,7 +75,7 @@ impl Node {
         node
     }
 
-    fn set_when(&mut self, when: Tick) {
+    pub(crate) fn set_when(&mut self, when: Tick) {
         let when = when.min(TICK_MAX);
         self.when_low = when as u32;
         self.when_high = (when >> 32) as u8;
@@ -127,6 +129,7 @@ impl Block {
 pub(crate) struct Store {
     origin: UnixMs,
     blocks: Vec<Block>,
+    finder: Finder,
     free: u32,
     used: usize,
 }
@@ -134,7 +137,7 @@ pub(crate) struct Store {
 impl Store {
     /// No nodes. Ticks count from `origin`.
     pub(crate) const fn new(origin: UnixMs) -> Self {
-        Self { origin, blocks: Vec::new(), free: NONE, used: 0 }
+        Self { origin, blocks: Vec::new(), finder: Finder::new(), free: NONE, used: 0 }
     }
 
     /// The tick of `moment`: that of the origin when it lies before, the last one when it lies beyond.
@@ -158,6 +161,8 @@ impl Store {
         *node = Node::new(ticket, state, place, when);
         let (block, within) = (index as usize / BLOCK_NODES, index as usize % BLOCK_NODES);
         self.blocks[block].set_deadline(within, ticket.deadline);
+        let hash_of = |other: u32| Hash::of(node_in(&self.blocks, other).raw_id());
+        self.finder.insert(Hash::of(ticket.id.raw()), index, hash_of);
         self.free = next_free;
         self.used += 1;
         index
@@ -182,13 +187,24 @@ impl Store {
         let free = self.free;
         let node = &mut self[index];
         debug_assert_ne!(node.state(), State::Free, "a node is freed once");
+        let hash = Hash::of(node.raw_id());
         node.set_state(State::Free);
         node.next = free;
+        self.finder.remove(hash, index);
         self.free = index;
         self.used -= 1;
         if self.used == 0 && self.blocks.len() > BLOCKS_KEPT {
             *self = Self::new(self.origin);
         }
+    }
+
+    /// The node of a ticket that has not been taken out.
+    pub(crate) fn find(&self, id: RecipientId) -> Option<u32> {
+        let is_it = |index: u32| {
+            let node = &self[index];
+            node.raw_id() == id.raw() && !matches!(node.state(), State::Free | State::Dead)
+        };
+        self.finder.find(Hash::of(id.raw()), is_it)
     }
 
     fn grow(&mut self) {
@@ -218,7 +234,8 @@ impl Store {
 
     pub(crate) fn bytes(&self) -> usize {
         let with_deadlines = self.blocks.iter().filter(|block| block.deadlines.is_some()).count();
-        self.blocks.len() * BLOCK_NODES * size_of::<Node>()
+        self.finder.bytes()
+            + self.blocks.len() * BLOCK_NODES * size_of::<Node>()
             + with_deadlines * BLOCK_NODES * size_of::<u32>()
             + self.blocks.capacity() * size_of::<Block>()
     }
@@ -228,8 +245,12 @@ impl Index<u32> for Store {
     type Output = Node;
 
     fn index(&self, index: u32) -> &Node {
-        &self.blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
+        node_in(&self.blocks, index)
     }
+}
+
+fn node_in(blocks: &[Block], index: u32) -> &Node {
+    &blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
 }
 
 impl IndexMut<u32> for Store {

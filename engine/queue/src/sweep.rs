@@ -42,9 +42,7 @@ impl Sweep {
             if state == State::Ready {
                 ready.kill(store, campaigns, self.cursor);
             } else {
-                let campaign = node.place;
-                campaigns[campaign].kill_held(store, self.cursor);
-                campaigns.settle(campaign);
+                campaigns.kill_held(store, self.cursor);
             }
         }
     }

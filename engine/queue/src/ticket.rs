@@ -38,6 +38,8 @@ pub struct FlowKey {
     pub tenant: u32,
     /// The campaign it is part of.
     pub campaign: Option<CampaignId>,
+    /// The identity it is sent as: a hash of the sender's domain. Receivers may limit each of them apart.
+    pub identity: u32,
 }
 
 /// A way out: from one of our addresses to the hosts of one destination.
@@ -63,7 +65,6 @@ impl fmt::Display for PathId {
         write!(f, "{}.{}", self.index, self.generation)
     }
 }
-
 /// What a connection is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
@@ -75,7 +76,8 @@ pub enum Pull {
     Wait(UnixMs),
     /// The path is suspended until this moment.
     Suspended(UnixMs),
-    /// Close this connection: another path of the same source and provider has work, no connection, and a better claim.
+    /// Close this connection: another path of the same source and provider has work, no connection, and a better claim;
+    /// or the limits have come down and there are more connections than they allow.
     Yield,
 }
 

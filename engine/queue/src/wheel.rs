@@ -6,6 +6,7 @@
 
 use mail::UnixMs;
 
+use crate::slab::NONE;
 use crate::store::{List, Store, TICK_MAX, Tick};
 
 /// Levels; the highest reaches 64^6 * 128 ticks, beyond [`TICK_MAX`].
@@ -14,36 +15,75 @@ const LEVELS: usize = 7;
 const UNIT_BITS: u32 = 6;
 /// Slots of a level.
 const SLOTS: u64 = 128;
+/// Lists of a slot: a power of two.
+const LISTS: usize = 8;
 /// Tickets moved between levels in one call, at most.
 const MOVES_MAX: usize = 1024;
 
 const _: () =
     assert!(TICK_MAX >> (UNIT_BITS * (LEVELS as u32 - 1)) < SLOTS, "every tick fits into the last level");
 
+/// The nodes of one slot, first in, first out. They are dealt out to several lists and taken off them in turn: what is
+/// simply one list would have to wait for memory at each node before it knows the next, and when millions wait, that is nearly
+/// all that the wheel does. So as many nodes as there are lists are fetched at the same time.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    lists: [List; LISTS],
+    /// The list whose turn it is.
+    first: u32,
+    count: u32,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { lists: [List::EMPTY; LISTS], first: 0, count: 0 };
+
+    fn push(&mut self, store: &mut Store, node: u32) {
+        let list = self.first.wrapping_add(self.count) as usize % LISTS;
+        self.lists[list].push_back(store, node);
+        self.count += 1;
+    }
+
+    /// Takes off up to one node of each list, and not more than `max`; how many.
+    fn pop(&mut self, store: &Store, max: usize, out: &mut [u32; LISTS]) -> usize {
+        let count = LISTS.min(max).min(self.count as usize);
+        for (turn, node) in out.iter_mut().take(count).enumerate() {
+            let list = &mut self.lists[(self.first as usize + turn) % LISTS];
+            *node = list.pop_front(store).expect("a slot holds as many nodes as it counts");
+        }
+        self.first = (self.first + count as u32) % LISTS as u32;
+        self.count -= count as u32;
+        count
+    }
+}
+
 /// The slots of one level, and which of them hold something.
 #[derive(Debug)]
 struct Level {
-    slots: [List; SLOTS as usize],
+    slots: [Slot; SLOTS as usize],
     occupied: u128,
 }
 
 impl Level {
-    const EMPTY: Self = Self { slots: [List::EMPTY; SLOTS as usize], occupied: 0 };
+    fn new() -> Self {
+        Self { slots: [Slot::EMPTY; SLOTS as usize], occupied: 0 }
+    }
 
     fn push(&mut self, store: &mut Store, position: u64, node: u32) {
         let slot = position % SLOTS;
-        self.slots[slot as usize].push_back(store, node);
+        self.slots[slot as usize].push(store, node);
         self.occupied |= 1 << slot;
     }
 
-    fn pop(&mut self, store: &Store, position: u64) -> Option<u32> {
+    fn pop(&mut self, store: &Store, position: u64, max: usize, out: &mut [u32; LISTS]) -> usize {
         let slot = position % SLOTS;
-        let list = &mut self.slots[slot as usize];
-        let node = list.pop_front(store)?;
-        if list.is_empty() {
+        if self.occupied & (1 << slot) == 0 {
+            return 0;
+        }
+        let count = self.slots[slot as usize].pop(store, max, out);
+        if self.slots[slot as usize].count == 0 {
             self.occupied &= !(1 << slot);
         }
-        Some(node)
+        count
     }
 
     /// The first position from `current` on that holds something.
@@ -56,13 +96,13 @@ impl Level {
 /// A hierarchical timing wheel over the nodes of a [`Store`].
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    levels: Box<[Level; LEVELS]>,
+    levels: Box<[Level]>,
     current: Tick,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { levels: Box::new([Level::EMPTY; LEVELS]), current: 0 }
+        Self { levels: (0..LEVELS).map(|_| Level::new()).collect(), current: 0 }
     }
 
     /// Takes a node whose `when` is its due tick. What is due already comes out at the next call of [`Wheel::due`].
@@ -83,10 +123,10 @@ impl Wheel {
             if !self.descend(store, &mut moves) {
                 return;
             }
-            while room > 0 {
-                let Some(node) = self.levels[0].pop(store, self.current) else { break };
-                out.push(node);
-                room -= 1;
+            let mut nodes = [NONE; LISTS];
+            while let count @ 1.. = self.levels[0].pop(store, self.current, room, &mut nodes) {
+                out.extend(&nodes[..count]);
+                room -= count;
             }
             if room == 0 || self.current == until {
                 break;
@@ -118,12 +158,12 @@ impl Wheel {
     }
 
     fn empty_slot(&mut self, store: &mut Store, level: usize, position: u64, moves: &mut usize) -> bool {
-        while *moves > 0 {
-            let Some(node) = self.levels[level].pop(store, position) else { return true };
-            self.insert(store, node);
-            *moves -= 1;
+        let mut nodes = [NONE; LISTS];
+        while let count @ 1.. = self.levels[level].pop(store, position, *moves, &mut nodes) {
+            nodes[..count].iter().for_each(|&node| self.insert(store, node));
+            *moves -= count;
         }
-        self.levels[level].slots[(position % SLOTS) as usize].is_empty()
+        self.levels[level].slots[(position % SLOTS) as usize].count == 0
     }
 
     /// The next tick at which a slot must be looked at; after the current tick, because all before it is done.

@@ -1,9 +1,10 @@
 //! The text that Prometheus scrapes: the books, the engine's counters, the queue, and what the events have fed.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use mail::{Class, Ledger};
-use mta::{Counters, PathView, TlsCounters, WaitingView};
+use mta::{Counters, PathView, SourceView, TlsCounters, WaitingView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -31,6 +32,8 @@ pub struct Scrape {
     pub paths: Vec<PathView>,
     /// Sessions with receivers, by how they were protected.
     pub tls: TlsCounters,
+    /// All sources with their standings.
+    pub sources: Vec<SourceView>,
 }
 
 impl Scrape {
@@ -45,6 +48,7 @@ impl Scrape {
         self.register_counters(&mut now);
         self.register_queue(&mut now);
         self.register_tls(&mut now);
+        self.register_budgets(&mut now);
         let mut text = String::new();
         encode_registry(&mut text, &now)?;
         encode_registry(&mut text, store.registry())?;
@@ -121,6 +125,42 @@ impl Scrape {
         registry.register("ready", "Recipients that wait for their turn on a path", ready);
         registry.register("connections", "Open connections to receivers", connections);
         registry.register("suspended_paths", "Paths on which nothing is sent for now", suspended);
+    }
+}
+
+impl Scrape {
+    /// What each source may burden each provider with now, and how it stands there.
+    fn register_budgets(&self, registry: &mut Registry) {
+        let rate = Family::<PathLabels, Gauge<f64, AtomicU64>>::default();
+        let connections = Family::<PathLabels, Gauge>::default();
+        for path in &self.paths {
+            let labels = PathLabels { provider: path.provider.clone(), source: path.source.clone() };
+            if let Some(per_second) = path.budget.as_ref().and_then(|budget| budget.rate_per_second) {
+                rate.get_or_create(&labels).set(per_second);
+            }
+            connections.get_or_create(&labels).set(i64::from(path.connections_max));
+        }
+        registry.register(
+            "budget_rate",
+            "Recipients a second that a source may send to a provider now",
+            rate,
+        );
+        registry.register(
+            "budget_connections",
+            "Connections that a source may open to a provider now",
+            connections,
+        );
+        let score = Family::<PathLabels, Gauge>::default();
+        let burnt = Family::<PathLabels, Gauge>::default();
+        for source in &self.sources {
+            for standing in &source.providers {
+                let labels = PathLabels { provider: standing.provider.clone(), source: source.name.clone() };
+                score.get_or_create(&labels).set(i64::from(standing.score));
+                burnt.get_or_create(&labels).set(i64::from(standing.burnt_until.is_some()));
+            }
+        }
+        registry.register("score", "Reputation of a source at a provider, 0 to 100", score);
+        registry.register("burnt", "Whether a provider refuses a source", burnt);
     }
 }
 

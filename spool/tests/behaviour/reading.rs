@@ -34,6 +34,7 @@ fn every_field_reads_back_as_it_was_appended() {
         name: read.name().to_owned(),
         identity: read.identity().to_owned(),
         notice: read.is_notice(),
+        ground: spool::Ground { code: read.ground().0, because: read.ground().1.to_owned() },
     };
     assert_eq!(rebuilt, wanted);
     assert_eq!(read.tags().collect::<Vec<_>>(), ["a", "a longer tag"]);

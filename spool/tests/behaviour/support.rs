@@ -103,9 +103,10 @@ pub(crate) fn full_content() -> Content {
         envelope_id: Some("QQ314159".to_owned()),
         tags: vec!["a".to_owned(), "a longer tag".to_owned()],
         metadata: "{\"order\":7}".to_owned(),
-        name: "n".to_owned(),
+        name: String::new(),
         identity: "example.test".to_owned(),
         notice: true,
+        ground: spool::Ground { code: 103, because: "sender @news.example".to_owned() },
     }
 }
 

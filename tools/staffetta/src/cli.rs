@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, demo, events, explain_reply, init, ledger, queue, send, serve, sink, spool,
-    tls_report, top, trace, why,
+    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
+    reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -31,6 +31,10 @@ enum Command {
     Ledger(ledger::Ledger),
     /// Look at and steer the queues
     Queue(queue::Queue),
+    /// Look at the addresses that mail leaves from, and at their warm-up
+    Source(source::Source),
+    /// Show how welcome the mail of each source, sender, account and campaign is
+    Reputation(reputation::Reputation),
     /// Look at and steer campaigns
     Campaign(campaign::Campaign),
     /// Say why a recipient waits, and everything that happened to it
@@ -41,12 +45,16 @@ enum Command {
     ExplainReply(explain_reply::ExplainReply),
     /// List what happened, or follow it
     Events(events::Events),
+    /// List what the engine has decided by itself, with the reasons, or follow it
+    Decisions(decisions::Decisions),
     /// Show how connections to domains were protected, as their TLS reports will say
     TlsReport(tls_report::TlsReport),
     /// Watch the engine
     Top(top::Top),
     /// Receive mail and count it: a receiver for tests
     Sink(sink::Sink),
+    /// Predict when a mailing arrives, by playing it against a pretend internet
+    Plan(plan::Plan),
     /// Inspect a spool directory without touching it
     Spool(spool::Spool),
     /// Print completions for a shell
@@ -67,14 +75,18 @@ impl Cli {
             Command::Send(command) => command.run(),
             Command::Ledger(command) => command.run(),
             Command::Queue(command) => command.run(),
+            Command::Source(command) => command.run(),
+            Command::Reputation(command) => command.run(),
             Command::Campaign(command) => command.run(),
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::ExplainReply(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::Decisions(command) => command.run(),
             Command::TlsReport(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
+            Command::Plan(command) => command.run(),
             Command::Spool(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
@@ -102,6 +114,11 @@ mod tests {
             "send --raw f.eml --to a@b.test --to c@d.test",
             "ledger --config f --json",
             "queue ls --control /run/s",
+            "queue resume --account shop",
+            "source ls --json",
+            "reputation --of source",
+            "source warmup plan --ladder generic --volume 50000",
+            "source warmup status",
             "queue suspend --provider gmail --seconds 60",
             "queue resume --provider gmail",
             "why 0040000000c80 --lang it",
@@ -113,9 +130,12 @@ mod tests {
             "campaign resume 0040000000c80",
             "campaign cancel 0040000000c80",
             "events --follow",
+            "decisions --follow --json",
+            "decisions --after 7",
             "tls-report a.test --day 2026-11-22 --json",
             "explain-reply -1 --provider gmail --phase rcpt --lang it --json",
             "top",
+            "plan --world calm-day --volume 1000000 --sources 4 --within 4h --compare --plot p.svg --seed 3 --json",
             "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
             "spool verify /tmp/x",
             "spool cat /tmp/x --json",

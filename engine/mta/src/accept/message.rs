@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use content::submission::{Received, Stamp, read_directives, received as trace_field};
-use mail::{RecordId, TlsWish};
-use policy::classify::{Hints, classify};
+use mail::{Address, RecordId, TlsWish};
 use smtp::server::ReceivedMessage;
 
 use crate::Refusal;
+use crate::classification::Incoming;
 use crate::shard::Shard;
 use crate::submission::{NewRecipient, Submission, SubmissionMeta};
 
@@ -44,15 +44,18 @@ pub(super) fn submission(
     if hops(&prepared.message) > HOPS_MAX {
         return Err(Refusal::invalid("Received", "too many hops: the message goes in a circle"));
     }
-    let directives = prepared.directives;
-    let stated = account.as_deref().and_then(|name| shard.shared.config.account(name));
-    let (class, _ground) = classify(Hints {
-        explicit: directives.class,
-        campaign: directives.campaign.is_some(),
-        account: stated.and_then(|account| account.class),
-        list_headers: prepared.looks_bulk,
+    let to: Vec<&Address> = envelope.recipients.iter().map(|recipient| &recipient.address).collect();
+    let (class, basis) = shard.shared.counting.classifier.classify(&Incoming {
+        now,
+        account: account.as_deref().and_then(|name| shard.shared.config.account(name)),
+        prepared: &prepared,
+        priority: None,
+        sender: envelope.sender.as_ref(),
+        recipients: &to,
     });
+    let directives = prepared.directives;
     let meta = SubmissionMeta {
+        basis: Some(basis),
         tenant: account.unwrap_or_default(),
         campaign: directives.campaign,
         tags: directives.tags,

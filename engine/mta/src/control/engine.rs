@@ -12,7 +12,9 @@ use super::handle::Handle;
 use super::room;
 use super::start::{self, StartError};
 use crate::accept;
+use crate::brain::{self, BrainRoom, Ears};
 use crate::campaigns::Campaigns;
+use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::Destinations;
 use crate::io::{self, Receiver, ShardThread};
@@ -89,14 +91,21 @@ impl Engine {
             let _inside = control.enter();
             Destinations::new(Arc::clone(&config), &tls_reports).map_err(StartError)?
         };
+        let clock = Clock::default();
+        let (brain, ears) = BrainRoom::open(&config, logs.len(), clock.now());
         let shared = Arc::new(Shared {
+            brain,
             sources: Sources::new(&config, host_name.clone()),
             host_name,
-            clock: Clock::default(),
+            clock,
             shards: rings,
             readers: logs.iter().map(|(log, _)| log.reader()).collect(),
-            books: logs.iter().map(|_| Arc::default()).collect(),
-            counting: Counting { shards: logs.iter().map(|_| Arc::default()).collect(), tls_reports },
+            counting: Counting {
+                shards: logs.iter().map(|_| Arc::default()).collect(),
+                books: logs.iter().map(|_| Arc::default()).collect(),
+                tls_reports,
+                classifier: Classifier::new(config.classes.behaviour),
+            },
             campaigns,
             signing,
             destinations,
@@ -113,13 +122,19 @@ impl Engine {
             engine.stop();
             return Err(error);
         }
-        let spool = engine.shared.config.node.data_dir.clone();
-        engine.control.spawn(room::watch(Arc::clone(&engine.shared), spool));
-        engine.control.spawn(tls_report::keep(Arc::clone(&engine.shared)));
-        if let Some(mta_sts) = engine.shared.destinations.mta_sts() {
-            engine.control.spawn(mta_sts.clone().keep(Arc::clone(&engine.shared)));
-        }
+        engine.start_tasks(ears);
         Ok(engine)
+    }
+
+    /// Starts what works beside the shards until the engine stops.
+    fn start_tasks(&self, ears: Ears) {
+        let shared = &self.shared;
+        self.control.spawn(brain::keep(Arc::clone(shared), ears));
+        self.control.spawn(room::watch(Arc::clone(shared), shared.config.node.data_dir.clone()));
+        self.control.spawn(tls_report::keep(Arc::clone(shared)));
+        if let Some(mta_sts) = shared.destinations.mta_sts() {
+            self.control.spawn(mta_sts.clone().keep(Arc::clone(shared)));
+        }
     }
 
     fn start_shards(
@@ -192,6 +207,7 @@ impl Engine {
                 "a shard did not finish in time; what it had under way is repeated after the next start"
             );
         }
+        self.keep_learned();
         // Outcomes that were sent home are in the rings before this.
         for index in 0..self.shared.shards.len() {
             self.tell(index, |shard| shard.bells.end.notify_one());
@@ -209,6 +225,22 @@ impl Engine {
         if let Some(Err(error)) = self.shared.destinations.mta_sts().map(MtaSts::save) {
             tracing::warn!(%error, "MTA-STS policies cannot be written");
         }
+    }
+
+    /// Writes what budgets and the brain have learned.
+    fn keep_learned(&self) {
+        let (tell, told) = mpsc::channel();
+        for index in 0..self.shared.shards.len() {
+            let tell = tell.clone();
+            self.tell(index, move |shard| {
+                // The stopping thread may have given up waiting.
+                let _ = tell.send(shard.learned());
+            });
+        }
+        drop(tell);
+        let shards = 0..self.shared.shards.len();
+        let learned = shards.filter_map(|_| told.recv_timeout(WIND_DOWN_MARGIN).ok()).flatten();
+        brain::write(&self.shared, learned.collect::<Vec<_>>().into_iter());
     }
 
     fn tell(&self, shard: usize, what: impl FnOnce(&std::rc::Rc<crate::shard::Shard>) + Send + 'static) {

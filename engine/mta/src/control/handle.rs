@@ -1,44 +1,38 @@
 //! How the rest of the house uses the engine: submissions, campaigns, views. Every call is answered by the shard that
 //! it concerns.
 
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use content::Mailbox;
 use content::template::Template;
 use mail::{CampaignId, Ledger, RecipientId, UnixMs};
+use policy::classify::Ground;
 use policy::config::Config;
 use policy::provider::ProviderIndex;
 use spool::{CampaignPhase, Content, ContentKind};
-use tokio::sync::oneshot;
 
 use crate::Refusal;
 use crate::campaigns::Campaign;
+use crate::classification::Classifier;
 use crate::counters::Counters;
 use crate::holds::{Hold, Receiver};
 use crate::https::Https;
-use crate::io;
 use crate::resolve::Resolver;
-use crate::shard::{Shard, ToShard};
+use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::submission::{Accepted, NewCampaign, NewRecipient, Submission};
 use crate::tls_report::TlsReports;
-use crate::views::{HoldView, PathFilter, PathView, WaitingView, Why};
+use crate::views::{Found, HoldView, PathFilter, PathView, WaitingView, Why};
 
 /// The most recipients that [`Handle::add_recipients`] takes at once.
 pub const BATCH_MAX: usize = 1_000;
-/// How long a full ring is waited for before the engine is called busy.
-const RING_PATIENCE: Duration = Duration::from_secs(10);
-/// How long is rested between two looks at a full ring.
-const RING_PAUSE: Duration = Duration::from_millis(1);
 
 /// A way to use a running engine, from any thread.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     next_shard: Arc<AtomicUsize>,
 }
 
@@ -51,6 +45,12 @@ impl Handle {
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.shared.config)
+    }
+
+    /// What decides the class of messages.
+    #[must_use]
+    pub fn classifier(&self) -> &Classifier {
+        &self.shared.counting.classifier
     }
 
     /// The engine's clock.
@@ -68,11 +68,12 @@ impl Handle {
             return Err(Refusal::invalid("to", "there is no recipient"));
         }
         let shard = self.any_shard();
-        self.ask(
-            shard,
-            move |shard| async move { shard.submit(submission).await.map(|taken| taken.accepted) },
-        )
-        .await?
+        self.shared
+            .ask(
+                shard,
+                move |shard| async move { shard.submit(submission).await.map(|taken| taken.accepted) },
+            )
+            .await?
     }
 
     /// Takes a campaign, without recipients and not started.
@@ -80,6 +81,14 @@ impl Handle {
     /// # Errors
     /// A template that cannot be used, a sender that is no address, or the engine refuses.
     pub async fn create_campaign(&self, new: NewCampaign) -> Result<CampaignId, Refusal> {
+        self.create_campaign_on(new, Ground::Campaign).await
+    }
+
+    /// The same for a campaign whose class was decided by `ground`.
+    ///
+    /// # Errors
+    /// As [`Handle::create_campaign`].
+    pub async fn create_campaign_on(&self, new: NewCampaign, ground: Ground) -> Result<CampaignId, Refusal> {
         let template = Template::compile(&new.draft)
             .map_err(|error| Refusal::Invalid { field: error.part.clone(), why: error.to_string() })?;
         let from =
@@ -95,10 +104,12 @@ impl Handle {
             class: new.class,
             identity: from.address.domain().to_owned(),
             name: new.draft.name.clone(),
+            ground: spool::Ground { code: ground.code(), because: String::new() },
             ..Content::default()
         };
         let shard = self.any_shard();
         let id = self
+            .shared
             .ask(shard, move |shard| async move { shard.create_campaign(content, draft).await })
             .await??;
         self.shared.campaigns.insert(Campaign::new(id, new, template, created_at, CampaignPhase::Created));
@@ -118,7 +129,9 @@ impl Handle {
             return Err(Refusal::invalid("recipients", format!("more than {BATCH_MAX} at once")));
         }
         let shard = usize::from(id.0.shard());
-        self.ask(shard, move |shard| async move { shard.add_recipients(&campaign, batch).await }).await?
+        self.shared
+            .ask(shard, move |shard| async move { shard.add_recipients(&campaign, batch).await })
+            .await?
     }
 
     /// Starts, pauses, resumes or cancels a campaign; durable when this returns.
@@ -128,7 +141,7 @@ impl Handle {
     pub async fn set_campaign(&self, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
         let campaign = self.known(id)?;
         let shard = usize::from(id.0.shard());
-        self.ask(shard, move |shard| async move { shard.set_campaign(campaign, phase).await }).await?
+        self.shared.ask(shard, move |shard| async move { shard.set_campaign(campaign, phase).await }).await?
     }
 
     fn known(&self, id: CampaignId) -> Result<Arc<Campaign>, Refusal> {
@@ -203,13 +216,13 @@ impl Handle {
 
     /// All paths of all shards.
     pub async fn paths(&self) -> Vec<PathView> {
-        self.of_all(|shard| shard.paths()).await.into_iter().flatten().collect()
+        self.shared.of_all(|shard| shard.paths()).await.into_iter().flatten().collect()
     }
 
     /// All waiting recipients, by what they wait for.
     pub async fn waiting(&self) -> WaitingView {
         let mut sum = WaitingView::default();
-        for view in self.of_all(|shard| shard.waiting()).await {
+        for view in self.shared.of_all(|shard| shard.waiting()).await {
             sum.scheduled += view.scheduled;
             sum.ready += view.ready;
             sum.held += view.held;
@@ -221,7 +234,7 @@ impl Handle {
     /// Lets the paths that `filter` means rest until `until`; returns how many.
     pub async fn suspend(&self, filter: PathFilter, until: UnixMs, reason: String) -> usize {
         let suspend = move |shard: &Rc<Shard>| shard.suspend_paths(&filter, until, &reason);
-        self.of_all(suspend).await.into_iter().sum()
+        self.shared.of_all(suspend).await.into_iter().sum()
     }
 
     /// Senders whose mail waits because a receiver refuses it by a fault of our own.
@@ -249,7 +262,8 @@ impl Handle {
             let is_meant = |name: &str| filter.provider.as_deref().is_none_or(|provider| provider == name);
             self.shared.condition.holds.end(|receiver| is_meant(self.provider_name(receiver)));
         }
-        self.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
+        self.heal(&filter);
+        self.shared.of_all(move |shard| shard.resume_paths(&filter)).await.into_iter().sum()
     }
 
     /// Whether nothing is sent because the spool was restored from a copy.
@@ -270,77 +284,30 @@ impl Handle {
         let reader = self.shared.readers.get(usize::from(id.0.shard()))?;
         let recipient = reader.recipient(id).ok()?;
         let content = reader.content_head(recipient.content()).ok()?;
-        let found = self.of_all(move |shard| shard.explain(id)).await.into_iter().flatten().next();
+        let found = self.shared.of_all(move |shard| shard.explain(id)).await.into_iter().flatten().next();
         let found = found.or_else(|| self.unrecordable(id));
         Some(Why::new(&recipient, &content, found))
     }
 
     /// Why a recipient that no queue holds does not leave, when it is for its log.
-    fn unrecordable(&self, id: RecipientId) -> Option<(String, Option<UnixMs>, Option<PathView>)> {
+    fn unrecordable(&self, id: RecipientId) -> Option<Found> {
         let shard = id.0.shard();
         let fault = self.shared.recordings.fault_of(usize::from(shard))?;
-        Some((
-            format!("the spool of shard {shard}, which can write nothing at the moment: {fault}"),
-            None,
-            None,
-        ))
+        let words = format!("the spool of shard {shard}, which can write nothing at the moment: {fault}");
+        Some(Found::new("spool.fault", words))
     }
 
     /// A number that is given only once, for Message-IDs of submissions that come by HTTP.
     pub async fn unique(&self) -> Result<u64, Refusal> {
-        self.ask(self.any_shard(), |shard| async move { shard.unique() }).await
+        self.shared.ask(self.any_shard(), |shard| async move { shard.unique() }).await
     }
 
     /// The shards in turn, apart from those whose spool accepts nothing.
-    fn any_shard(&self) -> usize {
+    pub(super) fn any_shard(&self) -> usize {
         let shards = self.shared.shards.len();
         let first = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards;
         let in_turn = (first..first + shards).map(|shard| shard % shards);
         let mut sound = in_turn.filter(|shard| self.shared.recordings.fault_of(*shard).is_none());
         sound.next().unwrap_or(first)
-    }
-
-    /// Asks every shard the same.
-    async fn of_all<R: Send + 'static>(
-        &self,
-        what: impl Fn(&Rc<Shard>) -> R + Clone + Send + 'static,
-    ) -> Vec<R> {
-        let mut answers = Vec::new();
-        for shard in 0..self.shared.shards.len() {
-            let what = what.clone();
-            if let Ok(answer) = self.ask(shard, move |shard| async move { what(&shard) }).await {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
-
-    /// Runs `work` on a shard and brings its result.
-    async fn ask<Work, R>(
-        &self,
-        shard: usize,
-        work: impl FnOnce(Rc<Shard>) -> Work + Send + 'static,
-    ) -> Result<R, Refusal>
-    where
-        Work: Future<Output = R> + 'static,
-        R: Send + 'static,
-    {
-        let (answer, answered) = oneshot::channel();
-        let mut message = ToShard::Call(Box::new(move |shard: &Rc<Shard>| {
-            let work = work(Rc::clone(shard));
-            io::spawn(async move {
-                // Whoever asked may have gone.
-                let _ = answer.send(work.await);
-            });
-        }));
-        let began = std::time::Instant::now();
-        while let Err(back) = self.shared.shards[shard].try_send(message) {
-            if began.elapsed() > RING_PATIENCE {
-                return Err(Refusal::Busy("the engine has more to do than it can take in".to_owned()));
-            }
-            message = back;
-            tokio::time::sleep(RING_PAUSE).await;
-        }
-        answered.await.map_err(|_| Refusal::Stopping)
     }
 }

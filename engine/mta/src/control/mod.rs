@@ -1,8 +1,11 @@
 //! What is not per message: starting and stopping, destinations, and the handle by which others use the engine.
 
+mod ask;
 pub(crate) mod destination;
 mod engine;
 mod handle;
+mod mind;
+mod outlook;
 mod room;
 mod start;
 

@@ -24,6 +24,8 @@ const LOGIN_REST: Duration = Duration::from_secs(15 * 60);
 /// Refused transactions after which a connection is given up for a new one: servers count errors, and the RSET behind each,
 /// and cut off who has too many (Exim after 10, Postfix after 20), in the middle of whatever is under way.
 const REFUSED_MAX: u32 = 8;
+/// A rest of the path during which its connections are kept.
+const SHORT_REST: Duration = Duration::from_secs(5);
 /// How long the answer to QUIT is waited for.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -146,8 +148,8 @@ async fn work(shard: Rc<Shard>, pool: Rc<Pool>, connected: Connected) {
 impl Connection {
     /// Begins as many transactions as the client takes and the path gives.
     async fn fill(&mut self) -> Next {
-        let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
         loop {
+            let limit = self.pool.budget.limits();
             let client = &self.connected.client;
             let is_used_up = self.begun >= limit.messages_per_connection.max(1) || client.is_spent();
             if self.closing || is_used_up || client.is_over() || self.shard.is_stopping() {
@@ -163,11 +165,20 @@ impl Connection {
             let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
             match pulled {
                 Pull::Ticket(ticket, flow) => {
+                    if let Err(until) = self.shard.take_of_identity(&self.pool, flow) {
+                        self.shard.rest_identity(&self.pool, (ticket, flow), until).await;
+                        continue;
+                    }
                     if let Some(next) = self.take(ticket, flow).await {
                         return next;
                     }
                 }
                 Pull::Empty => return Next::Idle,
+                // It goes on soon: a new connection would burden the receiver more than this one.
+                Pull::Suspended(until) if until.since(self.shard.now()) <= SHORT_REST => {
+                    self.shard.arm(&self.pool, until);
+                    return Next::Idle;
+                }
                 // An idle connection would keep a place that other paths of the provider may need.
                 Pull::Yield | Pull::Suspended(_) => return Next::Quit,
                 Pull::Wait(until) => {
@@ -209,12 +220,19 @@ impl Connection {
             Ok(job) => job,
             Err(reply) => return self.never_sent(ticket, reply).await,
         };
-        if self.shard.held_until(job.identity(), &self.pool.destination()).is_some() {
+        let is_held = self.shard.held_until(job.identity(), &self.pool.destination()).is_some();
+        if is_held || self.shard.is_halted(flow) {
             // Its token of the rate is free again.
             self.shard.queue.borrow_mut().unused(self.pool.path);
+            self.shard.leaves(self.pool.key, ticket, flow);
             return self.shard.schedule_home(ticket).await;
         }
-        job.gather(&self.shard, self.pool.path, flow, self.recipients_max());
+        if let Some(until) = self.shard.mailbox_rests(job.address()) {
+            self.shard.queue.borrow_mut().unused(self.pool.path);
+            let address = job.address().to_owned();
+            return self.shard.wait_for_mailbox(&self.pool, (ticket, flow), &address, until).await;
+        }
+        job.gather(&self.shard, &self.pool, flow, self.recipients_max());
         let seven_bit = match self.connected.client.capabilities().eight_bit_mime {
             true => SevenBit::NotNeeded,
             false => SevenBit::Needed,
@@ -230,7 +248,7 @@ impl Connection {
 
     /// How many recipients a transaction may have here.
     fn recipients_max(&self) -> usize {
-        let limit = self.shard.shared.config.providers[self.pool.destination().provider].limits;
+        let limit = self.pool.budget.limits();
         let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
         usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max(self.shard.now())))
             .min(offered as usize)

@@ -29,7 +29,7 @@ pub(super) async fn destination(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Ar
     match ask(shard, &known, domain, shard.now()).await {
         Some(Ok(new)) if (new.site, new.provider) == (known.site, known.provider) => {
             let new = Arc::new(new);
-            shard.pools.aim(pool.path, pool.key, Arc::clone(&new), shard.now());
+            shard.aim(pool.path, pool.key, Arc::clone(&new));
             Ok(new)
         }
         Some(Ok(_)) => {

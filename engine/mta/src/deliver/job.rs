@@ -5,12 +5,13 @@ use std::sync::Arc;
 use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
 use mail::{CampaignId, Enhanced, Reply, TlsWish};
-use queue::{FlowKey, PathId, Ticket};
+use queue::{FlowKey, Ticket};
 use smallvec::{SmallVec, smallvec};
 use smtp::client::{Client, To, Transaction, Unsendable};
 use spool::{ContentHead, ContentKind, ContentRef, ReadError, RecipientRef};
 
 use super::flight::Tickets;
+use super::pool::Pool;
 use crate::campaigns::Campaign;
 use crate::shard::{Shard, domain_of};
 
@@ -111,7 +112,7 @@ impl Job {
 
     /// Takes along those who wait next in `flow` and are to have the same message in the same domain, until they are
     /// `recipients_max`.
-    pub(super) fn gather(&mut self, shard: &Shard, path: PathId, flow: FlowKey, recipients_max: usize) {
+    pub(super) fn gather(&mut self, shard: &Shard, pool: &Pool, flow: FlowKey, recipients_max: usize) {
         let Text::Message(_) = self.text else { return };
         let more_max = recipients_max.saturating_sub(1);
         if more_max == 0 {
@@ -127,14 +128,22 @@ impl Job {
                 return false;
             }
             let Ok(next) = reader.recipient(ticket.id) else { return false };
-            let fits = next.content() == content && domain_of(next.address()).eq_ignore_ascii_case(domain);
+            let fits = next.content() == content
+                && domain_of(next.address()).eq_ignore_ascii_case(domain)
+                && shard.mailbox_rests(next.address()).is_none()
+                && shard.take_of_identity(pool, flow).is_ok();
             if fits {
                 recipients.push(next);
             }
             fits
         };
-        shard.queue.borrow_mut().pull_with(path, flow, more_max, goes_along, &mut tickets);
+        shard.queue.borrow_mut().pull_with(pool.path, flow, more_max, goes_along, &mut tickets);
         self.tickets.extend(tickets);
+    }
+
+    /// The address of the first recipient.
+    pub(super) fn address(&self) -> &str {
+        self.recipients[0].address()
     }
 
     /// The domain that the message is sent for.

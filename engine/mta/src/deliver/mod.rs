@@ -3,6 +3,7 @@
 mod abilities;
 mod avoided;
 mod connection;
+mod consequence;
 mod current;
 mod flight;
 mod job;
@@ -13,4 +14,4 @@ mod protection;
 mod refusal;
 mod told;
 
-pub(crate) use pool::Pools;
+pub(crate) use pool::{Pool, Pools};

@@ -69,6 +69,7 @@ pub(super) async fn open(shard: &Rc<Shard>, pool: &Rc<Pool>) -> Result<Connected
     for (host, address) in in_order(pool, &destination, source, shard.now()) {
         let failed = match attempt(shard, pool, Peer { destination: &destination, host, address }).await {
             Ok(connected) => {
+                pool.connected_ms(connected.connect_ms);
                 pool.avoided.remove(address);
                 return Ok(connected);
             }
@@ -207,7 +208,7 @@ async fn connect(
         login: access.login.as_deref().map(|login| login_at(login, address)),
         chunking: !pool.abilities.without_chunking.holds(address, shard.now()),
         pipelining: !pool.abilities.without_pipelining.holds(address, shard.now()),
-        pipeline_depth: shard.shared.config.providers[destination.provider].limits.pipeline_depth,
+        pipeline_depth: pool.budget.limits().pipeline_depth,
         tls: wanted.tls,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };

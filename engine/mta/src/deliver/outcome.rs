@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
+use policy::reaction::{Reaction, reaction};
 use policy::retry::next_attempt;
 use policy::verdict::{Action, Fault, Scope, Verdict, ends_session, judge_network};
 use queue::{FlowKey, Ticket};
@@ -15,17 +16,16 @@ use super::pool::Pool;
 use crate::holds::{Hold, Receiver};
 use crate::shard::{Conclusion, READ_PAUSE, Shard};
 
-/// How long a path rests when its receiver asks us to slow down.
-const SLOW_DOWN_REST: Duration = Duration::from_secs(30);
-
 impl Connection {
     /// The server has answered for a recipient, named by its transaction and its place there.
     pub(super) async fn answered(&mut self, (transaction, index): (u64, usize), phase: Phase, reply: Reply) {
+        let under_way = self.flights.len();
         let Some(flight) = self.flights.iter_mut().find(|flight| flight.transaction == transaction) else {
             return;
         };
         let Some(ticket) = flight.take(index) else { return };
         let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
+        self.pool.took_ms(transaction_ms, under_way);
         let is_first = !std::mem::replace(&mut flight.heard, true);
         flight.was_judged |= phase == Phase::Body;
         if ends_session(&reply) {
@@ -35,22 +35,26 @@ impl Connection {
             self.pool.works();
         }
         if phase == Phase::Body && reply.is_positive() {
+            self.took(ticket, flow);
             let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
             return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
-        self.act(verdict, &reply);
+        let reaction = reaction(&verdict);
+        self.act(flow, verdict, &reaction, &reply);
         if let Action::Hold(rest) = verdict.action
             && verdict.scope == Scope::Identity
         {
             self.hold_identity(ticket, rest, &reply);
         }
         if self.goes_back(verdict, &reply, index) {
+            self.shard.mailbox_undecided(ticket);
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
         let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
-        self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
+        self.shard.decide_retry(&self.pool, ticket, (verdict, &reaction), &mut outcome);
+        self.shard.passed_back(&self.pool, ticket, flow, &outcome);
         self.conclude(transaction, ticket, outcome).await;
     }
 
@@ -73,32 +77,6 @@ impl Connection {
         }
     }
 
-    /// What the verdict means for the path and the connection.
-    fn act(&mut self, verdict: Verdict, reply: &Reply) {
-        if verdict.alert {
-            tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
-        }
-        let (shard, pool) = (&self.shard, &self.pool);
-        match verdict.action {
-            Action::Suspend(rest) if verdict.scope == Scope::Source => {
-                shard.suspend_source(pool, rest, &reply.to_string());
-            }
-            Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
-            Action::SlowDown if verdict.scope != Scope::Recipient => {
-                shard.suspend(pool, SLOW_DOWN_REST, &reply.to_string());
-            }
-            Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
-            Action::RequireTls => pool.abilities.require_tls(),
-            // Every connection would end so with its first message.
-            Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
-            _ => {}
-        }
-        self.closing |= matches!(
-            verdict.action,
-            Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls
-        );
-    }
-
     /// The receiver refuses the sender by a fault of our own: the sender's other mail for it waits as this one does.
     fn hold_identity(&self, ticket: Ticket, rest: Duration, reply: &Reply) {
         let reader = &self.shard.shared.readers[usize::from(ticket.id.0.shard())];
@@ -115,7 +93,7 @@ impl Connection {
     }
 
     /// Whether this server has answered for a recipient before `reply`.
-    fn heard_before(&self, reply: &Reply) -> bool {
+    pub(super) fn heard_before(&self, reply: &Reply) -> bool {
         // This reply is among those heard, unless the server hung up with it.
         self.heard > u32::from(!ends_session(reply))
     }
@@ -157,7 +135,7 @@ impl Connection {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name);
         let mut outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Deferred, 0);
-        self.shard.decide_retry(&self.pool, ticket, verdict, &mut outcome);
+        self.shard.decide_retry(&self.pool, ticket, (verdict, &reaction(&verdict)), &mut outcome);
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
 
@@ -191,7 +169,11 @@ impl Connection {
             };
             let reply = Reply::enhanced(0, Enhanced(4, 4, 2), why);
             let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
-            self.shard.decide_retry(&self.pool, ticket, judge_network(fault), &mut outcome);
+            let verdict = judge_network(fault);
+            let reaction = reaction(&verdict);
+            self.shard.note(self.pool.key, flow, reaction.happening);
+            self.shard.decide_retry(&self.pool, ticket, (verdict, &reaction), &mut outcome);
+            self.shard.passed_back(&self.pool, ticket, flow, &outcome);
             self.shard.conclude(Conclusion { ticket, outcome }).await;
         }
     }
@@ -252,7 +234,7 @@ impl Drop for Connection {
             let (shard, pool) = (Rc::clone(&self.shard), Rc::clone(&self.pool));
             crate::io::spawn(async move {
                 let verdict = judge_network(Fault::ConnectionLostAfterBody);
-                shard.decide_retry(&pool, ticket, verdict, &mut outcome);
+                shard.decide_retry(&pool, ticket, (verdict, &reaction(&verdict)), &mut outcome);
                 shard.conclude(Conclusion { ticket, outcome }).await;
                 shard.dispatch_wanting();
             });
@@ -262,22 +244,26 @@ impl Drop for Connection {
 
 impl Shard {
     /// Completes an outcome that is not final with the moment of the next attempt.
-    fn decide_retry(&self, pool: &Pool, ticket: Ticket, verdict: Verdict, outcome: &mut Outcome) {
+    fn decide_retry(
+        &self,
+        pool: &Pool,
+        ticket: Ticket,
+        (verdict, reaction): (Verdict, &Reaction),
+        outcome: &mut Outcome,
+    ) {
         verdict.class.clone_into(&mut outcome.verdict);
         if outcome.disposition.is_final() {
-            return;
+            return self.mailbox_undecided(ticket);
         }
         let now = outcome.at;
-        outcome.next_attempt = Some(match verdict.action {
-            Action::Hold(rest) => {
-                outcome.attempt = ticket.attempts;
-                now + rest
-            }
-            _ => {
-                let schedule = self.shared.config.retry(ticket.class, pool.destination().provider);
-                next_attempt(schedule, outcome.attempt, now, ticket.id.raw())
-            }
-        });
+        if let Some(until) = self.waits_until(pool, ticket, reaction, now) {
+            outcome.attempt = ticket.attempts;
+            outcome.next_attempt = Some(until);
+            return;
+        }
+        self.mailbox_undecided(ticket);
+        let schedule = self.shared.config.retry(ticket.class, pool.destination().provider);
+        outcome.next_attempt = Some(next_attempt(schedule, outcome.attempt, now, ticket.id.raw()));
     }
 
     /// Gives a recipient back that was taken along with another, together with its turn.
@@ -287,9 +273,15 @@ impl Shard {
     }
 
     /// Gives a recipient back to its path as if it had not been pulled.
-    pub(super) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
+    pub(crate) async fn put_back(self: &Rc<Self>, pool: &Pool, flow: FlowKey, ticket: Ticket) {
         // Its token of the rate is free again.
         pool.disarm();
+        if self.is_burnt(pool.key) {
+            // What waited there has left by other sources: nobody would come for it before the rest ends.
+            self.queue.borrow_mut().unused(pool.path);
+            self.leaves(pool.key, ticket, flow);
+            return self.schedule_home(ticket).await;
+        }
         let refused = self.queue.borrow_mut().unpull(pool.path, flow, ticket).err();
         match refused {
             None => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::UnixMs;
+use policy::pace::BudgetKey;
 use policy::provider::ProviderIndex;
 use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
@@ -17,7 +18,7 @@ use super::avoided::Avoided;
 use super::connection;
 use crate::control::destination::{Destination, Party};
 use crate::io;
-use crate::shard::Shard;
+use crate::shard::{Budget, Shard};
 
 /// How long a path rests after its first, second ... failed attempt to connect; the last repeats.
 const REST: [Duration; 6] = [
@@ -28,6 +29,18 @@ const REST: [Duration; 6] = [
     Duration::from_secs(300),
     Duration::from_secs(600),
 ];
+
+/// How long things take on a path, in milliseconds, the latest ones counting most; 0 as long as none has been seen.
+#[derive(Default)]
+struct Times {
+    /// A connection is busy with a recipient.
+    transaction_ms: Cell<f64>,
+    /// A connection is made.
+    connect_ms: Cell<f64>,
+}
+
+/// What a transaction and a new connection take as long as none has been seen.
+const UNKNOWN_MS: f64 = 100.0;
 
 /// The pools of a shard's paths.
 #[derive(Default)]
@@ -42,6 +55,8 @@ pub(crate) struct Pool {
     pub(crate) path: PathId,
     pub(crate) key: PathKey,
     destination: RefCell<Arc<Destination>>,
+    /// What its source may burden its provider with.
+    pub(crate) budget: Rc<Budget>,
     /// Whose mail its connections carry.
     pub(super) party: Party,
     idle: RefCell<Vec<Rc<Notify>>>,
@@ -53,6 +68,7 @@ pub(crate) struct Pool {
     armed: Cell<Option<UnixMs>>,
     /// Connections begun.
     turn: Cell<u64>,
+    times: Times,
     /// Failed attempts to connect in a row.
     failures: Cell<usize>,
     /// The path rests until then.
@@ -62,34 +78,14 @@ pub(crate) struct Pool {
 }
 
 impl Pools {
-    /// Sets where the connections of `path` lead.
-    pub(crate) fn aim(&self, path: PathId, key: PathKey, destination: Arc<Destination>, now: UnixMs) {
-        let mut by_path = self.by_path.borrow_mut();
-        if let Some(pool) = by_path.get(&path) {
-            pool.party.joins(&destination, now);
-            if !Arc::ptr_eq(&pool.destination.borrow(), &destination) {
-                *pool.destination.borrow_mut() = destination;
-            }
-            return;
+    /// The pool of `path`, whose connections lead to `destination` from now on.
+    fn aimed(&self, path: PathId, destination: &Arc<Destination>, now: UnixMs) -> Option<Rc<Pool>> {
+        let pool = self.get(path)?;
+        pool.party.joins(destination, now);
+        if !Arc::ptr_eq(&pool.destination.borrow(), destination) {
+            *pool.destination.borrow_mut() = Arc::clone(destination);
         }
-        let party = Party::default();
-        party.joins(&destination, now);
-        let pool = Pool {
-            path,
-            key,
-            destination: RefCell::new(destination),
-            party,
-            idle: RefCell::default(),
-            opening: Cell::new(0),
-            open: Cell::new(0),
-            armed: Cell::new(None),
-            turn: Cell::new(0),
-            failures: Cell::new(0),
-            rests_until: Cell::new(UnixMs(0)),
-            avoided: Avoided::hosts(),
-            abilities: Abilities::default(),
-        };
-        by_path.insert(path, Rc::new(pool));
+        Some(pool)
     }
 
     pub(crate) fn get(&self, path: PathId) -> Option<Rc<Pool>> {
@@ -104,6 +100,24 @@ impl Pools {
     /// Wakes every idle connection: the engine stops.
     pub(crate) fn wake_all(&self) {
         self.by_path.borrow().values().for_each(|pool| pool.wake_all());
+    }
+
+    pub(crate) fn all(&self) -> Vec<Rc<Pool>> {
+        self.by_path.borrow().values().cloned().collect()
+    }
+
+    /// A path whose limits are those of a budget.
+    pub(crate) fn path_of(&self, budget: BudgetKey) -> Option<PathId> {
+        let by_path = self.by_path.borrow();
+        by_path.values().find(|pool| pool.budget.key == budget).map(|pool| pool.path)
+    }
+
+    /// The pools of all paths that share a budget. That of a single site has one.
+    pub(crate) fn of_budget(&self, budget: &Budget) -> Vec<Rc<Pool>> {
+        if budget.key.site != 0 {
+            return self.get(budget.path()).into_iter().collect();
+        }
+        self.by_path.borrow().values().filter(|pool| pool.budget.key == budget.key).cloned().collect()
     }
 
     /// The pools of all paths from `key`'s source to its provider, which share its fate.
@@ -145,6 +159,11 @@ impl Pool {
         self.opening.get() < self.open.get().max(1)
     }
 
+    /// Connections that are open.
+    pub(super) fn open_count(&self) -> u32 {
+        self.open.get()
+    }
+
     fn count_opening(&self) {
         self.opening.set(self.opening.get() + 1);
     }
@@ -162,6 +181,23 @@ impl Pool {
     /// The site has answered for a recipient.
     pub(super) fn works(&self) {
         self.failures.set(0);
+    }
+
+    /// A recipient kept one of `under_way` transactions of a connection busy for so long.
+    pub(super) fn took_ms(&self, transaction_ms: u32, under_way: usize) {
+        let busy = f64::from(transaction_ms) / u32::try_from(under_way.max(1)).map_or(1.0, f64::from);
+        smooth(&self.times.transaction_ms, busy);
+    }
+
+    /// A connection took so long to be made.
+    pub(super) fn connected_ms(&self, connect_ms: u32) {
+        smooth(&self.times.connect_ms, f64::from(connect_ms));
+    }
+
+    /// How long a connection is busy with one recipient, and how long making one takes, in milliseconds.
+    pub(crate) fn pace_ms(&self) -> (f64, f64) {
+        let known = |cell: &Cell<f64>| if cell.get() > 0.0 { cell.get() } else { UNKNOWN_MS };
+        (known(&self.times.transaction_ms), known(&self.times.connect_ms))
     }
 
     /// The path may be looked at before the moment for which it is armed.
@@ -194,7 +230,42 @@ impl Pool {
     }
 }
 
+/// Moves an average a tenth of the way towards the latest value; the first one counts whole.
+fn smooth(average: &Cell<f64>, latest: f64) {
+    let before = average.get();
+    average.set(if before == 0.0 { latest.max(0.001) } else { before + (latest - before) / 10.0 });
+}
+
 impl Shard {
+    /// The pool of `path`, made if need be, with connections that lead to `destination`.
+    pub(crate) fn aim(&self, path: PathId, key: PathKey, destination: Arc<Destination>) -> Rc<Pool> {
+        let now = self.now();
+        if let Some(pool) = self.pools.aimed(path, &destination, now) {
+            return pool;
+        }
+        let party = Party::default();
+        party.joins(&destination, now);
+        let pool = Rc::new(Pool {
+            path,
+            key,
+            budget: self.budget_of(path, key, &destination),
+            destination: RefCell::new(destination),
+            party,
+            idle: RefCell::default(),
+            opening: Cell::new(0),
+            open: Cell::new(0),
+            armed: Cell::new(None),
+            turn: Cell::new(0),
+            times: Times::default(),
+            failures: Cell::new(0),
+            rests_until: Cell::new(UnixMs(0)),
+            avoided: Avoided::hosts(),
+            abilities: Abilities::default(),
+        });
+        self.pools.by_path.borrow_mut().insert(path, Rc::clone(&pool));
+        pool
+    }
+
     /// Something may be sent on `path`: wakes an idle connection or opens a new one.
     pub(crate) fn dispatch(self: &Rc<Self>, path: PathId) {
         let Some(pool) = self.pools.get(path) else { return };
@@ -265,6 +336,16 @@ impl Shard {
             ProviderIndex::DEFAULT | ProviderIndex::ROUTED => self.suspend(pool, rest, reason),
             _ => self.pools.kin(pool.key).iter().for_each(|pool| self.suspend(pool, rest, reason)),
         }
+    }
+
+    /// Sends nothing on the path before `until`, and keeps its connections: the receiver has only asked for less.
+    pub(crate) fn pause(self: &Rc<Self>, pool: &Rc<Pool>, until: UnixMs, reason: &str) {
+        if pool.rests_until.get() >= until {
+            return;
+        }
+        self.queue.borrow_mut().suspend(pool.path, until, reason);
+        pool.rests_until.set(until);
+        self.bells.earlier.notify_one();
     }
 
     /// Sends nothing on the path for `rest`, or for longer when a longer rest was asked for before.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mail::{Disposition, Phase, Reply};
 use policy::TlsPolicy;
+use policy::reaction::reaction;
 use policy::verdict::{Action, Scope, Verdict};
 use queue::Pull;
 
@@ -29,17 +30,22 @@ pub(super) async fn heed(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply
     let destination = pool.destination();
     let provider = &shard.shared.config.providers[destination.provider];
     let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
+    let reaction = reaction(&verdict);
+    shard.heed(pool, (verdict, &reaction), reply, 0);
     match verdict.action {
-        Action::Suspend(rest) if verdict.scope == Scope::Source => {
-            shard.suspend_source(pool, rest, &reply.to_string());
-        }
-        Action::Suspend(rest) => shard.suspend(pool, rest, &reply.to_string()),
+        Action::Suspend(_) => {}
         // In clear anybody on the way may have said it.
         Action::Bounce if is_of_site(verdict) && !is_protected(&destination) => {
             bounce(shard, pool, (phase, reply), verdict).await;
         }
+        // With fewer connections or after the rest it goes on.
+        _ if reaction.pace.is_some() && (pool.open_count() > 0 || rests(shard, pool)) => {}
         _ => shard.rest(pool, &reply.to_string()),
     }
+}
+
+fn rests(shard: &Shard, pool: &Pool) -> bool {
+    pool.budget.rests_until(shard.now()).is_some()
 }
 
 /// Whether mail goes to the site under TLS only, which does not stand yet.

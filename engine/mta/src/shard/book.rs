@@ -162,6 +162,7 @@ impl Shard {
     fn go_on(self: &Rc<Self>, mut ticket: Ticket, outcome: &Outcome) {
         if let Some(next) = outcome.next_attempt {
             ticket.attempts = outcome.attempt;
+            self.note_source(ticket, outcome);
             let campaign = self.campaign_of(ticket);
             self.schedule(ticket, campaign, next);
         }

@@ -33,6 +33,9 @@ impl Shard {
             }
         }
         campaign.set_phase(phase);
+        if phase != CampaignPhase::Paused {
+            self.shared.resumed(campaign.id);
+        }
         for shard in 0..self.shared.shards.len() {
             let id = campaign.id;
             if shard == usize::from(self.index) {

@@ -97,7 +97,12 @@ impl Shard {
             Err(error) => return self.not_read(ticket, error).await,
         };
         let campaign = (head.kind() == ContentKind::Template).then_some(CampaignId(content.0));
-        let flow = FlowKey { class: ticket.class, tenant: tenant_number(head.tenant()), campaign };
+        let flow = FlowKey {
+            class: ticket.class,
+            tenant: tenant_number(head.tenant()),
+            campaign,
+            identity: identity_number(head.identity()),
+        };
         if self.shared.is_holding() {
             return self.schedule(ticket, campaign, now);
         }
@@ -107,7 +112,9 @@ impl Shard {
         // One whose template could not be recovered is not known: its mail waits for a version that can.
         let phase = campaign.map(|id| self.campaign(id).map_or(CampaignPhase::Paused, |known| known.phase()));
         match phase {
-            Some(CampaignPhase::Created | CampaignPhase::Paused) => self.hold(CampaignId(content.0), ticket),
+            Some(CampaignPhase::Created | CampaignPhase::Paused) => {
+                self.hold(CampaignId(content.0), None, ticket)
+            }
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
             _ => {
                 let domain = domain_of(recipient.address());
@@ -130,8 +137,9 @@ impl Shard {
         self.schedule(ticket, None, self.now() + pause);
     }
 
-    pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, ticket: Ticket) {
-        let held = self.queue.borrow_mut().hold(campaign, ticket);
+    /// Keeps a recipient until its campaign is released; in a `lane`, until more of it may go to that provider.
+    pub(crate) fn hold(self: &Rc<Self>, campaign: CampaignId, lane: Option<u16>, ticket: Ticket) {
+        let held = self.queue.borrow_mut().hold(campaign, lane, ticket);
         match held {
             Ok(()) => self.bells.waiting.notify_one(),
             Err(_) => self.cancel(ticket),
@@ -175,6 +183,12 @@ impl Shard {
 /// The number by which the queue keeps accounts apart: the same on every shard and after every start.
 pub(crate) fn tenant_number(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The number by which the queue and the brain keep sender domains apart, in whatever case they are written: as lasting as
+/// that of an account.
+pub(crate) fn identity_number(domain: &str) -> u32 {
+    policy::brain::identity_of(domain)
 }
 
 fn unreadable(why: &str) -> Reply {

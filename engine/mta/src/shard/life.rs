@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mail::Class;
+use mail::{CampaignId, Class};
 use queue::{Queue, Ticket};
+use rustc_hash::FxHashMap;
 use spool::{CampaignPhase, ReclaimWait, Reclaimed};
 
-use super::{Bells, Journal, Shard, ToShard};
+use super::{Bells, Journal, Numbers, Shard, ToShard};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
@@ -35,9 +36,6 @@ const TIDY_TICK: Duration = Duration::from_secs(60);
 const PATHS_MAX: usize = 10_000;
 /// How often a stopping shard looks whether everything is finished.
 const STOP_TICK: Duration = Duration::from_millis(5);
-/// The part of connections and rate that is kept for critical mail while some waits: a fifth lets it flow at once, and
-/// costs bulk little because it is lent out otherwise.
-const CRITICAL_SHARE: f32 = 0.2;
 
 /// What a shard is made of.
 pub(crate) struct Birth {
@@ -75,12 +73,12 @@ pub(crate) async fn run(birth: Birth) {
 impl Shard {
     fn new(index: u8, shared: Arc<Shared>, log: spool::Log) -> Self {
         let counters: Arc<ShardCounters> = Arc::clone(&shared.counting.shards[usize::from(index)]);
-        let book: Arc<LedgerBook> = Arc::clone(&shared.books[usize::from(index)]);
+        let book: Arc<LedgerBook> = Arc::clone(&shared.counting.books[usize::from(index)]);
         let weights = Class::ALL.map(|class| shared.config.class(class).weight);
         Self {
             index,
             journal: Journal::new(log, Arc::clone(&shared), Arc::clone(&counters)),
-            queue: Queue::new(weights, CRITICAL_SHARE, shared.clock.now()).into(),
+            queue: Queue::new(weights, queue::CRITICAL_SHARE, shared.clock.now()).into(),
             routes: Routes::default(),
             pools: Pools::default(),
             deadlines: Deadlines::new(),
@@ -90,8 +88,11 @@ impl Shard {
             campaigns: Default::default(),
             unwritten: Default::default(),
             client_tls: shared.destinations.client_tls(),
-            sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
-            last_unique: Cell::new(0),
+            mind: Default::default(),
+            numbers: Numbers {
+                sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
+                last_unique: Cell::new(0),
+            },
             shared,
         }
     }
@@ -100,6 +101,7 @@ impl Shard {
     fn recover(self: &Rc<Self>) {
         let now = self.now();
         let mut cancelled = Vec::new();
+        let mut recipients = FxHashMap::<CampaignId, u64>::default();
         let mut queue = self.queue.borrow_mut();
         for state in self.journal.with_log(|log| log.campaigns()) {
             match state.phase {
@@ -118,6 +120,9 @@ impl Shard {
                     class: waiting.class,
                 };
                 // A recipient of a cancelled campaign is given back, and cancelled when it is met again.
+                if let Some(campaign) = waiting.campaign {
+                    *recipients.entry(campaign).or_default() += 1;
+                }
                 let due = waiting.next_attempt.unwrap_or_default().max(waiting.not_before).max(now);
                 if queue.schedule(ticket, waiting.campaign, due).is_err() {
                     cancelled.push(ticket);
@@ -125,6 +130,11 @@ impl Shard {
             }
         });
         drop(queue);
+        for (id, count) in recipients {
+            if let Some(campaign) = self.campaign(id) {
+                self.announce(&campaign, count);
+            }
+        }
         self.cancel_all(cancelled);
         self.publish();
     }
@@ -147,6 +157,8 @@ impl Shard {
         vital("unwritten", async move { shard.unwritten_loop().await });
         let shard = me();
         vital("upkeep", async move { shard.upkeep_loop().await });
+        let shard = me();
+        vital("telling", async move { shard.telling_loop().await });
         vital("ring", ring_loop(me(), ring));
     }
 
@@ -164,6 +176,7 @@ impl Shard {
                 self.queue.borrow_mut().drop_idle(self.now(), TIDY_TICK, PATHS_MAX);
                 let queue = self.queue.borrow();
                 self.pools.retain(|pool| queue.find_path(pool.key) == Some(pool.path));
+                self.mind.pacers.tidy();
             }
         }
     }

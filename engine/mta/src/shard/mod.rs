@@ -3,14 +3,21 @@
 
 mod book;
 mod campaign;
+mod choice;
 mod due;
+mod identities;
 mod journal;
 mod life;
+mod mailboxes;
+mod outlook;
+mod pacers;
 mod receipts;
 mod recording;
 mod route;
 mod submit;
+mod telling;
 mod view;
+mod why;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mail::{CampaignId, UnixMs};
+use policy::mailbox::Mailboxes;
 use queue::{FlowKey, Queue, Ticket};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -32,12 +40,18 @@ use crate::io::tls::ClientTls;
 use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
-pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled, domain_of};
+use choice::KeptSources;
+pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled, domain_of, identity_number, tenant_number};
+use identities::Leases;
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
+pub(crate) use outlook::{Outlook, Outlooks, Prospect, Way};
+pub(crate) use pacers::Budget;
+use pacers::Pacers;
 pub(crate) use receipts::{Receipt, Written};
 pub(crate) use recording::{Recording, Recordings};
 use route::Routes;
+use telling::Telling;
 
 /// What other threads tell a shard.
 pub(crate) enum ToShard {
@@ -81,9 +95,25 @@ pub(crate) struct Shard {
     pub(crate) book: Arc<LedgerBook>,
     pub(crate) bells: Bells,
     pub(crate) client_tls: ClientTls,
+    mind: Mind,
     /// Outcomes for which the log has no room.
     unwritten: RefCell<VecDeque<book::Unwritten>>,
     campaigns: Met,
+    numbers: Numbers,
+}
+
+/// What a shard has learned of receivers, and what it has still to tell.
+#[derive(Default)]
+struct Mind {
+    pacers: Pacers,
+    telling: Telling,
+    mailboxes: RefCell<Mailboxes>,
+    kept_sources: KeptSources,
+    leases: RefCell<Leases>,
+}
+
+/// Numbers that only grow.
+struct Numbers {
     /// How many outcomes were sent to each shard.
     sent: Vec<Cell<u64>>,
     /// The last number given by [`Shard::unique`].
@@ -106,6 +136,8 @@ pub(crate) struct Bells {
     pub(crate) earlier: Notify,
     /// Something waits on a path or is held.
     pub(crate) waiting: Notify,
+    /// A budget is in use, or something was counted.
+    pub(crate) stirred: Notify,
     /// An outcome could not be written.
     pub(crate) unwritten: Notify,
     /// Outcomes that were sent home are written there.
@@ -139,8 +171,8 @@ impl Shard {
     /// A number that the engine gives only once: the shard, the moment, and a count within it.
     pub(crate) fn unique(&self) -> u64 {
         let moment = self.now().0 << 12;
-        let next = moment.max(self.last_unique.get() + 1);
-        self.last_unique.set(next);
+        let next = moment.max(self.numbers.last_unique.get() + 1);
+        self.numbers.last_unique.set(next);
         (u64::from(self.index) << 56) | next
     }
 

@@ -17,7 +17,7 @@ mod primitives {
 impl Shard {
     /// Counts an outcome that has just gone into the ring of `home`. The ring keeps their order.
     pub(super) fn sent_home(&self, home: u8) -> Receipt {
-        let sent = &self.sent[usize::from(home)];
+        let sent = &self.numbers.sent[usize::from(home)];
         sent.set(sent.get() + 1);
         Receipt { home, number: sent.get() }
     }

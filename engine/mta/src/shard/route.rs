@@ -19,8 +19,6 @@ use crate::io;
 
 /// How long a failed look-up answers for its domain.
 const FAULT_TTL: Duration = Duration::from_secs(30);
-/// How often held mail looks whether its hold has been ended by hand.
-const HELD_PAUSE: Duration = Duration::from_secs(60);
 /// How many domains are remembered; when there are more, all are forgotten and asked again.
 const KNOWN_MAX: usize = 200_000;
 
@@ -118,32 +116,18 @@ impl Shard {
         Some(found)
     }
 
-    async fn to_path(
-        self: &Rc<Self>,
-        ticket: Ticket,
-        flow: FlowKey,
-        identity: &str,
-        destination: Arc<Destination>,
-    ) {
-        if let Some(until) = self.held_until(identity, &destination) {
-            return self.schedule(ticket, flow.campaign, until.min(self.now() + HELD_PAUSE));
-        }
-        let provider = &self.shared.config.providers[destination.provider];
-        let source = self.shared.sources.choose(identity, ticket.class, &provider.name);
-        let target = self.shared.shard_of(source, &destination);
-        let ready = Ready { ticket, flow, source, destination };
-        if target == usize::from(self.index) {
-            self.enqueue(ready);
-        } else {
-            self.counters.handovers.add(1);
-            self.send_to(target, ToShard::Ready(ready)).await;
-        }
-    }
-
     /// Until when mail of `identity` waits because the receiver refuses it by a fault of our own, if it does.
     pub(crate) fn held_until(&self, identity: &str, destination: &Destination) -> Option<UnixMs> {
         let hold = self.shared.condition.holds.find(identity, Receiver::of(destination), self.now());
         hold.map(|hold| hold.until)
+    }
+
+    /// Where mail for `domain` leads, as far as this shard knows the domain.
+    pub(crate) fn destination_of(&self, domain: &str, wish: TlsWish) -> Option<Arc<Destination>> {
+        match self.known_or_literal(domain, wish, self.now())? {
+            Known::Found(destination) => Some(destination),
+            Known::Not(..) => None,
+        }
     }
 
     /// What holds mail of `identity` for `domain`, as far as this shard knows the domain.
@@ -161,6 +145,10 @@ impl Shard {
         let Ready { ticket, flow, source, destination } = ready;
         let now = self.now();
         let key = PathKey { source, provider: destination.provider.0, site: destination.site };
+        if self.is_burnt(key) {
+            // It was refused while the recipient was on its way.
+            return self.turn_back(key, ticket, flow);
+        }
         let (path, refused) = {
             let mut queue = self.queue.borrow_mut();
             let path = self.path_of(&mut queue, key, &destination);
@@ -170,7 +158,8 @@ impl Shard {
             return self.cancel(ticket);
         }
         self.bells.waiting.notify_one();
-        self.pools.aim(path, key, destination, now);
+        let pool = self.aim(path, key, destination);
+        self.stir(&pool.budget);
         if ticket.class == Class::Critical {
             self.dispatch_critical(path);
         }
@@ -178,7 +167,7 @@ impl Shard {
         self.dispatch_wanting();
     }
 
-    /// The path of `key`, under the limits of its provider.
+    /// The path of `key`, made if need be under the limits of its provider; its budget knows them better.
     fn path_of(&self, queue: &mut Queue, key: PathKey, destination: &Destination) -> PathId {
         let limits = self.shared.config.providers[destination.provider].limits;
         if destination.is_alone() { queue.path_alone(key, limits) } else { queue.path(key, limits) }

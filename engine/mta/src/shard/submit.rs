@@ -8,9 +8,10 @@ use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
 
 use super::Shard;
-use super::due::{domain_of, tenant_number};
+use super::due::{domain_of, identity_number, tenant_number};
 use crate::Refusal;
 use crate::campaigns::Campaign;
+use crate::classification::ground_of;
 use crate::submission::{Accepted, NewRecipient, Submission, SubmissionMeta};
 
 /// A message that has been taken, with the proof that it will survive.
@@ -50,7 +51,12 @@ impl Shard {
         self.publish();
         self.counters.messages_in.add(1);
         self.counters.bytes_in.add(body.len() as u64);
-        let flow = FlowKey { class: meta.class, tenant: tenant_number(&meta.tenant), campaign: None };
+        let flow = FlowKey {
+            class: meta.class,
+            tenant: tenant_number(&meta.tenant),
+            campaign: None,
+            identity: identity_number(&content.identity),
+        };
         for (id, record) in ids.iter().zip(&records) {
             self.begin(life.ticket(*id), flow, &content, record, now).await;
         }
@@ -113,9 +119,12 @@ impl Shard {
         }
         self.journal.durable().await?;
         self.publish();
+        self.announce(campaign, ids.len() as u64);
         for id in ids {
             match campaign.phase() {
-                CampaignPhase::Created | CampaignPhase::Paused => self.hold(campaign.id, life.ticket(id)),
+                CampaignPhase::Created | CampaignPhase::Paused => {
+                    self.hold(campaign.id, None, life.ticket(id))
+                }
                 _ => self.schedule(life.ticket(id), Some(campaign.id), now),
             }
         }
@@ -201,5 +210,6 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         name: String::new(),
         identity: identity.unwrap_or_default(),
         notice: false,
+        ground: meta.basis.as_ref().map(ground_of).unwrap_or_default(),
     }
 }

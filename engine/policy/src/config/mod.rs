@@ -12,9 +12,9 @@ mod units;
 mod value;
 
 pub use model::{
-    Access, Account, Auth, Certificate, ClassPolicy, Config, Deliver, DkimAlgorithm, DkimKey, Dns, Dnssec,
-    Domain, DomainPattern, Durability, HostPort, Http, Listener, ListenerTls, Login, Node, Pool, Protocol,
-    Route, SecretHash, Share, Source, Spool, TlsReport,
+    Access, Account, Auth, Certificate, ClassPolicy, Classes, Config, Deliver, DkimAlgorithm, DkimKey, Dns,
+    Dnssec, Domain, DomainPattern, Durability, HostPort, Http, Judgement, Listener, ListenerTls, Login, Node,
+    Pool, Protocol, Route, SecretHash, Share, Source, Spool, TlsReport,
 };
 pub use problems::{Problem, Severity};
 pub use reference::reference;

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use mail::{Address, Class, Secret};
 
+use crate::brain::{CanarySettings, WarmUpPlan};
+use crate::breaker::BreakerSettings;
+use crate::classify::{Behaviour, Rule};
 use crate::provider::{ProviderIndex, Providers};
 use crate::verdict::Rules;
 use crate::{Network, Rate, TlsPolicy};
@@ -34,8 +37,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[[route]]`
     pub routes: Vec<Route>,
-    /// `[class.NAME]`, in the order of [`Class::ALL`].
-    pub classes: [ClassPolicy; 4],
+    /// `[class.NAME]` and `[classify]`.
+    pub classes: Classes,
     /// `[provider.NAME]` over the built-in table.
     pub providers: Providers,
     /// `[[reply_rule]]` before the built-in rules.
@@ -179,8 +182,10 @@ pub struct Account {
     pub password_hash: Option<SecretHash>,
     /// For HTTP.
     pub token_hash: Option<SecretHash>,
-    /// The class of its mail when a message does not say.
+    /// The class of its mail when a message does not say and no rule fits.
     pub class: Option<Class>,
+    /// `[[account.rule]]`, in the order of the file: classes of some of its mail.
+    pub rules: Vec<Rule>,
     /// Index of the pool its mail leaves from; `None`: the class's pool.
     pub pool: Option<usize>,
     /// What it may send as: addresses, or `@domain`; empty: anything.
@@ -207,6 +212,8 @@ pub struct Domain {
     pub return_path: Option<String>,
     /// Keys that its mail is signed with, all of them.
     pub dkim: Vec<DkimKey>,
+    /// How it is warmed up; `None`: it is warm.
+    pub warm_up: Option<WarmUpPlan>,
 }
 
 /// `[[domain.dkim]]`: a key.
@@ -240,6 +247,8 @@ pub struct Source {
     pub device: Option<String>,
     /// What EHLO says; `None`: the node's name.
     pub ehlo: Option<String>,
+    /// How it is warmed up; `None`: it is warm.
+    pub warm_up: Option<WarmUpPlan>,
 }
 
 /// `[[pool]]`: sources that share mail.
@@ -337,6 +346,15 @@ pub struct HostPort {
     pub port: u16,
 }
 
+/// `[class.NAME]` and `[classify]`: the kinds of mail, and how one of them is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes {
+    /// How each is treated, in the order of [`Class::ALL`].
+    pub policies: [ClassPolicy; 4],
+    /// What is done about content that repeats.
+    pub behaviour: Behaviour,
+}
+
 /// `[class.NAME]`: how one kind of mail is treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPolicy {
@@ -377,6 +395,17 @@ pub struct Deliver {
     pub stop_grace: Duration,
     /// `[learning]`: whether limits are learned from replies.
     pub learns: bool,
+    /// `[canary]` and `[breaker]`: how mail is judged.
+    pub judgement: Judgement,
+}
+
+/// `[canary]` and `[breaker]`: how mail is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// `[canary]`
+    pub canary: CanarySettings,
+    /// `[breaker]`
+    pub breaker: BreakerSettings,
 }
 
 /// `[tls_report]`: who tells domains how connections to them were protected.
@@ -407,7 +436,7 @@ impl Config {
     /// How mail of `class` is treated.
     #[must_use]
     pub fn class(&self, class: Class) -> &ClassPolicy {
-        &self.classes[class.index()]
+        &self.classes.policies[class.index()]
     }
 
     /// The waits between attempts: the provider's own schedule where it has one, the class's otherwise. Critical mail

@@ -1,5 +1,7 @@
 //! Whole files: what the defaults come to, and the line, key and cure of each thing that can be wrong.
 
+mod judgement;
+mod rules;
 mod wrong_words;
 
 use std::path::Path;
@@ -68,7 +70,7 @@ fn a_file_with_data_dir_listener_and_route_is_enough() {
 
 #[test]
 fn more_urgent_classes_are_tried_again_sooner_and_weigh_more() {
-    let classes = good(MINIMAL).classes;
+    let classes = good(MINIMAL).classes.policies;
     for pair in classes.windows(2) {
         assert!(pair[0].retry[0] < pair[1].retry[0] && pair[0].weight > pair[1].weight);
     }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mail::UnixMs;
+
 use crate::Rate;
 
 use super::model::{DomainPattern, SecretHash};
@@ -61,6 +63,40 @@ pub(crate) fn rate(text: &str) -> Option<Rate> {
         duration(&format!("1{per}"))
     };
     if rest.is_empty() { Rate::new(u32::try_from(count).ok()?, per?) } else { None }
+}
+
+/// Reads `0.3%` or `10%`, in millionths; above 0 and at most 100 %.
+pub(crate) fn percent(text: &str) -> Option<u64> {
+    let (whole, fraction) =
+        text.strip_suffix('%')?.trim().split_once('.').unwrap_or((text.strip_suffix('%')?.trim(), "0"));
+    let digits = |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let fraction: u64 = format!("{fraction:0<4}").parse().ok()?;
+    let millionths = whole.parse::<u64>().ok()? * 10_000 + fraction;
+    (1..=1_000_000).contains(&millionths).then_some(millionths)
+}
+
+/// Reads `2026-11-22`: the first moment of that day in UTC.
+pub(crate) fn date(text: &str) -> Option<UnixMs> {
+    let mut parts = text.split('-');
+    let mut part = |digits: usize| {
+        let part = parts.next()?;
+        (part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| part.parse::<u64>().ok())?
+    };
+    let (year, month, day) = (part(4)?, part(2)?, part(2)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let length = *lengths.get(usize::try_from(month.checked_sub(1)?).ok()?)?;
+    if parts.next().is_some() || year < 1970 || day == 0 || day > length {
+        return None;
+    }
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let years = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
+    let months: u64 = lengths.iter().take((month - 1) as usize).sum();
+    Some(UnixMs::from_seconds((years + months + day - 1) * 86_400))
 }
 
 /// The digits at the beginning, `_` between them allowed, and what follows.
@@ -227,6 +263,46 @@ mod tests {
             ("5000000000/s", None),
         ] {
             assert_eq!(rate(text).map(|rate| rate.to_string()).as_deref(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages() {
+        for (text, millionths) in [
+            ("0.3%", Some(3_000)),
+            ("10%", Some(100_000)),
+            ("1 %", Some(10_000)),
+            ("0.0001%", Some(1)),
+            ("100%", Some(1_000_000)),
+            ("100.1%", None),
+            ("0%", None),
+            ("10", None),
+            ("%", None),
+            (".5%", None),
+            ("-1%", None),
+            ("0.00001%", None),
+        ] {
+            assert_eq!(percent(text), millionths, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        for (text, seconds) in [
+            ("1970-01-01", Some(0)),
+            ("2000-03-01", Some(951_868_800)),
+            ("2024-02-29", Some(1_709_164_800)),
+            ("2026-11-22", Some(1_795_305_600)),
+            ("2026-02-29", None),
+            ("2026-13-01", None),
+            ("2026-00-10", None),
+            ("2026-11-00", None),
+            ("1969-12-31", None),
+            ("22.11.2026", None),
+            ("2026-11", None),
+            ("2026-11-22-1", None),
+        ] {
+            assert_eq!(date(text), seconds.map(UnixMs::from_seconds), "{text}");
         }
     }
 

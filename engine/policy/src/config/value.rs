@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mail::Class;
+use mail::{Class, UnixMs};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -43,6 +43,7 @@ pub(crate) enum Value {
     Secret(SecretHash),
     Share(StatedShare),
     Flag(bool),
+    Moment(UnixMs),
     List(Vec<Item>),
     Blocks(Vec<Block>),
     /// There was one, but it was wrong.
@@ -196,6 +197,8 @@ impl Kind {
                 units::host_port(text).map(|(host, port)| Value::Host(StatedHost { host, port }))
             }
             Self::Secret => units::secret(text).map(Value::Secret),
+            Self::Percent => units::percent(text).map(Value::Integer),
+            Self::Date => units::date(text).map(Value::Moment),
             Self::Integer { .. } | Self::Flag | Self::Share | Self::List(_) | Self::Sections(_) => None,
         };
         value.ok_or_else(|| self.malformed(text))
@@ -278,6 +281,8 @@ impl Kind {
             Self::Secret => "hash",
             Self::Device => "network device",
             Self::Flag => "true or false",
+            Self::Percent => "percentage",
+            Self::Date => "date",
             Self::Share => "source with or without weight",
             Self::List(_) => "list",
             Self::Sections(_) => "list of sections",
@@ -309,6 +314,8 @@ impl Kind {
             Self::Secret => "\"sha256:…\", the output of `printf %s SECRET | sha256sum`",
             Self::Device => "\"eth1\"",
             Self::Flag => "true",
+            Self::Percent => "\"0.3%\" or \"10%\"",
+            Self::Date => "\"2026-11-22\"",
             Self::Share => "\"a\" or { source = \"a\", weight = 2 }",
             Self::List(inner) => return format!("[{}]", inner.example()),
             Self::Sections(section) => return section.heading(),
@@ -375,6 +382,7 @@ macro_rules! from_value {
 from_value! {
     String: Value::Text(text) => Some(text.clone()),
     bool: Value::Flag(flag) => Some(*flag),
+    UnixMs: Value::Moment(moment) => Some(*moment),
     u64: Value::Integer(number) => Some(*number),
     u32: Value::Integer(number) => u32::try_from(*number).ok(),
     u16: Value::Integer(number) => u16::try_from(*number).ok(),

@@ -164,6 +164,9 @@ const SESSIONS: counts::Pace = counts::Pace {
     hold_max: Duration::from_secs(4 * 3600),
 };
 
+/// What a rate without a limit is taken to be while nothing is known of it.
+const PACE_UNLIMITED: f64 = 1000.0;
+
 /// The learned part of one budget, in less than 300 bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
@@ -264,6 +267,16 @@ impl Pacer {
     pub fn rests_until(&self, now: UnixMs) -> Option<UnixMs> {
         let until = self.rate.rests_until();
         (until > now).then_some(until)
+    }
+
+    /// Recipients a second that the budget lets through: its rate where that is what mail waits for, or where none waits; what
+    /// was accepted lately where connections are what it waits for.
+    #[must_use]
+    pub fn pace(&self, demand: Demand, now: UnixMs) -> f64 {
+        if demand.ready > 0 && !demand.waited_for_rate {
+            return self.meter.per_second(now);
+        }
+        self.limits().rate.map_or(PACE_UNLIMITED, Rate::as_per_second)
     }
 
     /// One recipient's message was accepted. Costs a few nanoseconds.

@@ -35,6 +35,8 @@ const SOON: Span = Span { least: Duration::from_secs(30), messages: 20.0, most: 
 const KEPT: f64 = 0.92;
 const KEPT_HELD: f64 = 0.95;
 const KEPT_LONG: f64 = 0.96;
+/// What is kept of a documented limit that was found to be the true one: hardly less, since it need not be measured.
+const KEPT_DOCUMENTED: f64 = 0.99;
 /// What a refusal leaves of the rate at least; those that follow soon may leave less and less.
 const LEFT_LEAST: f64 = 0.5;
 const LEFT_LEAST_SOON: [f64; 5] = [1.0, 0.85, 0.5, 0.2, 0.05];
@@ -96,6 +98,8 @@ pub(super) struct RateControl {
     good: f64,
     /// The rate that was held last, to the end of the hold.
     settled: f64,
+    /// What the provider says of its limit, where learning began; infinite where it says nothing.
+    documented: f32,
     phase: Phase,
     /// Steps of this probe.
     step: u8,
@@ -119,6 +123,7 @@ impl RateControl {
             rate,
             good: 0.0,
             settled: 0.0,
+            documented: rate as f32,
             phase: Phase::Searching,
             step: 0,
             bound_ms: 0,
@@ -231,6 +236,12 @@ impl RateControl {
         };
         if refusal == Refusal::Name {
             self.rate *= NAME_KEPT;
+        }
+        // A limit that is measured about where it is documented is taken to be just there.
+        let documented = f64::from(self.documented);
+        let is_documented = (0.85..1.1).contains(&(self.rate / documented));
+        if refusal == Refusal::Rate && !is_soon && is_documented {
+            self.rate = KEPT_DOCUMENTED * documented;
         }
         self.good = self.rate;
     }

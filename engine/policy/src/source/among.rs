@@ -8,6 +8,7 @@ use std::time::Duration;
 use mail::{Class, UnixMs};
 
 use super::{Candidate, key_of, score_of};
+use crate::provider::ProviderIndex;
 use crate::standing::{Standing, Standings};
 
 /// A message, or a line of them, that wants a source.
@@ -63,7 +64,7 @@ pub enum SourceGround {
     Affinity,
     /// The receiver wants to see it again.
     Kept,
-    /// The sender's own has no allowance left, or is burnt; this is the next one.
+    /// The sender's own has no allowance left, is burnt, or has a long queue; this is the next one.
     Overflow,
     /// The sender's own is burnt, and none of the pool may send; this one is of the reserve.
     Reserve,
@@ -87,6 +88,8 @@ impl SourceGround {
 
 /// How long mail waits for an allowance, which may grow at any time.
 const ALLOWANCE_WAIT: Duration = Duration::from_secs(60);
+/// A queue that goes within this time is no reason to leave a sender's own source.
+const CROWDED: Duration = Duration::from_secs(20);
 /// The steps into which a reputation of 0 to 100 is put: few, so that a score that drifts moves few senders, and those not
 /// back and forth.
 const SCORE_STEPS: u32 = 4;
@@ -98,8 +101,22 @@ const SCORE_STEPS: u32 = 4;
 /// first try); the first in the sender's own order of the pool's sources that is not burnt and has allowance left; for good
 /// senders whose own is burnt, the reserve. A sender without a good name uses only the first of its order by the configured
 /// weights alone, so that a reputation which it spoils does not lead it to the next source.
+///
+/// A source whose queue at the provider is long is passed over like one without allowance; when all have long queues, the
+/// shortest is taken.
 #[must_use]
 pub fn choose_among(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standings, now: UnixMs) -> Choice {
+    let choice = chosen(wish, pool, standings, now);
+    // Where the provider is only a name, the queue of one site says nothing of the others'.
+    if let Choice::Source { source, .. } = choice
+        && wish.provider > ProviderIndex::ROUTED.0
+    {
+        standings.enter(source, wish.provider);
+    }
+    choice
+}
+
+fn chosen(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standings, now: UnixMs) -> Choice {
     let choosing =
         Choosing { wish, standings, now, key: key_of(wish.identity, wish.class, wish.provider_name) };
     let is_of_pool = |source| pool.main.iter().chain(pool.reserve).any(|one| one.source == source);
@@ -172,16 +189,30 @@ impl Choosing<'_> {
         })
     }
 
-    /// The first of the sender's order that may send; one of its allowance is taken.
+    /// The first of the sender's order that may send and has no long queue, or else the one with the shortest; one of its
+    /// allowance is taken.
     fn first_of(&self, candidates: &[Candidate]) -> Option<u16> {
         let mut place = self.next(candidates, None);
         while let Some(placed) = place {
-            if !self.is_burnt(placed.source) && self.standings.take(placed.source, self.wish.provider) {
+            if self.at(placed.source).drains_in < CROWDED && self.takes(placed.source) {
                 return Some(placed.source);
             }
             place = self.next(candidates, Some(placed));
         }
-        None
+        self.least_crowded(candidates)
+    }
+
+    /// The source with the shortest queue that may send.
+    fn least_crowded(&self, candidates: &[Candidate]) -> Option<u16> {
+        let used = candidates.iter().filter(|candidate| candidate.weight > 0);
+        let mut queues: Vec<_> = used.map(|one| (self.at(one.source).drains_in, one.source)).collect();
+        queues.sort_unstable();
+        queues.into_iter().map(|(_, source)| source).find(|&source| self.takes(source))
+    }
+
+    /// Takes one of the source's allowance, if it may send.
+    fn takes(&self, source: u16) -> bool {
+        !self.is_burnt(source) && self.standings.take(source, self.wish.provider)
     }
 
     /// The sender's own source, or none.

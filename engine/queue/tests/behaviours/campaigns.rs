@@ -1,7 +1,7 @@
 //! Campaigns: paused, resumed, cancelled, held back, released.
 
 use mail::{CampaignId, Class, RecipientId};
-use queue::{CampaignState, Place, Pull, Refused};
+use queue::{Ahead, CampaignState, Place, Pull, Refused};
 
 use crate::scene::*;
 
@@ -58,7 +58,7 @@ fn cancelling_takes_out_everything_wherever_it_waits() {
     fill(&mut queue, b, of_campaign(8), 1000..1010, START);
     for id in 200..300 {
         queue.schedule(ticket(id, Class::Bulk), Some(NEWS), at(id * 1000)).expect("not cancelled");
-        queue.hold(NEWS, ticket(id + 100, Class::Bulk)).expect("not cancelled");
+        queue.hold(NEWS, None, ticket(id + 100, Class::Bulk)).expect("not cancelled");
     }
     queue.schedule(ticket(2000, Class::Bulk), None, at(500)).expect("not cancelled");
     queue.pause_campaign(NEWS);
@@ -84,7 +84,7 @@ fn what_was_on_the_wire_when_its_campaign_was_cancelled_is_refused() {
     assert_eq!(queue.unpull(path, key, pulled), refused);
     assert_eq!(queue.enqueue(path, key, pulled, START), refused);
     assert_eq!(queue.schedule(pulled, Some(NEWS), START), refused);
-    assert_eq!(queue.hold(NEWS, pulled), refused);
+    assert_eq!(queue.hold(NEWS, None, pulled), refused);
     queue.resume_campaign(NEWS);
     assert_eq!(queue.campaign_state(NEWS), CampaignState::Cancelled, "a cancelled campaign is not resumed");
     queue.forget_campaign(NEWS);
@@ -96,11 +96,11 @@ fn what_was_on_the_wire_when_its_campaign_was_cancelled_is_refused() {
 fn what_is_held_back_waits_for_its_release() {
     let mut queue = queue();
     for id in 0..1000 {
-        queue.hold(NEWS, ticket(id, Class::Bulk)).expect("not cancelled");
+        queue.hold(NEWS, None, ticket(id, Class::Bulk)).expect("not cancelled");
     }
     assert_eq!((queue.totals().held, queue.next_due()), (1000, None));
     let mut out = Vec::new();
-    assert!(queue.release_some(NEWS, 100, &mut out));
+    assert!(queue.release_some(NEWS, None, 100, &mut out));
     out.extend(queue.release(NEWS));
     let ids: Vec<u64> = out.into_iter().map(|ticket| ticket.id.raw()).collect();
     assert_eq!(ids, (0..1000).collect::<Vec<_>>());
@@ -113,12 +113,44 @@ fn a_recipient_is_found_wherever_it_waits() {
     let mut queue = queue();
     let path = queue.path(key(1, 1), limits(10, None));
     queue.schedule(ticket(1, Class::Bulk), Some(NEWS), at(9000)).expect("not cancelled");
-    queue.hold(NEWS, ticket(2, Class::Bulk)).expect("not cancelled");
+    queue.hold(NEWS, None, ticket(2, Class::Bulk)).expect("not cancelled");
     fill(&mut queue, path, of_campaign(7), [3], at(50));
     let find = |queue: &queue::Queue, id| queue.find(RecipientId::from_raw(id));
     assert_eq!(find(&queue, 1), Some(Place::Scheduled { due: at(9000) }));
-    assert_eq!(find(&queue, 2), Some(Place::Held { campaign: NEWS, since: START }));
-    assert_eq!(find(&queue, 3), Some(Place::Ready { path, flow: of_campaign(7), since: at(50) }));
+    assert_eq!(find(&queue, 2), Some(Place::Held { campaign: NEWS, lane: None, since: START }));
+    assert_eq!(
+        find(&queue, 3),
+        Some(Place::Ready {
+            path,
+            flow: of_campaign(7),
+            since: at(50),
+            rests_until: None,
+            ahead: Ahead::default(),
+        })
+    );
     queue.cancel_campaign(NEWS);
     assert!((0..4).all(|id| find(&queue, id).is_none()));
+}
+
+#[test]
+fn a_lane_is_released_apart_and_with_the_whole_campaign() {
+    let mut queue = queue();
+    for id in 0..300 {
+        let lane = [None, Some(4), Some(7)][id as usize % 3];
+        queue.hold(NEWS, lane, ticket(id, Class::Bulk)).expect("not cancelled");
+    }
+    assert_eq!([None, Some(4), Some(7), Some(9)].map(|lane| queue.held(NEWS, lane)), [300, 100, 100, 0]);
+    let found = queue.find(RecipientId::from_raw(1));
+    assert_eq!(found, Some(Place::Held { campaign: NEWS, lane: Some(4), since: START }));
+    let mut out = Vec::new();
+    assert!(queue.release_some(NEWS, Some(4), 60, &mut out));
+    assert!(!queue.release_some(NEWS, Some(4), 60, &mut out));
+    assert!(!queue.release_some(NEWS, Some(9), 60, &mut out));
+    assert_eq!(
+        out.drain(..).map(|ticket| ticket.id.raw()).collect::<Vec<_>>(),
+        (0..100).map(|n| 3 * n + 1).collect::<Vec<_>>()
+    );
+    assert!(queue.release_some(NEWS, None, 150, &mut out));
+    assert!(!queue.release_some(NEWS, None, 150, &mut out));
+    assert_eq!((out.len(), queue.totals().waiting()), (200, 0));
 }

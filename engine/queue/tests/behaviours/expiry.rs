@@ -72,8 +72,8 @@ fn the_held_and_the_paused_expire_and_the_scheduled_come_out_in_time() {
     let mut queue = queue();
     let news = CampaignId::from_raw(7);
     let path = queue.path(key(1, 1), limits(10, None));
-    queue.hold(news, expiring(1, Class::Bulk, 60)).expect("not cancelled");
-    queue.hold(news, expiring(2, Class::Bulk, 7200)).expect("not cancelled");
+    queue.hold(news, None, expiring(1, Class::Bulk, 60)).expect("not cancelled");
+    queue.hold(news, None, expiring(2, Class::Bulk, 7200)).expect("not cancelled");
     queue.pause_campaign(news);
     queue.enqueue(path, of_campaign(7), expiring(3, Class::Bulk, 60), START).expect("the path is there");
     queue.schedule(expiring(4, Class::Bulk, 60), Some(news), at(3_600_000)).expect("not cancelled");

@@ -61,7 +61,7 @@ fn tenants_share_equally_and_so_do_the_campaigns_of_each() {
     for (tenant, campaigns, each) in [(1, 1, 5000), (2, 4, 1000), (3, 1, 1000)] {
         for campaign in 0..campaigns {
             let campaign = Some(CampaignId::from_raw(u64::from(tenant * 100 + campaign)));
-            let key = FlowKey { class: Class::Bulk, tenant, campaign };
+            let key = FlowKey { class: Class::Bulk, tenant, campaign, identity: 0 };
             fill(&mut queue, path, key, id..id + each, START);
             id += each;
         }

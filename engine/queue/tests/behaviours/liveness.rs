@@ -124,7 +124,7 @@ proptest! {
             match event {
                 Event::Arrive { path: site, class, count } => {
                     let path = path(&mut shell.queue, site);
-                    let key = FlowKey { class: Class::ALL[class], tenant: 1, campaign: None };
+                    let key = FlowKey { class: Class::ALL[class], tenant: 1, campaign: None, identity: 0 };
                     fill(&mut shell.queue, path, key, arrived..arrived + count, at(ms));
                     arrived += count;
                 }

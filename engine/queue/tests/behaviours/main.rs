@@ -1,5 +1,6 @@
 //! What the queue promises, in virtual time.
 
+mod ahead;
 mod books;
 mod campaigns;
 mod expiry;
@@ -8,4 +9,6 @@ mod liveness;
 mod paths;
 mod places;
 mod scene;
+mod shares;
 mod size;
+mod turmoil;

@@ -1,5 +1,7 @@
 //! Connections: how many, and who gives one up for whom.
 
+use std::collections::BTreeMap;
+
 use mail::{Class, UnixMs};
 use queue::{PathId, Pull, Queue};
 
@@ -175,4 +177,30 @@ fn critical_mail_that_is_stuck_keeps_no_more_than_its_reserve() {
     queue.connection_opened(stuck);
     fill(&mut queue, bulk, flow(Class::Bulk, 1), [9000], START);
     assert!(queue.wants_connection(bulk, START));
+}
+
+#[test]
+fn connections_beyond_a_limit_that_came_down_are_closed() {
+    let mut queue = queue();
+    let (busy, idle) = (queue.path(key(1, 1), limits(8, None)), queue.path(key(1, 2), limits(8, None)));
+    fill(&mut queue, idle, flow(Class::Bulk, 1), 0..4, START);
+    assert_eq!(open(&mut queue, idle, START), 4);
+    assert_eq!(pull_some(&mut queue, idle, START, 9).len(), 4);
+    fill(&mut queue, busy, flow(Class::Bulk, 1), 1000..2000, START);
+    assert_eq!(open(&mut queue, busy, START), 4);
+    wanting(&mut queue, START);
+    queue.set_limits(busy, limits(3, None));
+    let mut left = BTreeMap::from([(busy, 4_u32), (idle, 4_u32)]);
+    for ms in 0..10 {
+        // One that is told to look asks; the busy ones ask anyway.
+        for path in wanting(&mut queue, at(ms)).into_iter().chain([busy]) {
+            assert!(!queue.wants_connection(path, at(ms)) || left[&path] == 0);
+            if left[&path] > 0 && queue.pull(path, at(ms)) == Pull::Yield {
+                queue.connection_closed(path);
+                *left.entry(path).or_default() -= 1;
+            }
+        }
+    }
+    assert_eq!(left.values().sum::<u32>(), 3, "{left:?}");
+    assert!(matches!(queue.pull(busy, at(10)), Pull::Ticket(..)));
 }

@@ -28,11 +28,11 @@ pub(crate) const fn key(provider: u16, site: u64) -> PathKey {
 }
 
 pub(crate) const fn flow(class: Class, tenant: u32) -> FlowKey {
-    FlowKey { class, tenant, campaign: None }
+    FlowKey { class, tenant, campaign: None, identity: 0 }
 }
 
 pub(crate) const fn of_campaign(campaign: u64) -> FlowKey {
-    FlowKey { class: Class::Bulk, tenant: 0, campaign: Some(CampaignId::from_raw(campaign)) }
+    FlowKey { class: Class::Bulk, tenant: 0, campaign: Some(CampaignId::from_raw(campaign)), identity: 0 }
 }
 
 pub(crate) const fn ticket(id: u64, class: Class) -> Ticket {

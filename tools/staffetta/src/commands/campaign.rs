@@ -199,6 +199,14 @@ pub(crate) fn render(answer: &Value, paint: Paint) -> String {
         value::text(answer, "class"),
         paint.cyan(&standing.state),
     );
+    let because = value::text(answer, "paused_because");
+    if !because.is_empty() {
+        text.push_str(&format!("  stopped by the engine: {}\n\n", crate::ui::table::printable(&because)));
+    }
+    if let Some(canary) = answer.get("canary").filter(|canary| value::text(canary, "state") == "judged") {
+        let passed = human::count(value::number(canary, "passed"));
+        text.push_str(&format!("  judged by its first recipients: {passed} have passed\n\n"));
+    }
     text.push_str(&format!("  {:<12} {:>12}\n", "accepted", human::count(standing.accepted)));
     for (outcome, count) in standing.finals.iter().chain([&("queued", standing.queued)]) {
         let share = *count as f64 * 100.0 / standing.accepted.max(1) as f64;

@@ -51,7 +51,7 @@ enum Verb {
 
 /// Which paths are meant.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["provider", "source", "all"]))]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["provider", "source", "all", "account"]))]
 struct Paths {
     /// Paths to this provider
     #[arg(long, value_name = "NAME")]
@@ -60,8 +60,11 @@ struct Paths {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Every path
-    #[arg(long, conflicts_with_all = ["provider", "source"])]
+    #[arg(long, conflicts_with_all = ["provider", "source", "account"])]
     all: bool,
+    /// With `resume`: the account whose mail the engine has stopped
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["provider", "source"])]
+    account: Option<String>,
 }
 
 impl Queue {
@@ -89,7 +92,9 @@ impl Queue {
 impl Paths {
     fn to_json(&self) -> Value {
         let mut filter = serde_json::json!({});
-        for (name, wanted) in [("provider", &self.provider), ("source", &self.source)] {
+        for (name, wanted) in
+            [("provider", &self.provider), ("source", &self.source), ("account", &self.account)]
+        {
             if let Some(wanted) = wanted {
                 filter[name] = Value::from(wanted.as_str());
             }
@@ -110,6 +115,9 @@ async fn steer(connect: &Connect, verb: &str, order: &Value) -> anyhow::Result<(
     let answer = connect.client()?.post(&format!("/v1/queue/{verb}"), Body::json(order)).await?;
     if connect.json {
         return Ok(ui::json(&answer)?);
+    }
+    if let Some(resumed) = answer.get("account_resumed").and_then(Value::as_bool) {
+        return Ok(ui::line(if resumed { "its mail leaves" } else { "the account was not stopped" })?);
     }
     let paths = human::plural(value::number(&answer, "paths"), "path");
     Ok(ui::line(&format!("{paths} {verb}{}", if verb.ends_with('e') { "d" } else { "ed" }))?)
@@ -135,6 +143,12 @@ pub(crate) fn render(queue: &Value, now_ms: u64, paint: Paint) -> String {
             ["identity", "provider", "until", "reason"].map(|key| value::text(hold, key));
         text.push_str(&format!("  mail of {identity} for {provider} is held until {until}: {reason}\n"));
     }
+    for halt in value::list(queue, "stopped_accounts") {
+        let [account, reason] = ["account", "reason"].map(|key| value::text(halt, key));
+        text.push_str(&format!(
+            "  mail of account {account} is stopped: {reason}; `staffetta queue resume --account {account}`\n"
+        ));
+    }
     let paths = value::list(queue, "paths");
     if paths.is_empty() {
         text.push_str("  nothing is ready to be sent\n");
@@ -151,6 +165,7 @@ pub(crate) fn render(queue: &Value, now_ms: u64, paint: Paint) -> String {
         ">oldest",
         ">connections",
         ">rate",
+        "set by",
         "state",
     ]);
     for path in paths {
@@ -171,6 +186,7 @@ pub(crate) fn render(queue: &Value, now_ms: u64, paint: Paint) -> String {
             oldest,
             format!("{}/{}", value::number(path, "connections"), value::number(path, "connections_max")),
             value::text(path, "rate"),
+            path.get("budget").map_or_else(String::new, |budget| value::text(budget, "set_by")),
             state(path, now_ms),
         ]);
     }

@@ -24,7 +24,7 @@ pub(crate) struct Sink {
     /// Where to listen; may be given several times; port 0 is any; with --world also as the server of one provider
     #[arg(long, value_name = "[PROVIDER=]ADDR", default_value = "127.0.0.1:2526")]
     listen: Vec<Door>,
-    /// Answer as the pretend providers of this file do (`builtin`: five well-known manners)
+    /// Answer as the pretend providers of this file do (`builtin`: five well-known manners; or a shipped world by its name)
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
     /// With --world: the seed of its chances
@@ -36,6 +36,9 @@ pub(crate) struct Sink {
     /// Write a line for each accepted recipient: time, client, recipient, Message-ID
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
+    /// With --world: write the complaints of its readers here, as feedback reports (RFC 5965)
+    #[arg(long, value_name = "DIR", requires = "world")]
+    reports: Option<PathBuf>,
     /// Pretend to be far away: each reply leaves so long after its command has come (100ms); replies overlap
     #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
     latency: Latency,
@@ -68,6 +71,7 @@ impl Sink {
             threads: usize::from(self.threads),
             keep: self.keep.clone(),
             ids: self.ids.clone(),
+            reports: self.reports.clone(),
             latency: self.latency,
             tls: self.cert.as_deref().zip(self.key.as_deref()).map(read_certificate).transpose()?,
         })?;
@@ -117,6 +121,11 @@ impl Sink {
 fn read_world(file: &Path, seed: u64) -> anyhow::Result<World> {
     if file == Path::new("builtin") {
         return Ok(World::builtin(seed));
+    }
+    // A file goes before a shipped world of its name.
+    let shipped = World::shipped().iter().find(|(name, _)| file == Path::new(name) && !file.exists());
+    if let Some((_, text)) = shipped {
+        return World::from_toml(text, seed).with_context(|| file.display().to_string());
     }
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the world {} cannot be read", file.display()))?;

@@ -52,9 +52,16 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
             text.push_str(&format!("  {:<10} {}\n", paint.dim(name), table::printable(&what)));
         }
     };
+    say("class by", message.get("class_ground").map_or_else(String::new, ground));
     say("state", value::text(answer, "state"));
     say("waits for", value::text(answer, "waits_for"));
-    for (key, name) in [("since", "since"), ("until", "until"), ("expires", "expires")] {
+    say("code", value::text(answer, "code"));
+    if let Some(position) = value::optional(answer, "position") {
+        say("position", format!("about {} of its class go before it", human::count(position)));
+    }
+    for (key, name) in
+        [("since", "since"), ("until", "until"), ("expected", "expected"), ("expires", "expires")]
+    {
         let moment = value::moment(answer, key).filter(|moment| *moment < u64::MAX);
         say(
             name,
@@ -66,9 +73,38 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
     if let Some(path) = answer.get("path").filter(|path| path.is_object()) {
         let parts = ["source", "provider", "site"].map(|key| value::text(path, key));
         say("path", parts.join(" → "));
+        say("budget", budget(path));
+    }
+    for step in value::list(answer, "decisions") {
+        let [what, is, ground] = ["what", "is", "ground"].map(|key| value::text(step, key));
+        say(&what, format!("{is}, because {ground}"));
     }
     say_message(&mut text, message, paint);
     text
+}
+
+/// What decided the class: the rule by its number, or the ground with what it stands on.
+fn ground(told: &Value) -> String {
+    let name = match value::optional(told, "rule") {
+        Some(number) => format!("rule {number} of the account"),
+        None => value::text(told, "ground"),
+    };
+    match value::text(told, "because") {
+        because if because.is_empty() => name,
+        because => format!("{name}: {because}"),
+    }
+}
+
+/// The limits in force, what sets them, and why they are what they are.
+fn budget(path: &Value) -> String {
+    let Some(budget) = path.get("budget").filter(|budget| budget.is_object()) else { return String::new() };
+    let rate = match path.get("rate").and_then(Value::as_str) {
+        Some(rate) => rate.to_owned(),
+        None => "no rate".to_owned(),
+    };
+    let connections = value::number(path, "connections_max");
+    let [set_by, phase, reason] = ["set_by", "phase", "reason"].map(|key| value::text(budget, key));
+    format!("{rate}, {connections} connections; set by {set_by}, {phase}: {reason}")
 }
 
 /// Every attempt, with the likely cause and the next step where it failed.
@@ -134,6 +170,7 @@ mod tests {
         });
         let message = serde_json::json!({
             "id": "0040000000b00", "sender": "news@s.test", "campaign": "0040000000a00",
+            "class_ground": {"ground": "rule", "rule": 2, "because": "sender @s.test"},
             "recipients": [{"attempts": [{"at": 2000, "event": "deferred", "source": "a", "provider": "gmail", "mx": "mx.g.test",
                 "code": 451, "enhanced": "4.7.1", "reply": "greylisted", "verdict": "greylist"}]}],
         });
@@ -141,6 +178,7 @@ mod tests {
         let text = render(&answer, &message, 5000, Paint::plain()) + &attempts;
         for part in [
             "waits for  its next attempt",
+            "class by   rule 2 of the account: sender @s.test",
             "(in 1m 00s)",
             "a → gmail → mx.g.test",
             "1 attempt",

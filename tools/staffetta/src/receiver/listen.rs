@@ -15,7 +15,7 @@ use super::{Desk, Door};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// How often files are flushed, so that readers see them grow.
+/// How often files are flushed, so that readers see them grow, and complaints are heard.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 /// How long sessions may take to end when the receiver stops.
 const LEAVE: Duration = Duration::from_millis(300);
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     while !*stopped.borrow() {
         tokio::select! {
             changed = stopped.changed() => if changed.is_err() { break },
-            () = tokio::time::sleep(FLUSH_INTERVAL), if desk.files.is_some() => flush(&desk),
+            () = tokio::time::sleep(FLUSH_INTERVAL), if desk.files.is_some() || desk.reports.is_some() => flush(&desk),
         }
     }
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
@@ -78,9 +78,8 @@ async fn accept(listener: Listener, provider: Option<String>, office: Rc<Office>
 }
 
 fn flush(desk: &Desk) {
-    if let Some(files) = &desk.files
-        && let Err(error) = files.flush()
-    {
+    let flushed = desk.files.as_ref().map_or(Ok(()), |files| files.flush());
+    if let Err(error) = flushed.and_then(|()| desk.hear()) {
         eprintln!("sink: {error:#}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod files;
 mod listen;
+mod reports;
 mod session;
 mod tally;
 
@@ -13,13 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
+use mail::UnixMs;
 use tokio::sync::watch;
 use world::{Latency, World};
 
 pub(crate) use tally::{Tally, final_json, summary};
 
 use files::Files;
+use reports::Reports;
 use tally::Book;
+
+use crate::ui::human;
 
 /// What a receiver is told at its start.
 #[derive(Debug, Default)]
@@ -34,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) keep: Option<PathBuf>,
     /// One line per accepted recipient goes here.
     pub(crate) ids: Option<PathBuf>,
+    /// Complaints of the world's readers are written here, as reports.
+    pub(crate) reports: Option<PathBuf>,
     /// How far away it pretends to be.
     pub(crate) latency: Latency,
     /// STARTTLS is offered with this.
@@ -76,6 +83,7 @@ pub(crate) struct Receiver {
 pub(crate) struct Desk {
     book: Mutex<Book>,
     files: Option<Files>,
+    reports: Option<Reports>,
     world: Option<Mutex<World>>,
     latency: Latency,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -85,6 +93,14 @@ impl Desk {
     /// The world, locked, when there is one.
     fn world(&self) -> Option<MutexGuard<'_, World>> {
         Some(self.world.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets readers see their mail, and writes down what they complain of.
+    fn hear(&self) -> anyhow::Result<()> {
+        let (Some(reports), Some(mut world)) = (&self.reports, self.world()) else { return Ok(()) };
+        let mut heard = Vec::new();
+        world.feedback(UnixMs(human::now_ms()), &mut heard);
+        reports.write(&world, &heard)
     }
 
     /// The counts, locked.
@@ -101,9 +117,10 @@ impl Receiver {
     pub(crate) fn start(options: Options) -> anyhow::Result<Self> {
         let files = Files::open(options.keep.as_deref(), options.ids.as_deref())?;
         check_doors(&options)?;
+        let reports = options.reports.as_deref().map(Reports::open).transpose()?;
         let world = options.world.map(Mutex::new);
         let (latency, tls) = (options.latency, options.tls);
-        let desk = Arc::new(Desk { book: Mutex::default(), files, world, latency, tls });
+        let desk = Arc::new(Desk { book: Mutex::default(), files, reports, world, latency, tls });
         let (stop, stopped) = watch::channel(false);
         let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
@@ -301,6 +318,60 @@ mod tests {
             assert!(replies[2].starts_with(code), "{replies:?}");
             receiver.stop().expect("stopped");
         }
+    }
+
+    #[test]
+    fn a_server_may_fall_silent_or_hang_up_instead_of_answering() {
+        let world = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\nfaults = { loss = 1.0 }\n\
+                     [[provider]]\nname = \"all\"\ndomains = [\"*\"]\nfaults = { hang_up = 1.0 }\n";
+        let world = World::from_toml(world, 1).ok();
+        let mut receiver = start(Options { world, ..Options::default() });
+        let mut silent = TcpStream::connect(receiver.doors()[0].address).expect("connected");
+        silent.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        silent.write_all(b"EHLO me\r\n").expect("sent");
+        let heard = std::io::Read::read(&mut silent, &mut [0; 64]);
+        assert!(heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        let lines = [
+            "EHLO me\r\n",
+            "MAIL FROM:<a@x.test>\r\n",
+            "RCPT TO:<b@other.test>\r\n",
+            "DATA\r\n",
+            "Subject: s\r\n\r\nhi\r\n.\r\n",
+        ];
+        let mut stream = TcpStream::connect(receiver.doors()[1].address).expect("connected");
+        stream.write_all(lines.concat().as_bytes()).expect("sent");
+        let replies: Vec<String> = BufReader::new(stream).lines().map_while(Result::ok).collect();
+        assert!(replies.last().is_some_and(|last| last.starts_with("354 ")), "{replies:?}");
+        let tally = receiver.stop().expect("stopped");
+        assert_eq!((tally.messages, tally.connections), (0, 2));
+    }
+
+    #[test]
+    fn complaints_are_written_as_reports() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let world = "[[provider]]\nname = \"strict\"\ndomains = [\"strict.test\"]\nhost = \"mx.strict.test\"\n\
+                     readers = { complaint_after = \"0s\" }\n";
+        let world = World::from_toml(world, 1).ok();
+        let reports = dir.path().join("reports");
+        let mut receiver = start(Options { world, reports: Some(reports.clone()), ..Options::default() });
+        let message = "Message-ID: <1@x.test>\r\nSubject: s\r\n\r\nhi\r\n.\r\n";
+        for to in ["ann@strict.test", "complain@strict.test"] {
+            let to = format!("RCPT TO:<{to}>\r\n");
+            let lines = ["EHLO me\r\n", "MAIL FROM:<a@x.test>\r\n", &to, "DATA\r\n", message];
+            let replies = talk(receiver.doors()[0].address, &lines);
+            assert!(replies[5].starts_with("250 "), "{replies:?}");
+        }
+        let file = reports.join("000000001.eml");
+        let until = Instant::now() + Duration::from_secs(10);
+        while !file.exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        receiver.stop().expect("stopped");
+        let report = std::fs::read_to_string(&file).expect("a report");
+        for part in ["Feedback-Type: abuse", "<complain@strict.test>", "<1@x.test>", "mx.strict.test"] {
+            assert!(report.contains(part), "{report}");
+        }
+        assert!(!file.with_file_name("000000002.eml").exists());
     }
 
     #[test]

@@ -8,12 +8,18 @@ use std::time::{Duration, Instant};
 
 use mail::{Enhanced, Reply, UnixMs};
 use mta::io::Stream;
+use policy::verdict::Fault;
 use smtp::server::{Config, Peer, Question, ReceivedMessage, Session, Step, Verdicts};
 use world::{Answer, Connection, Line, World};
 
 use super::Desk;
 use super::tally::Arrival;
 use crate::ui::human;
+
+/// Read at a time of what a silent server does not answer.
+const UNHEARD_BYTES: usize = 4096;
+/// How often a silent server looks whether the receiver is to stop.
+const SILENCE_STEP: Duration = Duration::from_millis(250);
 
 /// What the sessions of one thread share.
 pub(super) struct Office {
@@ -52,6 +58,8 @@ pub(super) struct Visit {
     delay: Duration,
     /// The world closes the connection after that.
     leave: bool,
+    /// What happens instead of a reply.
+    fault: Option<Fault>,
 }
 
 impl Visit {
@@ -67,7 +75,15 @@ impl Visit {
             }
         };
         let (guest, greeting) = office.desk.world().map(connect).unzip();
-        Self { office: Rc::clone(office), client, guest, greeting, delay: Duration::ZERO, leave: false }
+        Self {
+            office: Rc::clone(office),
+            client,
+            guest,
+            greeting,
+            delay: Duration::ZERO,
+            leave: false,
+            fault: None,
+        }
     }
 
     fn session(&self) -> Session {
@@ -80,7 +96,9 @@ impl Visit {
     fn settle(&mut self, session: &mut Session) -> bool {
         let Some(question) = session.question() else { return false };
         let answer = self.ask(question);
+        self.fault = answer.as_ref().and_then(Answer::fault);
         match answer {
+            _ if self.fault.is_some() => {}
             Some(answer) => session.answer(&self.heed(answer)),
             None => session.go_on(),
         }
@@ -110,10 +128,18 @@ impl Visit {
     /// A whole message: kept, judged, counted, answered.
     fn take(&mut self, session: &mut Session, message: ReceivedMessage) {
         let desk = Arc::clone(&self.office.desk);
+        let token = desk.reports.as_ref().map(|reports| reports.remember(&message.body));
+        if let (Some(token), Some(guest)) = (token, &mut self.guest) {
+            guest.set_token(token);
+        }
         let answer = match (desk.world(), &mut self.guest) {
             (Some(mut world), Some(guest)) => Some(guest.body(&mut world, &message.body, now())),
             _ => None,
         };
+        self.fault = answer.as_ref().and_then(Answer::fault);
+        if self.fault.is_some() {
+            return;
+        }
         let reply = answer.map(|answer| self.heed(answer));
         if let Some(refusal) = reply.as_ref().filter(|reply| !reply.is_positive()) {
             session.refuse(refusal);
@@ -142,9 +168,23 @@ impl Visit {
 
     /// Makes the TLS handshake that the client has asked for; false when it fails.
     async fn encrypt(&self, stream: &mut Stream) -> bool {
+        let is_broken = self.guest.as_ref().is_some_and(|guest| guest.tls_fault().is_some());
         match &self.office.desk.tls {
-            Some(tls) => stream.start_tls_server(Arc::clone(tls)).await.is_ok(),
-            None => false,
+            Some(tls) if !is_broken => stream.start_tls_server(Arc::clone(tls)).await.is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Waits until the client of a server that says nothing more gives up; one that hangs up does not wait.
+    async fn fall_silent(&self, fault: Fault, stream: &mut Stream) {
+        let mut unheard = Vec::with_capacity(UNHEARD_BYTES);
+        while fault == Fault::ReplyTimeout && !self.office.closing.get() {
+            let read = stream.read(&mut unheard);
+            match tokio::time::timeout(SILENCE_STEP, read).await {
+                Ok(Ok(1..)) => unheard.clear(),
+                Ok(_) => return,
+                Err(_) => {}
+            }
         }
     }
 }
@@ -168,6 +208,12 @@ pub(super) async fn run(mut stream: Stream, mut visit: Visit) {
     let mut session = visit.session();
     let mut line = Line::new(visit.office.desk.latency);
     loop {
+        if let Some(fault) = visit.fault {
+            // What was said before is still heard.
+            visit.speak(&mut session, &mut line).await;
+            drain(&mut stream, &mut line).await;
+            return visit.fall_silent(fault, &mut stream).await;
+        }
         match session.step() {
             Step::AwaitVerdict if visit.settle(&mut session) => {}
             Step::NeedInput | Step::AwaitVerdict => {

@@ -141,9 +141,12 @@ pub(crate) fn final_json(tally: &Tally, providers: &[(String, world::Counters)])
     let providers: serde_json::Map<String, Value> = providers
         .iter()
         .map(|(name, counts)| {
+            let causes: serde_json::Map<String, Value> =
+                counts.causes.iter().map(|(cause, count)| (cause.name().to_owned(), count.into())).collect();
             let counts = json!({
                 "accepted": counts.accepted, "deferred": counts.deferred, "refused": counts.refused,
                 "connections": counts.connections, "connections_peak": counts.open_peak, "turned_away": counts.turned_away,
+                "causes": causes, "blocks": counts.blocks, "traps": counts.traps, "complaints": counts.readers.complaints,
             });
             (name.clone(), counts)
         })

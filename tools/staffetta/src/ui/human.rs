@@ -55,6 +55,16 @@ pub(crate) fn duration(span: Duration) -> String {
     }
 }
 
+/// Reads a span such as `40ms`, `90s` or `4h`.
+///
+/// # Errors
+/// Says what a span looks like.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a time such as \"40ms\", \"90s\" or \"4h\"");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(span).map_err(|_| wrong())
+}
+
 /// A point in time in the zone of this machine, to the second; `-` when it cannot be one.
 pub(crate) fn time(unix_ms: u64) -> String {
     zoned(unix_ms, "%Y-%m-%d %H:%M:%S")

@@ -1,10 +1,14 @@
 //! The table of all keys: name, type, default and the reason for it. The reader, the defaults and the reference all come from here.
 
+mod classes;
+mod judgement;
 mod receive;
 mod replies;
 mod report;
 mod send;
 
+use classes::CLASSIFY;
+use judgement::{BREAKER, CANARY, LADDER};
 use receive::{ACCOUNT, DNS, DOMAIN, HTTP, NODE, SMTP_LISTENER, SPOOL};
 use replies::REPLY_RULE;
 use report::TLS_REPORT;
@@ -43,6 +47,7 @@ impl Section {
         match (self.shape, self.name) {
             (Shape::Once | Shape::Maybe, name) => format!("[{name}]"),
             (Shape::Many, "dkim") => "[[domain.dkim]]".to_owned(),
+            (Shape::Many, "rule") => "[[account.rule]]".to_owned(),
             (Shape::Many, name) => format!("[[{name}]]"),
             (Shape::Named, name) => format!("[{name}.NAME]"),
             (Shape::PerClass, name) => format!("[{name}.critical|transactional|personal|bulk]"),
@@ -110,6 +115,10 @@ pub(crate) enum Kind {
     Device,
     /// `true` or `false`.
     Flag,
+    /// Kept in millionths.
+    Percent,
+    /// A calendar day, kept as its first moment in UTC.
+    Date,
     /// A name, or `{ source = "a", weight = 2 }`.
     Share,
     List(&'static Kind),
@@ -146,6 +155,8 @@ impl Kind {
             Self::Password => "text".to_owned(),
             Self::Device => "network device such as \"eth1\"".to_owned(),
             Self::Flag => "true or false".to_owned(),
+            Self::Percent => "percentage such as \"0.3%\"".to_owned(),
+            Self::Date => "date such as \"2026-11-22\"".to_owned(),
             Self::Share => "name, or { source = name, weight = number }".to_owned(),
             Self::List(kind) => format!("list of: {}", kind.words()),
             Self::Sections(section) => format!("sections `[[…{}]]`", section.name),
@@ -166,8 +177,12 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &POOL,
     &ROUTE,
     &CLASS,
+    &CLASSIFY,
     &PROVIDER,
     &LEARNING,
+    &CANARY,
+    &BREAKER,
+    &LADDER,
     &REPLY_RULE,
     &DELIVER,
     &TLS_REPORT,

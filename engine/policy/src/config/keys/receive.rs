@@ -2,6 +2,8 @@
 
 use crate::config::model::Dnssec;
 
+use super::classes::RULE;
+use super::judgement::{WARMUP, WARMUP_DAY, WARMUP_START};
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const GIB: u64 = 1 << 30;
@@ -201,8 +203,15 @@ pub(super) const ACCOUNT: Section = Section {
             name: "class",
             kind: Kind::Class,
             default: Standard::Nothing,
-            about: "The class of its mail when a message does not say.",
+            about: "The class of its mail when a message does not say and no rule fits.",
             reason: "Without it bulk for campaigns and mail with list headers, transactional otherwise.",
+        },
+        Key {
+            name: "rule",
+            kind: Kind::Sections(&RULE),
+            default: Standard::Is("[]"),
+            about: "Classes of some of its mail; the first rule that fits decides.",
+            reason: "An account that sends one kind of mail needs no more than its `class`.",
         },
         Key {
             name: "pool",
@@ -254,6 +263,9 @@ pub(super) const DOMAIN: Section = Section {
             about: "Keys that its mail is signed with, all of them.",
             reason: "Without one its mail is not signed, and the check warns.",
         },
+        WARMUP,
+        WARMUP_START,
+        WARMUP_DAY,
     ],
 };
 

@@ -3,6 +3,7 @@
 use crate::TlsPolicy;
 use crate::config::model::Protocol;
 
+use super::judgement::{WARMUP, WARMUP_DAY, WARMUP_START};
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const SHORT: Kind = Kind::Duration { max_days: 1 };
@@ -35,6 +36,9 @@ pub(super) const SOURCE: Section = Section {
             about: "What EHLO says; it should be the name of the PTR record of the address.",
             reason: "Without it the name of the node.",
         },
+        WARMUP,
+        WARMUP_START,
+        WARMUP_DAY,
     ],
 };
 

@@ -1,6 +1,8 @@
 //! From what was written to what it means: types filled in, names looked up, sections checked against each other.
 
 mod access;
+mod classes;
+mod judgement;
 mod providers;
 mod receive;
 mod replies;
@@ -22,12 +24,13 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let node = resolver.node();
     let spool = resolver.spool();
     let segment_bytes = spool.as_ref().map(|spool| spool.segment_bytes);
-    let sources = resolver.sources();
+    let ladders = resolver.ladders();
+    let sources = resolver.sources(&ladders);
     let pools = resolver.pools(&sources);
     let listeners = resolver.listeners(segment_bytes);
     let http = resolver.http(segment_bytes);
     let accounts = resolver.accounts(&pools);
-    let domains = resolver.domains();
+    let domains = resolver.domains(&ladders);
     let deliver = resolver.deliver();
     let routes = resolver.routes(deliver.as_ref());
     let classes = resolver.classes(&pools);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::model::{
     Account, Auth, Certificate, DkimAlgorithm, DkimKey, Domain, Http, Listener, ListenerTls, Pool,
@@ -10,6 +11,7 @@ use crate::config::problems::{Complaint, Place};
 use crate::config::stated::Block;
 use crate::config::value::shown;
 use crate::network::Network;
+use crate::warmup::Ladder;
 
 use super::Resolver;
 
@@ -187,12 +189,14 @@ impl Resolver<'_, '_> {
                 );
                 self.problems.warning(&block.place, complaint);
             }
+            let rules = self.rules(block);
             let Some(name) = block.get("name") else { continue };
             accounts.push(Account {
                 name,
                 password_hash: block.get("password_hash"),
                 token_hash: block.get("token_hash"),
                 class: block.get("class"),
+                rules,
                 pool,
                 senders: block.list("senders").into_iter().map(|(sender, _)| sender).collect(),
                 quota: block.get("quota").flatten(),
@@ -201,13 +205,13 @@ impl Resolver<'_, '_> {
         accounts
     }
 
-    pub(super) fn domains(&mut self) -> Vec<Domain> {
+    pub(super) fn domains(&mut self, ladders: &[Arc<Ladder>]) -> Vec<Domain> {
         self.check_unique("domain", "name");
         let blocks = self.blocks("domain");
-        blocks.iter().filter_map(|block| self.domain(block)).collect()
+        blocks.iter().filter_map(|block| self.domain(block, ladders)).collect()
     }
 
-    fn domain(&mut self, block: &Block) -> Option<Domain> {
+    fn domain(&mut self, block: &Block, ladders: &[Arc<Ladder>]) -> Option<Domain> {
         let name: String = block.get("name")?;
         let keys = block.sections("dkim");
         if keys.is_empty() && block.list::<String>("dkim").is_empty() {
@@ -231,7 +235,8 @@ impl Resolver<'_, '_> {
             }
             dkim.push(key_block);
         }
-        Some(Domain { name, return_path: block.get("return_path"), dkim })
+        let warm_up = self.warm_up(block, ladders);
+        Some(Domain { name, return_path: block.get("return_path"), dkim, warm_up })
     }
 
     fn dkim_key(&self, block: &Block) -> Option<DkimKey> {

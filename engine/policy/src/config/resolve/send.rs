@@ -1,14 +1,18 @@
 //! Sources, pools, routes, classes and connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Class;
 
 use crate::TlsPolicy;
-use crate::config::model::{Certificate, ClassPolicy, Deliver, HostPort, Pool, Route, Share, Source};
+use crate::config::model::{
+    Certificate, ClassPolicy, Classes, Deliver, HostPort, Pool, Route, Share, Source,
+};
 use crate::config::problems::Complaint;
 use crate::config::stated::Block;
 use crate::config::value::{StatedHost, StatedShare};
+use crate::warmup::Ladder;
 
 use super::Resolver;
 
@@ -16,13 +20,14 @@ use super::Resolver;
 const DEFAULT: &str = "default";
 
 impl Resolver<'_, '_> {
-    pub(super) fn sources(&mut self) -> Vec<Source> {
+    pub(super) fn sources(&mut self, ladders: &[Arc<Ladder>]) -> Vec<Source> {
         self.check_unique("source", "name");
         let mut sources: Vec<Source> = Vec::new();
         for block in self.blocks("source") {
             let Some(name) = block.get("name") else { continue };
-            let source =
-                Source { name, ip: block.get("ip"), device: block.get("device"), ehlo: block.get("ehlo") };
+            let warm_up = self.warm_up(block, ladders);
+            let (ip, device, ehlo) = (block.get("ip"), block.get("device"), block.get("ehlo"));
+            let source = Source { name, ip, device, ehlo, warm_up };
             let same = |other: &&Source| {
                 other.ip.is_some() && other.ip == source.ip && other.device == source.device
             };
@@ -142,14 +147,14 @@ impl Resolver<'_, '_> {
             .collect()
     }
 
-    /// In the order of [`Class::ALL`].
-    pub(super) fn classes(&mut self, pools: &[Pool]) -> Option<[ClassPolicy; 4]> {
+    pub(super) fn classes(&mut self, pools: &[Pool]) -> Option<Classes> {
         let names: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let [critical, transactional, personal, bulk] = Class::ALL.map(|class| {
             let block = self.blocks("class").iter().find(|block| block.name == class.name())?;
             self.class(block, &names)
         });
-        Some([critical?, transactional?, personal?, bulk?])
+        let behaviour = self.behaviour();
+        Some(Classes { policies: [critical?, transactional?, personal?, bulk?], behaviour: behaviour? })
     }
 
     fn class(&mut self, block: &Block, pools: &[&str]) -> Option<ClassPolicy> {
@@ -211,6 +216,7 @@ impl Resolver<'_, '_> {
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
             learns: self.once("learning")?.get("enabled")?,
+            judgement: self.judgement()?,
         })
     }
 }

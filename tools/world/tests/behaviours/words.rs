@@ -1,15 +1,18 @@
 //! What pretend providers say is understood by the rules that judge real ones.
 
-use mail::{Address, Phase, Reply, UnixMs};
+use mail::{Address, Phase, Reply};
 use policy::verdict::Rules;
 use world::{Cause, World};
 
-const START: UnixMs = UnixMs(1_700_000_000_000);
-const RULES: [(&str, Cause, Phase); 8] = [
+use super::START;
+
+const RULES: [(&str, Cause, Phase); 10] = [
     ("connections = 0", Cause::TooManyConnections, Phase::Banner),
     ("messages_per_connection = 0", Cause::TooManyMessages, Phase::Mail),
     ("recipients_per_message = 0", Cause::TooManyRecipients, Phase::Rcpt),
-    ("rate = '1/h'", Cause::TooFast, Phase::Rcpt),
+    ("rate = '1/s'", Cause::TooFast, Phase::Rcpt),
+    ("rate = '1/h'", Cause::QuotaUsed, Phase::Rcpt),
+    ("mailboxes = { rate = '1/m' }", Cause::MailboxBusy, Phase::Rcpt),
     ("greylist = { delay = '5m' }", Cause::Greylisted, Phase::Rcpt),
     ("mailboxes = { unknown = 1.0 }", Cause::UnknownUser, Phase::Rcpt),
     ("mailboxes = { full = 1.0 }", Cause::MailboxFull, Phase::Rcpt),
@@ -41,7 +44,12 @@ fn every_refusal_is_judged_as_what_it_is_meant_to_be() {
         ("google", "google"),
         ("microsoft", "microsoft"),
         ("yahoo", "yahoo"),
-        ("libero", "libero"),
+        ("libero", "italiaonline"),
+        ("tiscali", "tiscali"),
+        ("aruba", "aruba"),
+        ("tim", "tim"),
+        ("gmx", "gmx"),
+        ("orange", "orange"),
         ("plain", "default"),
     ] {
         for (rule, cause, phase) in RULES {
@@ -50,6 +58,7 @@ fn every_refusal_is_judged_as_what_it_is_meant_to_be() {
             let expected: &[&str] = match cause {
                 Cause::UnknownUser => &["recipient.unknown"],
                 Cause::MailboxFull => &["recipient.full"],
+                Cause::MailboxBusy => &["recipient.rate"],
                 Cause::ContentRefused => &["content", "policy", "reputation"],
                 // Large providers do not say that they greylist: all that is plain is that time will help.
                 Cause::Greylisted => &["greylist", "rate", "system", "reputation", "blocklist"],

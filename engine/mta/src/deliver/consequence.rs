@@ -1,0 +1,108 @@
+//! What an answer for a recipient means for everybody else: the pacer learns of it, the brain counts it, a source that is
+//! refused is reported, a mailbox in trouble rests. The table is `policy::reaction`; this carries it out.
+
+use std::rc::Rc;
+
+use mail::{Reply, UnixMs};
+use policy::reaction::{Fate, PaceSignal, Reaction};
+use policy::tally::Happening;
+use policy::verdict::{Action, Scope, Verdict};
+use queue::{FlowKey, Ticket};
+
+use super::connection::Connection;
+use super::pool::Pool;
+use crate::brain::ToBrain;
+use crate::shard::Shard;
+
+impl Connection {
+    /// A recipient's message was taken.
+    pub(super) fn took(&self, ticket: Ticket, flow: FlowKey) {
+        let (shard, pool) = (&self.shard, &self.pool);
+        pool.budget.took(shard.now());
+        shard.stir(&pool.budget);
+        shard.note(pool.key, flow, Happening::Delivered);
+        shard.mailbox_works(ticket);
+    }
+
+    /// A recipient was refused: what that means for its path, its source, its sender and its connection.
+    pub(super) fn act(&mut self, flow: FlowKey, verdict: Verdict, reaction: &Reaction, reply: &Reply) {
+        if verdict.alert {
+            tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
+        }
+        let (shard, pool) = (&self.shard, &self.pool);
+        shard.note(pool.key, flow, reaction.happening);
+        shard.heed(pool, (verdict, reaction), reply, self.heard);
+        if reaction.identity_slow {
+            let (identity, provider) = (flow.identity, pool.key.provider);
+            drop(shard.shared.brain.tell(ToBrain::IdentitySlow { identity, provider }));
+        }
+        match verdict.action {
+            Action::NextMx => pool.avoided.add(self.connected.address, shard.now()),
+            Action::RequireTls => pool.abilities.require_tls(),
+            // Every connection would end so with its first message.
+            Action::Reconnect if !self.heard_before(reply) => shard.rest(pool, &reply.to_string()),
+            _ => {}
+        }
+        self.closing |= matches!(
+            verdict.action,
+            Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls
+        );
+    }
+}
+
+impl Shard {
+    /// What a refusal means for budgets and rests; `messages` were answered on the connection before it.
+    pub(super) fn heed(
+        self: &Rc<Self>,
+        pool: &Rc<Pool>,
+        (verdict, reaction): (Verdict, &Reaction),
+        reply: &Reply,
+        messages: u32,
+    ) {
+        let said = || reply.to_string();
+        if let Some(signal) = pace_signal(verdict, reaction) {
+            let open = self.open_connections(pool).saturating_sub(1);
+            self.refused(&pool.budget, signal.signal(open, messages.saturating_sub(1)), &said());
+        }
+        if let Some(rest) = reaction.burns {
+            let (source, provider) = (pool.key.source, pool.key.provider);
+            self.suspend_source(pool, rest, &said());
+            drop(self.shared.brain.tell(ToBrain::Burnt { source, provider, rest, said: said() }));
+        }
+        if let Some(rest) = reaction.rests {
+            self.suspend(pool, rest, &said());
+        }
+    }
+
+    /// Open connections of all paths that share the pool's budget.
+    fn open_connections(&self, pool: &Pool) -> u32 {
+        self.pools.of_budget(&pool.budget).iter().map(|pool| pool.open_count()).sum()
+    }
+
+    /// When a recipient that was refused is tried again without an attempt counted; `None`: by the retry schedule.
+    pub(super) fn waits_until(
+        &self,
+        pool: &Pool,
+        ticket: Ticket,
+        reaction: &Reaction,
+        now: UnixMs,
+    ) -> Option<UnixMs> {
+        if let Some(trouble) = reaction.mailbox {
+            return self.mailbox_in_trouble(ticket, trouble, now);
+        }
+        match reaction.fate {
+            Fate::Hold(rest) => Some(now + rest),
+            Fate::Wait => Some(pool.budget.rests_until(now).unwrap_or(now + SHORT_WAIT)),
+            _ => None,
+        }
+    }
+}
+
+/// How long a recipient waits whose receiver asks for less when the budget needs no rest for it.
+const SHORT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What the pacer is told. Whatever asks us to slow down is about the rate when nothing nearer is known.
+fn pace_signal(verdict: Verdict, reaction: &Reaction) -> Option<PaceSignal> {
+    let asks_for_less = verdict.action == Action::SlowDown && verdict.scope != Scope::Recipient;
+    reaction.pace.or(asks_for_less.then_some(PaceSignal::Rate))
+}

@@ -1,0 +1,59 @@
+//! Thousands of random worlds: whatever a world does, nobody is lost, nobody has two ends, budgets hold, and everything
+//! comes to an end.
+
+use serde_json::{Value, json};
+use simulator::{Options, Report, rehearse};
+
+use crate::chaos::{self, Chance};
+
+/// Faults that are named one by one; of more only the number is told.
+const NAMED_MAX: usize = 20;
+
+/// Plays `count` worlds.
+pub(crate) fn play(seed: u64, count: u64) -> Value {
+    let mut chance = Chance::new(seed);
+    let (mut faults, mut recipients) = (Vec::new(), 0_u64);
+    for _ in 0..count {
+        let number = chance.next() >> 32;
+        match rehearse(&chaos::world(number), &Options::default()) {
+            Ok(report) => {
+                recipients += report.books.accepted;
+                faults.extend(broken(&report).into_iter().map(|what| format!("world {number}: {what}")));
+            }
+            Err(fault) => faults.push(format!("world {number}: {fault}")),
+        }
+    }
+    let named: Vec<_> = faults.iter().take(NAMED_MAX).collect();
+    json!({ "worlds": count, "recipients": recipients, "faults": faults.len(), "first_faults": named })
+}
+
+/// What does not hold in a world that was played.
+fn broken(report: &Report) -> Vec<String> {
+    let mut broken = Vec::new();
+    let books = &report.books;
+    if books.lost > 0 || !books.balanced {
+        broken.push(format!("the books do not balance: {books:?}"));
+    }
+    if report.invariants.rate_exceeded > 0 || report.invariants.connections_exceeded > 0 {
+        broken.push(format!("a budget was exceeded: {:?}", report.invariants));
+    }
+    if report.invariants.starved > 0 {
+        broken.push(format!("{} waited although nothing stood in their way", report.invariants.starved));
+    }
+    if report.invariants.finished_twice > 0 {
+        broken.push(format!("{} had two ends", report.invariants.finished_twice));
+    }
+    broken
+}
+
+/// The world of a fault, for `--world`.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_worlds_break_nothing() {
+        let proof = play(7, 25);
+        assert_eq!(proof["faults"], 0, "{proof}");
+    }
+}

@@ -1,0 +1,258 @@
+//! A connection's life: greeting, envelope, message, reply, and what the reply means. The meaning is `policy`'s.
+
+use mail::{Phase, Reply};
+use policy::reaction::{Fate as Then, Reaction, reaction};
+use policy::retry::next_attempt;
+use policy::verdict::judge_network;
+use queue::{FlowKey, Pull, Ticket};
+use world::Cause;
+
+use crate::letters::Fate;
+use crate::lines::{Await, Said};
+use crate::script::Mode;
+use crate::stage::{Event, Stage};
+
+impl Stage {
+    /// A connection's time has come.
+    pub(crate) fn step(&mut self, index: u32, turn: u32) {
+        let Some(line) = self.lines.get(index).filter(|line| line.turn == turn) else { return };
+        match std::mem::replace(&mut line.awaits, Await::Work) {
+            Await::Greeting(said) => self.greeted(index, said),
+            Await::Envelope(ticket, flow) => self.send_body(index, ticket, flow),
+            Await::Recipient(ticket, flow, said) => self.replied(index, (ticket, flow), Phase::Rcpt, said),
+            Await::Message(ticket, flow, said) => self.replied(index, (ticket, flow), Phase::Body, said),
+            // Nobody had work for it for too long.
+            Await::Work => self.close(index),
+        }
+    }
+
+    fn greeted(&mut self, index: u32, said: Said) {
+        if said.cause.is_none() {
+            self.lines.opened(index);
+            let path = self.lines.get(index).map(|line| line.path);
+            self.go_on(index);
+            // Each that opens calls the next.
+            path.into_iter().for_each(|path| self.dispatch(path));
+            return;
+        }
+        let Some(line) = self.lines.get(index) else { return };
+        let (path, key) = (line.path, line.key);
+        self.measure.answered(&self.clock, key, said.cause);
+        let open = self.lines.pool(path).connections().saturating_sub(1);
+        let meant = self.meant(Phase::Banner, &said, key.provider);
+        self.heed(key, &meant, (open, 0), &said.reply);
+        self.close(index);
+        if self.queue.path_view(path).is_some_and(|view| view.suspended.is_none()) && open == 0 {
+            self.rest(path, &said.reply.text);
+        }
+        self.dispatch_wanting();
+    }
+
+    /// What a connection does next.
+    pub(crate) fn go_on(&mut self, index: u32) {
+        let now = self.clock.now();
+        let Some(line) = self.lines.get(index) else { return };
+        let (path, key, messages) = (line.path, line.key, line.messages);
+        if messages >= self.limits(key).messages_per_connection {
+            return self.end(index, path);
+        }
+        match self.queue.pull(path, now) {
+            Pull::Ticket(ticket, flow) => {
+                self.measure.fairness.leaves(key, flow, true);
+                self.begin(index, ticket, flow);
+            }
+            Pull::Empty => self.idle(index),
+            Pull::Wait(at) => {
+                self.idle(index);
+                self.look_again(path, at);
+            }
+            Pull::Suspended(_) => self.close(index),
+            Pull::Yield => self.end(index, path),
+        }
+    }
+
+    /// Closes a connection; another may take its place.
+    fn end(&mut self, index: u32, path: queue::PathId) {
+        self.close(index);
+        self.dispatch(path);
+        self.dispatch_wanting();
+    }
+
+    fn idle(&mut self, index: u32) {
+        self.lines.put_idle(index);
+        let timeout = self.script.config.deliver.idle_timeout;
+        if let Some(line) = self.lines.get(index) {
+            self.clock.after(timeout, Event::Step(index, line.turn));
+        }
+    }
+
+    pub(crate) fn close(&mut self, index: u32) {
+        let Some(line) = self.lines.remove(index) else { return };
+        self.queue.connection_closed(line.path);
+        if let Some(guest) = line.guest {
+            guest.end(&mut self.world);
+        }
+    }
+
+    fn begin(&mut self, index: u32, ticket: Ticket, flow: FlowKey) {
+        let now = self.clock.now();
+        let Some(line) = self.lines.get(index) else { return };
+        let (path, key) = (line.path, line.key);
+        if let Some(until) = self.mind.identity_rests(flow.identity, key.provider, now) {
+            self.put_back(path, flow, ticket);
+            self.queue.rest_flow(path, flow, until);
+            self.measure.fairness.comes_back(key, flow);
+            self.measure.fairness.rests(key, flow);
+            self.note_due();
+            return self.go_on(index);
+        }
+        let recipient = self.script.address(&self.letters, ticket.id);
+        let sender = Some(self.letters.batch(ticket.id).sender.clone());
+        let Some(line) = self.lines.get(index) else { return };
+        let Some(guest) = line.guest.as_mut() else { return };
+        line.turn += 1;
+        let turn = line.turn;
+        guest.set_token(ticket.id.raw());
+        let mut answer = guest.mail(&mut self.world, &sender, now);
+        let mut delay = answer.delay + self.script.round_trip;
+        if answer.cause.is_none() {
+            answer = guest.rcpt(&mut self.world, &recipient, now);
+            delay += answer.delay;
+        }
+        line.awaits = match answer.cause {
+            None => Await::Envelope(ticket, flow),
+            Some(_) => {
+                let said = Said::of(answer);
+                Await::Recipient(ticket, flow, said)
+            }
+        };
+        self.letters.offer(ticket.id);
+        self.measure.watch.begins((key.source, key.provider), self.limits(key), self.clock.moment());
+        self.clock.after(delay, Event::Step(index, turn));
+    }
+
+    fn send_body(&mut self, index: u32, ticket: Ticket, flow: FlowKey) {
+        let now = self.clock.now();
+        let bytes = u64::from(self.letters.batch(ticket.id).bytes);
+        let Some(line) = self.lines.get(index) else { return };
+        let Some(guest) = line.guest.as_mut() else { return };
+        let answer = guest.body_of(&mut self.world, bytes, now);
+        line.turn += 1;
+        let delay = answer.delay;
+        let said = Said::of(answer);
+        line.awaits = Await::Message(ticket, flow, said);
+        self.clock.after(delay, Event::Step(index, line.turn));
+    }
+
+    fn replied(&mut self, index: u32, (ticket, flow): (Ticket, FlowKey), phase: Phase, said: Said) {
+        let Some(line) = self.lines.get(index) else { return };
+        line.messages += 1;
+        let (path, key, messages) = (line.path, line.key, line.messages);
+        self.measure.answered(&self.clock, key, said.cause);
+        match said.cause {
+            None => self.delivered(key, ticket, flow),
+            Some(cause) => {
+                let open = self.lines.pool(path).connections();
+                self.refused((key, path), (ticket, flow), (phase, &said, cause), (open, messages - 1));
+            }
+        }
+        if said.close {
+            self.end(index, path);
+        } else {
+            self.go_on(index);
+        }
+    }
+
+    fn delivered(&mut self, key: queue::PathKey, ticket: Ticket, flow: FlowKey) {
+        let mailbox = self.letters.mailbox(ticket.id);
+        self.mind.took(key, flow, (ticket.id, mailbox), self.clock.now());
+        self.measure.delivered(&self.clock, key, self.letters.batch_index(ticket.id));
+        self.finish(ticket, Fate::Delivered);
+        self.mind.kept.remove(&ticket.id);
+    }
+
+    fn refused(
+        &mut self,
+        (key, path): (queue::PathKey, queue::PathId),
+        (ticket, flow): (Ticket, FlowKey),
+        (phase, said, cause): (Phase, &Said, Cause),
+        counts: (u32, u32),
+    ) {
+        let now = self.clock.now();
+        let meant = self.meant(phase, said, key.provider);
+        self.heed(key, &meant, counts, &said.reply);
+        self.mind.note(key, flow, meant.happening);
+        if meant.identity_slow {
+            self.mind.brain.identity_slow(flow.identity, key.provider, now);
+        }
+        if cause == Cause::Greylisted {
+            self.mind.keep(ticket.id, key.source);
+        }
+        let rest = meant
+            .mailbox
+            .and_then(|trouble| self.mind.mailbox_trouble(self.letters.mailbox(ticket.id), trouble, now));
+        self.conclude((key, path), (ticket, flow), &meant, rest);
+    }
+
+    /// What becomes of a recipient that was refused.
+    fn conclude(
+        &mut self,
+        (key, path): (queue::PathKey, queue::PathId),
+        (ticket, flow): (Ticket, FlowKey),
+        meant: &Reaction,
+        rest: Option<mail::UnixMs>,
+    ) {
+        let now = self.clock.now();
+        let is_brain = self.script.mode == Mode::Brain;
+        if matches!(meant.fate, Then::Wait) && is_brain {
+            self.measure.watch.goes_back((key.source, key.provider));
+            self.measure.fairness.comes_back(key, flow);
+            return self.put_back(path, flow, ticket);
+        }
+        self.mind.tables.standings.give_back(key.source, key.provider);
+        let attempts = ticket.attempts.saturating_add(1);
+        let provider = policy::provider::ProviderIndex(key.provider);
+        match meant.fate {
+            Then::Bounce => self.finish(ticket, Fate::Bounced),
+            Then::Hold(wait) => self.schedule(ticket, flow.campaign, now + wait),
+            _ => {
+                let schedule = self.script.config.retry(ticket.class, provider);
+                let due = rest.unwrap_or_else(|| next_attempt(schedule, attempts, now, ticket.id.raw()));
+                self.schedule(Ticket { attempts, ..ticket }, flow.campaign, due);
+            }
+        }
+    }
+
+    /// Gives a recipient back to its path as if it had not been pulled.
+    fn put_back(&mut self, path: queue::PathId, flow: FlowKey, ticket: Ticket) {
+        if self.queue.unpull(path, flow, ticket).is_err() {
+            self.finish(ticket, Fate::Cancelled);
+        }
+    }
+
+    /// What a refusal means, or what happened instead of a reply.
+    fn meant(&self, phase: Phase, said: &Said, provider: u16) -> Reaction {
+        let name = self.script.manners[usize::from(provider)];
+        reaction(&match said.fault {
+            Some(fault) => judge_network(fault),
+            None => self.script.config.replies.judge(phase, &said.reply, name),
+        })
+    }
+
+    /// Carries out what a refusal means for the path, the budget and the source.
+    fn heed(&mut self, key: queue::PathKey, meant: &Reaction, (open, messages): (u32, u32), reply: &Reply) {
+        let now = self.clock.now();
+        let effect = match self.script.mode {
+            Mode::Brain => self.mind.refused(key, meant, (open, messages), now),
+            Mode::Static => self.script.rules.refused(key, meant, reply, now),
+        };
+        for path in self.queue.paths_of(key.source, key.provider) {
+            if let Some(limits) = effect.limits {
+                self.queue.set_limits(path, limits);
+            }
+            if let Some(until) = effect.rests_until.filter(|&until| until > now) {
+                self.suspend(path, until, &reply.text);
+            }
+        }
+    }
+}
