@@ -12,9 +12,9 @@
 //!    comes soon after the limit opened says more: what was accepted from one closing to the next, in the time between
 //!    them, is the limit itself, whether the receiver counts by seconds, minutes or hours.
 //! 3. **Rest.** Nothing goes for a second (longer for slow rates, and when it was refused soon before), then one message, to
-//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests end just behind a full
-//!    hour, an hour after the receiver began to count, and after three hours behind midnight (UTC) or a day, since
-//!    quotas open then. When the message is taken, mail goes on at the new rate within a second.
+//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests go not beyond a full hour or
+//!    whole hours since the limit opened before, and after three hours not beyond midnight (UTC) or whole days since,
+//!    for quotas open then. When the message is taken, mail goes on at the new rate within a second.
 //! 4. **Hold.** The rate stays for half a minute, and after each probe that finds the limit where it was twice as long, up
 //!    to five minutes (or 300 messages, if that is longer).
 //! 5. **Probe.** Then it grows by 3 %, and as long as that stays clean by 5, 10, 20 and 30 % more, each step for 15 seconds
