@@ -41,22 +41,6 @@ fn name(waiting: u64) -> String {
     }
 }
 
-/// A scene that is made when a benchmark asks for it: what is left out costs nothing.
-struct Late<T, F> {
-    made: Option<T>,
-    make: F,
-}
-
-impl<T, F: Fn() -> T> Late<T, F> {
-    fn new(make: F) -> Self {
-        Self { made: None, make }
-    }
-
-    fn made(&mut self) -> &mut T {
-        self.made.get_or_insert_with(&self.make)
-    }
-}
-
 /// Tickets that wait for their time, spread evenly over the span to come.
 struct Scheduled {
     queue: Queue,
@@ -109,18 +93,18 @@ impl Scheduled {
 
 fn scheduled(criterion: &mut Criterion) {
     for waiting in WAITING {
-        let mut scene = Late::new(|| Scheduled::new(waiting));
+        let mut scene = Scheduled::new(waiting);
         let mut group = group(criterion, "queue/timing wheel");
         group.bench_function(BenchmarkId::new("schedule", name(waiting)), |bencher| {
             bencher
-                .iter_custom(|count| only(scene.made(), count, waiting, Scheduled::schedule, Scheduled::pop));
+                .iter_custom(|count| only(&mut scene, count, waiting, Scheduled::schedule, Scheduled::pop));
         });
         group.bench_function(BenchmarkId::new("due", name(waiting)), |bencher| {
             bencher
-                .iter_custom(|count| only(scene.made(), count, waiting, Scheduled::pop, Scheduled::schedule));
+                .iter_custom(|count| only(&mut scene, count, waiting, Scheduled::pop, Scheduled::schedule));
         });
         group.bench_function(BenchmarkId::new("find", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(scene.made(), count, waiting, Scheduled::find, |_, _| {}));
+            bencher.iter_custom(|count| only(&mut scene, count, waiting, Scheduled::find, |_, _| {}));
         });
         group.finish();
     }
@@ -187,16 +171,16 @@ impl Ready {
 
 fn ready(criterion: &mut Criterion) {
     for waiting in WAITING {
-        let mut scene = Late::new(|| Ready::new(waiting));
+        let mut scene = Ready::new(waiting);
         let mut group = group(criterion, "queue/100 paths");
         group.bench_function(BenchmarkId::new("enqueue", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::enqueue, Ready::pull));
+            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::enqueue, Ready::pull));
         });
         group.bench_function(BenchmarkId::new("pull", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::pull, Ready::enqueue));
+            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::pull, Ready::enqueue));
         });
         group.bench_function(BenchmarkId::new("enqueue and pull", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(scene.made(), count, waiting, Ready::pass, |_, _| {}));
+            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::pass, |_, _| {}));
         });
         group.finish();
     }

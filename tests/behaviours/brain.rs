@@ -134,6 +134,28 @@ fn mail_of_a_refused_source_leaves_by_the_other_within_a_second() {
 }
 
 #[test]
+fn a_site_that_is_no_providers_speaks_for_itself_alone() {
+    let other = Sink::start();
+    let sink = Sink::with(Manner { blocks: Some([127, 0, 0, 2]), ..Manner::default() });
+    let route =
+        format!("[[route]]\ndomain = \"other.test\"\nhosts = [\"{}\"]\ntls = \"off\"\n", other.address());
+    let house = House::with_sink(sink, &format!("{SOURCES}{route}"));
+    for n in 0..20 {
+        submit(&house, &format!("ann@sender{n}.test"), &many(2, "there.test"));
+    }
+    house.sink.wait_for(1, PATIENCE);
+    until("the other source rests there", || {
+        house.wait(house.handle().paths()).iter().any(|path| path.suspended_until.is_some())
+    });
+    for n in 0..20 {
+        submit(&house, &format!("ann@sender{n}.test"), &many(2, "other.test"));
+    }
+    let taken = other.wait_for(40, PATIENCE);
+    assert!(taken.iter().any(|taken| taken.client.to_string() == "127.0.0.2"), "it is welcome elsewhere");
+    assert!(decisions(&house).iter().all(|one| one.kind != "source.burnt"));
+}
+
+#[test]
 fn a_reserve_takes_over_when_all_of_the_pool_are_refused() {
     let sink = Sink::with(Manner { blocks: Some([127, 0, 0, 2]), ..Manner::default() });
     let pool = SOURCES.replace("sources = [\"a\", \"b\"]", "sources = [\"a\"]\nreserve = [\"b\"]");

@@ -10,12 +10,12 @@ use memchr::{memchr, memmem};
 
 use crate::header::{fields, split_head_body};
 
-/// Bytes of a text that are looked at: some 300 words, which tell one text from another.
-const PLAIN_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a text that are looked at: some 150 words, which tell one text from another.
+const PLAIN_BYTES_MAX: usize = 1024;
 /// The same of HTML, most of which is markup.
-const HTML_BYTES_MAX: usize = 8 * 1024;
+const HTML_BYTES_MAX: usize = 5 * 1024;
 /// Bytes at the end of the text: where newsletters say how to be rid of them.
-const TAIL_BYTES_MAX: usize = 1024;
+const TAIL_BYTES_MAX: usize = 384;
 /// Bytes of a body in which parts are looked for.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Parts that are looked at, and how deep they may lie in one another.

@@ -2,7 +2,7 @@
 
 use crate::{Address, ReversePath};
 
-/// Who sends, who receives, and what the sender asked of the way (RFC 5321, 1870, 3461, 6152, 6531, 8689).
+/// Who sends, who receives, and what the sender asked of the way (RFC 5321, 1870, 3461, 6152, 6531, 6710, 8689).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// The reverse-path; `None` is `<>`.
@@ -17,6 +17,8 @@ pub struct Envelope {
     pub dsn_return: DsnReturn,
     /// `ENVID=` of MAIL, decoded from xtext.
     pub envelope_id: Option<String>,
+    /// `MT-PRIORITY=` of MAIL, -9 to 9.
+    pub priority: Option<i8>,
     /// What its sender asks of TLS on the way.
     pub tls: TlsWish,
 }

@@ -97,12 +97,12 @@ impl Classifier {
         }
         // An account's word goes before the header's, so the header may speak of a list all the same.
         if let Some(field) = signs.list {
-            self.warn_of_newsletter(mail, class, field);
+            self.warn_of_newsletter(mail, class, field, 1);
             return (class, basis);
         }
         let Some(repetition) = self.repetition(mail) else { return (class, basis) };
         let because = repetition.to_string();
-        self.warn_of_newsletter(mail, class, &because);
+        self.warn_of_newsletter(mail, class, &because, repetition.weight);
         if self.behaviour.action == Action::Reclass && basis.ground == Ground::Default {
             return (Class::Bulk, Basis { ground: Ground::Behaviour, because });
         }
@@ -147,8 +147,8 @@ impl Classifier {
         stripe.try_lock().ok()?.saw(stream, &sketch, &sent, mail.now)
     }
 
-    fn warn_of_newsletter(&self, mail: &Incoming<'_>, class: Class, because: &str) {
-        if self.newsletters.is_to_be_told(stream_of(mail), mail.now) {
+    fn warn_of_newsletter(&self, mail: &Incoming<'_>, class: Class, because: &str, count: u32) {
+        if self.newsletters.is_to_be_told(u64::from(count), stream_of(mail), mail.now) {
             let (account, from) = (name_of(mail.account), identity_of(mail));
             tracing::warn!(
                 event = "class.newsletter_in_transactional",
@@ -165,7 +165,7 @@ impl Classifier {
     /// (RFC 8058), and only its writer can offer it. `from` is the sender domain.
     pub fn no_unsubscribe(&self, account: Option<&Account>, from: &str, ground: Ground, now: UnixMs) {
         let account = name_of(account);
-        if self.without_unsubscribe.is_to_be_told(hash_of([account, from]), now) {
+        if self.without_unsubscribe.is_to_be_told(1, hash_of([account, from]), now) {
             tracing::warn!(
                 event = "class.bulk_without_unsubscribe",
                 account,
@@ -241,9 +241,9 @@ impl Default for Warned {
 }
 
 impl Warned {
-    /// Counts one more; whether it is to be told.
-    fn is_to_be_told(&self, stream: u64, now: UnixMs) -> bool {
-        self.count.fetch_add(1, Ordering::Relaxed);
+    /// Counts `count` more; whether it is to be told.
+    fn is_to_be_told(&self, count: u64, stream: u64, now: UnixMs) -> bool {
+        self.count.fetch_add(count, Ordering::Relaxed);
         let place = &self.told[(stream >> 17) as usize % TOLD];
         let last = place.load(Ordering::Relaxed);
         let is_due = last == 0 || now.since(UnixMs(last)) >= TOLD_AGAIN;
@@ -353,7 +353,7 @@ mod tests {
         let warned = Warned::default();
         let at = |minute: u64| UnixMs(BEGIN + minute * 60_000);
         let told: Vec<bool> =
-            [0, 1, 59, 60, 61].into_iter().map(|minute| warned.is_to_be_told(7, at(minute))).collect();
+            [0, 1, 59, 60, 61].into_iter().map(|minute| warned.is_to_be_told(1, 7, at(minute))).collect();
         assert_eq!(told, [true, false, false, true, false]);
         assert_eq!(warned.count.load(Ordering::Relaxed), 5);
     }

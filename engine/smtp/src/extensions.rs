@@ -123,7 +123,7 @@ impl Announcement<'_> {
             self.hostname,
             "\r\n250-PIPELINING\r\n",
             &size,
-            "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n",
+            "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250-MT-PRIORITY\r\n",
             optional(self.starttls, "250-STARTTLS\r\n"),
             optional(self.auth, "250-AUTH PLAIN LOGIN\r\n"),
             optional(self.require_tls, "250-REQUIRETLS\r\n"),

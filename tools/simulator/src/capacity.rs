@@ -12,12 +12,15 @@ use crate::stage::Stage;
 /// A rate over longer than this is a quota: it lets bursts through, and says nothing of a minute.
 const QUOTA: Duration = Duration::from_secs(3600);
 
-/// Recipients per second from `since` on; `None` when no limit counts in seconds or minutes, or when how a source stands
-/// there counts for more than limits.
+/// Recipients per second from `since` on; `None` when no limit counts in seconds or minutes, or when something else counts
+/// for more than limits: how a source stands there, or that everybody has to come again.
 pub(crate) fn of(stage: &Stage, provider: ProviderIndex, since: Duration) -> Option<f64> {
     let is_in_question =
         |source: &Source| source.warm != Warmth::Warm || source.standing.with(provider).is_some();
     if stage.world.load().sources.iter().any(is_in_question) {
+        return None;
+    }
+    if stage.world.greylists(provider) {
         return None;
     }
     let limits = stage.world.limits(provider, since);

@@ -18,6 +18,8 @@ use crate::script::Script;
 const BATCH: usize = 512;
 /// How often the slow decisions are made.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// The same while nothing can be sent.
+const IDLE_TICK: Duration = Duration::from_secs(10);
 
 /// What happens.
 #[derive(Clone, Copy, Debug)]
@@ -198,7 +200,8 @@ impl Stage {
         }
         self.dispatch_wanting();
         self.note_due();
-        self.clock.after(TICK, Event::Tick);
+        let is_idle = self.lines.under_way() == 0 && self.queue.totals().ready == [0; 4];
+        self.clock.after(if is_idle { IDLE_TICK } else { TICK }, Event::Tick);
     }
 
     fn expire(&mut self) {

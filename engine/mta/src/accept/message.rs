@@ -49,7 +49,7 @@ pub(super) fn submission(
         now,
         account: account.as_deref().and_then(|name| shard.shared.config.account(name)),
         prepared: &prepared,
-        priority: None,
+        priority: envelope.priority,
         sender: envelope.sender.as_ref(),
         recipients: &to,
     });

@@ -23,7 +23,7 @@ pub(crate) struct Changed {
 impl Changed {
     pub(crate) fn new(shard: &Shard, key: BudgetKey, change: Change, said: &str) -> Self {
         let site = (key.site != 0).then(|| shard.site_of(key)).flatten();
-        Self { at: shard.now(), key, site, change, said: said.to_owned() }
+        Self { at: shard.now(), key, site, change, said: clipped(said) }
     }
 
     /// As the feed tells it.
@@ -49,4 +49,12 @@ impl Changed {
             figures: BTreeMap::new(),
         }
     }
+}
+
+/// A reply may be long, and the feed keeps thousands.
+const SAID_CHARACTERS_MAX: usize = 300;
+
+/// The beginning of what a receiver said.
+pub(crate) fn clipped(said: &str) -> String {
+    said.chars().take(SAID_CHARACTERS_MAX).collect()
 }

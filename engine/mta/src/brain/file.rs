@@ -101,9 +101,8 @@ fn kept(written: Written, config: &Config) -> Kept {
 }
 
 /// Replaces the file.
-pub(super) fn write(shared: &Shared, brain: Saved, budgets: &mut Budgets) -> io::Result<()> {
-    let sorted = forget_oldest(budgets);
-    let budgets = sorted.into_iter().map(|(key, learned)| {
+pub(super) fn write(shared: &Shared, brain: Saved, budgets: Vec<(BudgetKey, Learned)>) -> io::Result<()> {
+    let budgets = budgets.into_iter().map(|(key, learned)| {
         let (source, provider) = shared.names(key.source, key.provider);
         WrittenBudget { source, provider, site: key.site, learned }
     });
@@ -117,7 +116,7 @@ pub(super) fn write(shared: &Shared, brain: Saved, budgets: &mut Budgets) -> io:
 }
 
 /// All budgets in order, without those of single sites that are beyond the limit: they are gone from the map too.
-fn forget_oldest(budgets: &mut Budgets) -> Vec<(BudgetKey, Learned)> {
+pub(super) fn in_order(budgets: &mut Budgets) -> Vec<(BudgetKey, Learned)> {
     let mut sorted: Vec<(BudgetKey, Learned)> =
         budgets.iter().map(|(key, learned)| (*key, *learned)).collect();
     sorted.sort_by_key(|(key, learned)| (key.site != 0, std::cmp::Reverse(learned.at), *key));
@@ -134,7 +133,10 @@ mod tests {
     use super::*;
 
     fn config(folder: &Path) -> Config {
-        let text = format!("[node]\ndata_dir = \"{}\"\n", folder.display());
+        let text = format!(
+            "[node]\ndata_dir = \"{}\"\n[[smtp_listener]]\naddress = \"127.0.0.1:0\"\n",
+            folder.display()
+        );
         policy::config::check("test.toml", &text).config.expect("a configuration")
     }
 
@@ -155,15 +157,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join(NAME);
         let text = r#"{"version":1,"budgets":[
-            {"source":"default","provider":"gmail","rate":7.5,"at":5},
+            {"source":"default","provider":"google","rate":7.5,"at":5},
             {"source":"default","provider":"default","site":9,"connections":3},
-            {"source":"gone","provider":"gmail","rate":1.0}]}"#;
+            {"source":"gone","provider":"google","rate":1.0}]}"#;
         std::fs::write(&path, text).expect("written");
         let config = config(dir.path());
         let kept = read(&path, &config);
-        let gmail = config.providers.by_name("gmail").expect("built in").0;
+        let google = config.providers.by_name("google").expect("built in").0;
         assert_eq!(kept.budgets.len(), 2);
-        assert_eq!(kept.budgets[&BudgetKey { source: 0, provider: gmail, site: 0 }].rate, Some(7.5));
+        assert_eq!(kept.budgets[&BudgetKey { source: 0, provider: google, site: 0 }].rate, Some(7.5));
         assert_eq!(kept.budgets[&BudgetKey { source: 0, provider: 0, site: 9 }].connections, Some(3));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mail::{CampaignId, UnixMs};
 use policy::brain::{Brain, Setup, Tables};
 use policy::canary::Gates;
@@ -27,7 +28,7 @@ use crate::io::{self, Receiver, Sender};
 use crate::shard::Outlooks;
 use crate::shared::Shared;
 
-pub(crate) use changed::Changed;
+pub(crate) use changed::{Changed, clipped};
 pub(crate) use file::LearnedBudget;
 pub(crate) use halts::{Halt, Halts};
 pub(crate) use task::{keep, write};
@@ -65,7 +66,9 @@ pub(crate) struct BrainRoom {
     /// Touched on the control runtime only.
     brain: Mutex<Brain>,
     /// What budgets have learned, as it was written last; shards look when they meet a receiver for the first time.
-    budgets: Mutex<file::Budgets>,
+    budgets: ArcSwap<file::Budgets>,
+    /// Held by whoever writes the file.
+    writing: Mutex<()>,
     path: PathBuf,
     /// What was told and found no room.
     lost: AtomicU64,
@@ -97,7 +100,8 @@ impl BrainRoom {
             outlooks: Outlooks::new(shards),
             inbox,
             brain: Mutex::new(brain),
-            budgets: Mutex::new(saved.budgets),
+            budgets: ArcSwap::from_pointee(saved.budgets),
+            writing: Mutex::new(()),
             path,
             lost: AtomicU64::new(0),
         };
@@ -113,7 +117,7 @@ impl BrainRoom {
 
     /// What a budget had learned when it was kept last: before the engine was started, or before the shard forgot it.
     pub(crate) fn learned(&self, key: BudgetKey) -> Option<Learned> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+        self.budgets.load().get(&key).copied()
     }
 
     /// The brain itself; on the control runtime only.

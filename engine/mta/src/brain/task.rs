@@ -1,8 +1,8 @@
 //! The brain at work: it hears what shards tell, looks at everything once a second, and keeps what it has learned.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mail::CampaignId;
@@ -78,9 +78,12 @@ async fn save(shared: &Arc<Shared>) {
 /// Writes what is known, with what budgets have learned since it was written last; blocks.
 pub(crate) fn write(shared: &Shared, learned: impl Iterator<Item = file::LearnedBudget>) {
     let brain = shared.brain.lock().saved(shared.clock.now());
-    let mut budgets = shared.brain.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = shared.brain.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut budgets = file::Budgets::clone(&shared.brain.budgets.load());
     budgets.extend(learned.map(|budget| (budget.key, budget.learned)));
-    if let Err(error) = file::write(shared, brain, &mut budgets) {
+    let in_order = file::in_order(&mut budgets);
+    shared.brain.budgets.store(Arc::new(budgets));
+    if let Err(error) = file::write(shared, brain, in_order) {
         tracing::warn!(%error, "what was learned cannot be written");
     }
 }

@@ -37,13 +37,13 @@ impl Handle {
         self.shared.brain.decisions.subscribe()
     }
 
-    /// Counts what a recipient did with a message. One whose source or provider nobody knows counts for nothing there.
+    /// Counts what a recipient did with a message. A source that is gone is not counted for.
     pub fn feedback(&self, feedback: Feedback) {
         let shared = &self.shared;
         let source = shared.sources.index_of(&feedback.source);
         let provider = shared.config.providers.by_name(&feedback.provider);
         let key = TallyKey {
-            source: source.unwrap_or_default(),
+            source: source.unwrap_or(u16::MAX),
             provider: provider.unwrap_or(ProviderIndex::DEFAULT).0,
             class: feedback.class,
             identity: identity_number(&feedback.identity),

@@ -11,7 +11,7 @@ use queue::{FlowKey, Ticket};
 
 use super::connection::Connection;
 use super::pool::Pool;
-use crate::brain::ToBrain;
+use crate::brain::{ToBrain, clipped};
 use crate::shard::Shard;
 
 impl Connection {
@@ -32,7 +32,7 @@ impl Connection {
         let (shard, pool) = (&self.shard, &self.pool);
         shard.note(pool.key, flow, reaction.happening);
         shard.heed(pool, (verdict, reaction), reply, self.heard);
-        if reaction.identity_slow {
+        if reaction.identity_slow && !pool.is_alone() {
             let (identity, provider) = (flow.identity, pool.key.provider);
             drop(shard.shared.brain.tell(ToBrain::IdentitySlow { identity, provider }));
         }
@@ -67,7 +67,15 @@ impl Shard {
         if let Some(rest) = reaction.burns {
             let (source, provider) = (pool.key.source, pool.key.provider);
             self.suspend_source(pool, rest, &said());
-            drop(self.shared.brain.tell(ToBrain::Burnt { source, provider, rest, said: said() }));
+            // One of many sites that have nothing in common does not speak for the others.
+            if !pool.is_alone() {
+                drop(self.shared.brain.tell(ToBrain::Burnt {
+                    source,
+                    provider,
+                    rest,
+                    said: clipped(&said()),
+                }));
+            }
         }
         if let Some(rest) = reaction.rests {
             self.suspend(pool, rest, &said());

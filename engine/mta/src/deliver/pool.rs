@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use mail::UnixMs;
 use policy::pace::BudgetKey;
-use policy::provider::ProviderIndex;
 use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -119,18 +118,16 @@ impl Pools {
         }
         self.by_path.borrow().values().filter(|pool| pool.budget.key == budget.key).cloned().collect()
     }
-
-    /// The pools of all paths from `key`'s source to its provider, which share its fate.
-    fn kin(&self, key: PathKey) -> Vec<Rc<Pool>> {
-        let by_path = self.by_path.borrow();
-        let is_kin = |pool: &&Rc<Pool>| (pool.key.source, pool.key.provider) == (key.source, key.provider);
-        by_path.values().filter(is_kin).cloned().collect()
-    }
 }
 
 impl Pool {
     pub(crate) fn destination(&self) -> Arc<Destination> {
         Arc::clone(&self.destination.borrow())
+    }
+
+    /// Whether its provider is only a name for sites that have nothing in common.
+    pub(super) fn is_alone(&self) -> bool {
+        self.budget.key.site != 0
     }
 
     fn wake_all(&self) {
@@ -331,10 +328,8 @@ impl Shard {
 
     /// Sends nothing from the path's source to its provider for `rest`.
     pub(super) fn suspend_source(self: &Rc<Self>, pool: &Rc<Pool>, rest: Duration, reason: &str) {
-        match ProviderIndex(pool.key.provider) {
-            // Only a name for sites that have nothing in common.
-            ProviderIndex::DEFAULT | ProviderIndex::ROUTED => self.suspend(pool, rest, reason),
-            _ => self.pools.kin(pool.key).iter().for_each(|pool| self.suspend(pool, rest, reason)),
+        for pool in self.pools.of_budget(&pool.budget) {
+            self.suspend(&pool, rest, reason);
         }
     }
 

@@ -2,6 +2,7 @@
 //! waits.
 
 use mail::{Class, RecipientId, UnixMs};
+use policy::classify::Ground;
 use policy::forecast::{Bound, PathState};
 use policy::pace::PaceView;
 use queue::{Ahead, FlowKey, PathId, PathKey, Place};
@@ -230,16 +231,16 @@ impl Shard {
     }
 
     fn class_step(&self, head: &ContentHead) -> Step {
-        let account = self.shared.config.account(head.tenant()).and_then(|account| account.class);
-        let ground = match (head.kind(), head.class()) {
-            (ContentKind::Template, _) => "it is of a campaign, or the campaign says so",
-            (_, class) if account == Some(class) => "the account's default",
-            (_, Class::Bulk) if head.campaign().is_some() => "it names a campaign",
-            (_, Class::Bulk) => "its headers are those of a list, or the sender says so",
-            (_, Class::Transactional) => "nothing says otherwise, or the sender says so",
-            _ => "the sender says so",
+        let (code, because) = head.ground();
+        let ground = match (Ground::from_code(code), because) {
+            (Some(Ground::Rule(number)), "") => format!("rule {number} of the account"),
+            (Some(Ground::Rule(number)), because) => format!("rule {number} of the account: {because}"),
+            (Some(ground), "") => ground.name().to_owned(),
+            (Some(ground), because) => format!("{}: {because}", ground.name()),
+            (None, _) if head.kind() == ContentKind::Template => "campaign".to_owned(),
+            (None, _) => "not recorded".to_owned(),
         };
-        Step { what: "class", is: head.class().name().to_owned(), ground: ground.to_owned() }
+        Step { what: "class", is: head.class().name().to_owned(), ground }
     }
 
     fn source_step(&self, subject: &Subject, source: u16, usual: u16) -> Step {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mail::{CampaignId, Class, UnixMs};
 
-use crate::breaker::{BreakerSettings, Evidence, Trip};
+use crate::breaker::{BreakerSettings, Evidence, TooMany, Trip};
 use crate::reputation::{Component, Reputation};
-use crate::tally::TallyKey;
+use crate::tally::{Happening, TallyKey};
 
 /// Campaigns and tenants that are looked at in one tick.
 const SEEN_PER_TICK: usize = 1024;
@@ -51,24 +51,18 @@ impl Breaking {
     }
 
     /// Looks at those that something has happened to.
-    pub(crate) fn tick(
-        &mut self,
-        settings: &BreakerSettings,
-        reputation: &Reputation,
-        now: UnixMs,
-    ) -> Vec<Pause> {
+    pub(crate) fn tick(&mut self, settings: &BreakerSettings, records: Records<'_>) -> Vec<Pause> {
         let mut pauses = Vec::new();
         for _ in 0..SEEN_PER_TICK {
             let Some((component, (tenant, identity))) = self.heard.pop_first() else { break };
-            let evidence = || Evidence::of(&reputation.everywhere(component, None, now));
             match component {
                 Component::Campaign(campaign) if !self.campaigns.contains_key(&campaign) => {
-                    let trip = settings.trips(&evidence());
+                    let trip = records.trip(settings, component, None);
                     let accused = trip.map(|trip| Accused { campaign, tenant, identity, trip });
                     pauses.extend(accused.map(Pause::Campaign));
                 }
                 Component::Tenant(tenant) if !self.tenants.contains_key(&tenant) => {
-                    let trip = worst_class(settings, reputation, component, now);
+                    let trip = records.trip_of_stream(settings, component);
                     pauses.extend(trip.map(|trip| Pause::Tenant(tenant, trip)));
                 }
                 _ => {}
@@ -120,16 +114,41 @@ impl Breaking {
     }
 }
 
-/// Critical mail pauses nobody: what must arrive is not held for the manners of other mail.
-fn worst_class(
-    settings: &BreakerSettings,
-    reputation: &Reputation,
-    component: Component,
-    now: UnixMs,
-) -> Option<Trip> {
-    let classes = [Class::Transactional, Class::Personal, Class::Bulk];
-    let evidence = |class| Evidence::of(&reputation.everywhere(component, Some(class), now));
-    classes.into_iter().find_map(|class| settings.trips(&evidence(class)))
+/// Whose counts are looked at, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Records<'a> {
+    pub(crate) reputation: &'a Reputation,
+    /// How many providers there are.
+    pub(crate) providers: u16,
+    pub(crate) now: UnixMs,
+}
+
+impl Records<'_> {
+    /// The first share of `component` that is surely too large, for `class` or for all. Blocks by one provider alone are about
+    /// the source there; only those by others too are about the mail.
+    fn trip(&self, settings: &BreakerSettings, component: Component, class: Option<Class>) -> Option<Trip> {
+        let evidence = Evidence::of(&self.reputation.everywhere(component, class, self.now));
+        let trip = settings.trips(&evidence)?;
+        if trip.what != TooMany::Blocks {
+            return Some(trip);
+        }
+        let at =
+            |provider| self.reputation.sums(component, provider, class, self.now).0.get(Happening::Blocked);
+        let blocks = beyond_one((0..self.providers).map(at)).min(evidence.blocks);
+        settings.trips(&Evidence { blocks, ..evidence })
+    }
+
+    /// Critical mail pauses nobody: what must arrive is not held for the manners of other mail.
+    fn trip_of_stream(&self, settings: &BreakerSettings, component: Component) -> Option<Trip> {
+        let classes = [Class::Transactional, Class::Personal, Class::Bulk];
+        classes.into_iter().find_map(|class| self.trip(settings, component, Some(class)))
+    }
+}
+
+/// The sum of what was counted at each provider, without the largest.
+pub(crate) fn beyond_one(counts: impl Iterator<Item = f64>) -> f64 {
+    let (sum, most) = counts.fold((0.0, 0.0_f64), |(sum, most), count| (sum + count, most.max(count)));
+    sum - most
 }
 
 fn forget_oldest<K: Copy + Ord>(map: &mut BTreeMap<K, UnixMs>) {

@@ -178,7 +178,9 @@ impl SourceClimb {
     fn refresh(&mut self, standings: &Standings, now: UnixMs) -> Option<Turn> {
         let left = standings.at(self.source, self.provider).left.map(u64::from);
         if let Some(left) = left {
-            let (taken, used) = (self.granted.saturating_sub(left), self.warm_up.used());
+            // Some go beyond the allowance, such as what a greylisting receiver has seen already: they count all the same.
+            let taken = self.granted.saturating_sub(left).max(self.warm_up.decided());
+            let used = self.warm_up.used();
             self.warm_up.went(taken.saturating_sub(used), now);
             self.warm_up.came_back(used.saturating_sub(taken));
         }

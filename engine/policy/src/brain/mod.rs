@@ -36,7 +36,7 @@ use crate::reputation::{Component, NEUTRAL, Reputation, Score, Standing};
 use crate::tally::{Counts, Happening, TallyKey};
 use crate::warmup::Turn;
 
-use breaking::{Accused, Breaking, Pause};
+use breaking::{Accused, Breaking, Pause, Records};
 use burns::Burns;
 use climbs::{Climber, Climbs};
 use senders::{BAD_FOR, Senders};
@@ -135,8 +135,13 @@ impl Brain {
             || self.reputation.score(source, Some(key.provider), None, now).value < EXCUSES_BELOW
     }
 
-    /// A provider refuses a source, and asks for a rest. Shards see it at once; what waits is re-routed with the next tick.
+    /// A provider refuses a source, and asks for a rest. Shards see it at once; what waits is re-routed with the
+    /// next tick. Indices that the configuration does not have are not heeded.
     pub fn burnt(&mut self, source: u16, provider: u16, rest: Duration, reason: &str, now: UnixMs) {
+        let is_known = usize::from(source) < self.setup.sources.len();
+        if !is_known || usize::from(provider) >= self.setup.providers.len() {
+            return;
+        }
         let (burn, is_new) = self.burns.burnt(source, provider, rest, now);
         self.tables.standings.burn(source, provider, burn.until);
         if !is_new {
@@ -207,7 +212,9 @@ impl Brain {
         for stopped in self.trials.tick(court, &mut self.pending) {
             self.stopped(&stopped, now);
         }
-        for pause in self.breaking.tick(&self.setup.breaker, &self.reputation, now) {
+        let providers = u16::try_from(self.setup.providers.len()).unwrap_or(u16::MAX);
+        let records = Records { reputation: &self.reputation, providers, now };
+        for pause in self.breaking.tick(&self.setup.breaker, records) {
             self.broken(pause, now);
         }
         let turns = self.climbs.tick(&self.tables.standings, false, now);

@@ -14,6 +14,7 @@ use crate::breaker::{Evidence, Trip};
 use crate::canary::{CampaignGates, FirstStep, GateView, Gates};
 use crate::tally::{Counts, Happening, TallyKey};
 
+use super::breaking::beyond_one;
 use super::order::{Event, Order, Subject};
 use super::setup::Setup;
 
@@ -243,7 +244,7 @@ impl Trial {
             return None;
         }
         if self.state == TrialState::Judged {
-            if let Some(trip) = court.setup.breaker.trips(&self.seen.evidence) {
+            if let Some(trip) = court.setup.breaker.trips(&self.of_the_mail()) {
                 gates.stop();
                 self.state = TrialState::Stopped;
                 let (tenant, identity, passed) = (self.tenant, self.identity, self.passed);
@@ -262,6 +263,12 @@ impl Trial {
         let awaited = gates.awaited().into_iter();
         orders.extend(awaited.map(|provider| Order::Open { campaign, provider }));
         None
+    }
+
+    /// What is seen of the mail itself: blocks by one provider alone are about the source there.
+    fn of_the_mail(&self) -> Evidence {
+        let blocks = beyond_one(self.lanes.values().map(|lane| lane.seen.evidence.blocks));
+        Evidence { blocks, ..self.seen.evidence }
     }
 
     /// Shuts the gate of each provider at which the campaign goes badly. Blocks are no reason: they are about the source, which

@@ -35,7 +35,15 @@ impl Glob {
     /// Whether the whole of `text` fits.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {
+        if text.is_ascii() {
+            let text = &text.as_bytes()[..text.len().min(TEXT_LETTERS_MAX)];
+            return self.fits_letters(text, |byte| char::from(byte.to_ascii_lowercase()));
+        }
         let text: Vec<char> = text.chars().flat_map(char::to_lowercase).take(TEXT_LETTERS_MAX).collect();
+        self.fits_letters(&text, |letter| letter)
+    }
+
+    fn fits_letters<T: Copy>(&self, text: &[T], lower: impl Fn(T) -> char) -> bool {
         let (mut at, mut next) = (0, 0);
         // Where to go on when the letters behind the last `*` do not fit: it stands for one letter more.
         let mut again: Option<(usize, usize)> = None;
@@ -45,7 +53,9 @@ impl Glob {
                     again = Some((next + 1, at));
                     next += 1;
                 }
-                Some(&letter) if letter == '?' || letter == text[at] => (at, next) = (at + 1, next + 1),
+                Some(&letter) if letter == '?' || letter == lower(text[at]) => {
+                    (at, next) = (at + 1, next + 1)
+                }
                 _ => {
                     let Some((behind, from)) = again else { return false };
                     again = Some((behind, from + 1));

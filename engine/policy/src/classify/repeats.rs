@@ -51,14 +51,16 @@ impl Default for Behaviour {
 
 /// Contents that are remembered of one stream: the one that is repeated least makes room.
 pub const CONTENTS_MAX: usize = 16;
-/// Likeness from which on two messages are of one content: five of a text's sixths, less what a sketch errs.
+/// Likeness from which on two messages are of one content: about six of a text's seven words, less what a sketch errs.
 const LIKE: f32 = 0.75;
 /// Messages that must have been seen: the same to many in one message is a letter to a list of people, whoever wrote it.
 const MESSAGES_MIN: u32 = 10;
 /// Messages per second of a stream above which only some of them are read.
-const RATE_READ_WHOLE: f32 = 20.0;
+const RATE_READ_WHOLE: f32 = 5.0;
 /// Of a very fast stream one message in so many is read.
 const SKIP_MAX: u32 = 64;
+/// How long every message of a stream is read when a newsletter was seen in it, where newsletters become bulk.
+const FOUND_FOR: Duration = Duration::from_secs(600);
 /// Half-life of the rate of a stream.
 const RATE_HALF_LIFE: Duration = Duration::from_secs(5);
 /// Half-life of the heat of a content: ten minutes of it weigh about as much as what came before.
@@ -91,6 +93,8 @@ pub struct Repetition {
     pub alike: u8,
     /// The share of numbers and codes that are different from message to message, in percent.
     pub own: u8,
+    /// Messages for which this one stands, since not all of a fast stream are read.
+    pub weight: u32,
     /// What spoke for a newsletter.
     pub signs: Signs,
 }
@@ -110,7 +114,7 @@ pub struct Signs {
 
 impl fmt::Display for Repetition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipients, within, alike, own, signs } = self;
+        let Self { recipients, within, alike, own, signs, .. } = self;
         let minutes = within.as_secs().div_ceil(60);
         write!(
             f,
@@ -134,10 +138,11 @@ impl Watch {
     }
 
     /// Whether a message of `stream` is to be read now, and how many it then stands for: all of slow streams are, of fast
-    /// ones every fourth, sixteenth or sixty-fourth.
+    /// ones about every fourth, sixteenth or sixty-fourth. Where newsletters are to become bulk, all are of a stream that has one.
     pub fn wants(&mut self, stream: u64, now: UnixMs) -> Option<u32> {
         self.make_room(stream);
-        self.streams.entry(stream).or_insert_with(|| Stream::new(now)).wants(now)
+        let reads_all = self.behaviour.action == Action::Reclass;
+        self.streams.entry(stream).or_insert_with(|| Stream::new(now)).wants(reads_all, now)
     }
 
     /// Takes note of a message that was read and stands for `weight`. It goes to `recipients` recipients, of which `people`
@@ -147,7 +152,9 @@ impl Watch {
         let stream = self.streams.get_mut(&stream)?;
         let content = stream.content(sketch, now);
         content.add(sketch, sent, behaviour.window, now);
-        content.judge(sketch, &behaviour, now)
+        let found = content.judge(sketch, &behaviour, now)?;
+        stream.found_at = Some(now);
+        Some(Repetition { weight: sent.weight, ..found })
     }
 
     /// Streams that are remembered.
@@ -198,15 +205,28 @@ struct Stream {
     arrivals: Heat,
     /// Counts the messages that were not read since the last that was.
     skipped: u32,
+    /// Messages that were read, and how many further on the next is while not all are: by a number that looks random, since
+    /// two kinds of mail that take turns would else be seen as one.
+    read: u32,
+    next: u32,
+    /// When a newsletter was last seen in it.
+    found_at: Option<UnixMs>,
     contents: Vec<Content>,
 }
 
 impl Stream {
     fn new(now: UnixMs) -> Self {
-        Self { arrivals: Heat { level: 0.0, at: now }, skipped: 0, contents: Vec::new() }
+        Self {
+            arrivals: Heat { level: 0.0, at: now },
+            skipped: 0,
+            read: 0,
+            next: 1,
+            found_at: None,
+            contents: Vec::new(),
+        }
     }
 
-    fn wants(&mut self, now: UnixMs) -> Option<u32> {
+    fn wants(&mut self, reads_all: bool, now: UnixMs) -> Option<u32> {
         let level = self.arrivals.add(1.0, RATE_HALF_LIFE, now);
         let mut rate = level * std::f32::consts::LN_2 / RATE_HALF_LIFE.as_secs_f32() / RATE_READ_WHOLE;
         let mut every = 1;
@@ -215,9 +235,12 @@ impl Stream {
             every *= 4;
         }
         self.skipped += 1;
-        if self.skipped < every {
+        let is_found = self.found_at.is_some_and(|at| now.since(at) < FOUND_FOR);
+        if every > 1 && self.skipped < self.next && !(reads_all && is_found) {
             return None;
         }
+        self.read = self.read.wrapping_add(1);
+        self.next = 1 + (self.read.wrapping_mul(0x9e37_79b1) >> 12) % (2 * every - 1);
         Some(std::mem::take(&mut self.skipped))
     }
 
@@ -380,6 +403,7 @@ impl Content {
             within: now.since(self.halves[1].begun.min(self.halves[0].begun)),
             alike: percent(self.alike),
             own: percent(self.own_facts),
+            weight: 1,
             signs,
         })
     }

@@ -201,10 +201,11 @@ impl Making {
         self.sketch.list_words |= is_of_lists([self.before_last, self.last, hash]);
     }
 
-    /// The end of a long text: only what lists say there, and links, since no two texts end at the same byte.
+    /// The end of a long text: only how much there is and what lists say there, since no two texts are cut at the same word.
     fn read_tail(&mut self, words: Words<'_>) {
         (self.before_last, self.last) = (0, 0);
         for word in words.filter(|word| !word.is_link()) {
+            self.sketch.words += 1;
             self.watch_for_list_words(word.hash);
             (self.before_last, self.last) = (self.last, word.hash);
         }

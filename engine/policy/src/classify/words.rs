@@ -51,8 +51,14 @@ const fn kinds() -> [u8; 256] {
 
 impl<'a> Word<'a> {
     pub(super) fn is_link(&self) -> bool {
-        self.marks & COLON != 0 && (starts(self.raw, b"http://") || starts(self.raw, b"https://"))
-            || starts(self.raw, b"www.")
+        // Most words end here.
+        match self.raw.first() {
+            Some(b'h' | b'H') if self.marks & COLON != 0 => {
+                starts(self.raw, b"http://") || starts(self.raw, b"https://")
+            }
+            Some(b'w' | b'W') => starts(self.raw, b"www."),
+            _ => false,
+        }
     }
 
     pub(super) const fn is_address(&self) -> bool {
@@ -70,7 +76,8 @@ impl<'a> Word<'a> {
     }
 
     pub(super) fn is_salutation(&self) -> bool {
-        LEXICON.salutations.contains(&self.hash)
+        let lexicon = &*LEXICON;
+        lexicon.lets(self.hash) && lexicon.salutations.contains(&self.hash)
     }
 
     /// The hashes of the names that it holds: those of the local part of an address, or itself.
@@ -191,12 +198,20 @@ fn hash_of(raw: &[u8]) -> (u32, usize) {
     let end = raw.iter().rposition(is_inner).map_or(0, |at| at + 1);
     let raw = &raw[..end];
     let mut hash = raw.len() as u64;
-    for chunk in raw.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+    let mut add = |word: u64| {
         // This bit is what tells lower case from upper; what it does to marks and digits it always does.
-        let lower = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
+        let lower = word | 0x2020_2020_2020_2020;
         hash = (hash ^ lower).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+    };
+    let (whole, rest) = raw.as_chunks::<8>();
+    whole.iter().for_each(|chunk| add(u64::from_le_bytes(*chunk)));
+    // Short words are most words: two reads that overlap are quicker than a copy of unknown length.
+    match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            add(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32);
+        }
+        _ if rest.is_empty() => {}
+        _ => add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))),
     }
     ((hash ^ (hash >> 32)) as u32 | 2, raw.len())
 }
@@ -205,6 +220,20 @@ fn hash_of(raw: &[u8]) -> (u32, usize) {
 struct Lexicon {
     salutations: Vec<u32>,
     lists: Vec<[u32; 3]>,
+    /// Of all salutations and last words of phrases one bit each, by which most words are seen to be none.
+    gate: [u64; 16],
+}
+
+impl Lexicon {
+    const fn place(hash: u32) -> (usize, u64) {
+        ((hash >> 28) as usize, 1 << (hash >> 22 & 63))
+    }
+
+    /// Whether a word may be one of those.
+    const fn lets(&self, hash: u32) -> bool {
+        let (word, bit) = Self::place(hash);
+        self.gate[word] & bit != 0
+    }
 }
 
 const SALUTATIONS: &str = "ciao gentile gentilissimo gentilissima egregio caro cara salve buongiorno buonasera spettabile spett \
@@ -253,17 +282,23 @@ static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
         let [last, middle, first] = std::array::from_fn(|_| words.next().unwrap_or(0));
         [first, middle, last]
     };
-    Lexicon {
-        salutations: SALUTATIONS.split_ascii_whitespace().map(hash).collect(),
-        lists: OF_LISTS.iter().map(phrase).collect(),
+    let salutations: Vec<u32> = SALUTATIONS.split_ascii_whitespace().map(hash).collect();
+    let lists: Vec<[u32; 3]> = OF_LISTS.iter().map(phrase).collect();
+    let mut gate = [0; 16];
+    for hash in salutations.iter().copied().chain(lists.iter().map(|phrase| phrase[2])) {
+        let (word, bit) = Lexicon::place(hash);
+        gate[word] |= bit;
     }
+    Lexicon { salutations, lists, gate }
 });
 
 /// Whether the last three words, or the last two or one of them, are what only mail to many says.
 pub(super) fn is_of_lists(words: [u32; 3]) -> bool {
     let [before, last, hash] = words;
-    LEXICON.lists.iter().any(|phrase| {
-        phrase[2] == hash
-            && (phrase[1] == 0 || (phrase[1] == last && (phrase[0] == 0 || phrase[0] == before)))
-    })
+    let lexicon = &*LEXICON;
+    lexicon.lets(hash)
+        && lexicon.lists.iter().any(|phrase| {
+            phrase[2] == hash
+                && (phrase[1] == 0 || (phrase[1] == last && (phrase[0] == 0 || phrase[0] == before)))
+        })
 }

@@ -1,5 +1,7 @@
 //! One source or sender's domain on its ladder at one provider.
 
+use std::time::Duration;
+
 use mail::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,7 @@ const COMPLAINTS_MOST: f64 = 0.003;
 const RATE_LIMITED_MOST: f64 = 0.1;
 /// Steps lost for a block of the source.
 const BURNT_STEPS: u16 = 2;
+const HOUR: Duration = Duration::from_secs(3600);
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -150,9 +153,9 @@ impl WarmUp {
         if now < self.day_began {
             return self.day_began;
         }
-        let next_hour = UnixMs(self.day_began.0 + (u64::from(self.hour) + 1) * HOUR_MS);
+        let next_hour = self.day_began + HOUR * (u32::from(self.hour) + 1);
         let next_day = self.day_began + DAY;
-        let soon = UnixMs(now.0 + DAY_MS / day.max(1));
+        let soon = now + Duration::from_millis(DAY_MS / day.max(1));
         match self.used {
             used if used >= day => next_day,
             used if used >= self.used_before_hour.saturating_add(hour) => next_hour.max(soon).min(next_day),
@@ -273,6 +276,12 @@ impl WarmUp {
     #[must_use]
     pub const fn used(&self) -> u64 {
         self.used
+    }
+
+    /// Messages of this day that have had an outcome.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.day.decided() as u64
     }
 
     /// Whether it is behind the last step.

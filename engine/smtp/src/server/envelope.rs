@@ -1,5 +1,5 @@
 //! Reads the paths and parameters of MAIL and RCPT, strictly (RFC 5321 section 4.1.2, RFC 1870, 3461, 4954, 6152,
-//! 6531, 8689).
+//! 6531, 6710, 8689).
 
 use mail::{Address, BodyType, DsnReturn, Envelope, Notify, Recipient, TlsWish};
 
@@ -61,6 +61,7 @@ pub(super) fn mail(arguments: &str, terms: &Terms<'_>) -> Result<(Envelope, Opti
         smtputf8,
         dsn_return: parameters.dsn_return.unwrap_or_default(),
         envelope_id: parameters.envelope_id,
+        priority: parameters.priority,
         tls: parameters.require_tls.map_or(TlsWish::Unstated, |()| TlsWish::Required),
     };
     Ok((envelope, parameters.size))
@@ -73,6 +74,7 @@ struct MailParameters {
     smtputf8: Option<()>,
     dsn_return: Option<DsnReturn>,
     envelope_id: Option<String>,
+    priority: Option<i8>,
     auth: Option<()>,
     require_tls: Option<()>,
 }
@@ -107,11 +109,20 @@ impl MailParameters {
             ("AUTH", Some(value)) if auth_announced => {
                 set(&mut self.auth, wire::decode_xtext(value).filter(|id| !id.is_empty()).map(drop))
             }
+            ("MT-PRIORITY", Some(value)) => set(&mut self.priority, priority(value)),
+            ("MT-PRIORITY", None) => Err(MALFORMED),
             ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS", _) => Err(MALFORMED),
             ("AUTH", _) if auth_announced => Err(MALFORMED),
             _ => Err(UNKNOWN),
         }
     }
+}
+
+/// One digit, a minus before it unless it is 0 (RFC 6710 section 9).
+fn priority(value: &str) -> Option<i8> {
+    let digit = value.strip_prefix('-').unwrap_or(value);
+    let is_one = digit.len() == 1 && digit.bytes().all(|byte| byte.is_ascii_digit());
+    (is_one && value != "-0").then(|| value.parse().ok()).flatten()
 }
 
 /// Reads what stands behind `RCPT TO:`.
@@ -239,6 +250,10 @@ mod tests {
         assert_eq!((size, envelope.body, envelope.smtputf8), (Some(999), BodyType::EightBitMime, true));
         assert_eq!((envelope.dsn_return, envelope.envelope_id.as_deref()), (DsnReturn::Full, Some("a+b")));
         assert_eq!(mail(" <>", &TERMS).unwrap().0, Envelope::default());
+        for (written, priority) in [("-9", -9), ("0", 0), ("4", 4)] {
+            let (envelope, _) = mail(&format!("<> mt-priority={written}"), &TERMS).unwrap();
+            assert_eq!(envelope.priority, Some(priority), "{written}");
+        }
     }
 
     #[test]
@@ -265,6 +280,12 @@ mod tests {
             ("<> ENVID=a+zz", "501 5.5.4"),
             (long_id.as_str(), "501 5.5.4"),
             ("<> AUTH=", "501 5.5.4"),
+            ("<> MT-PRIORITY", "501 5.5.4"),
+            ("<> MT-PRIORITY=", "501 5.5.4"),
+            ("<> MT-PRIORITY=10", "501 5.5.4"),
+            ("<> MT-PRIORITY=-0", "501 5.5.4"),
+            ("<> MT-PRIORITY=+4", "501 5.5.4"),
+            ("<> MT-PRIORITY=1 MT-PRIORITY=1", "501 5.5.4"),
             ("<> NOTIFY=NEVER", "555 5.5.4"),
             ("<> FOO", "555 5.5.4"),
             ("<> =", "555 5.5.4"),

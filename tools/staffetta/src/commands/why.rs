@@ -75,7 +75,8 @@ fn render(answer: &Value, message: &Value, now_ms: u64, paint: Paint) -> String 
         say("path", parts.join(" → "));
         say("budget", budget(path));
     }
-    for step in value::list(answer, "decisions") {
+    // The class and its ground stand above.
+    for step in value::list(answer, "decisions").iter().filter(|step| value::text(step, "what") != "class") {
         let [what, is, ground] = ["what", "is", "ground"].map(|key| value::text(step, key));
         say(&what, format!("{is}, because {ground}"));
     }

@@ -307,21 +307,33 @@ fn usual_complaints_and_bounces_hold_nothing_at_any_provider() {
 }
 
 #[test]
-fn blocks_of_a_source_that_was_burnt_before_stop_no_campaign() {
-    let mut brain = brain_of(setup(2, 1));
-    brain.tables.gates.announce(CAMPAIGN, 1_000_000);
-    let at = TallyKey { campaign: Some(CAMPAIGN), ..key(0, 0) };
-    for _ in 0..300 {
-        assert!(brain.tables.gates.pass(CAMPAIGN, 0));
+fn blocks_count_where_they_are_about_the_mail() {
+    let blocked = counts(&[(Happening::Blocked, 100), (Happening::Delivered, 30)]);
+    // Sources and providers that block, whether the source was burnt there before, and whether the campaign is stopped.
+    for (places, burnt, stopped) in [
+        (vec![(0, 0), (0, 1)], false, true),
+        (vec![(0, 0), (1, 1), (1, 2)], false, true),
+        (vec![(0, 0), (0, 1)], true, false),
+        (vec![(0, 0), (1, 0)], false, false),
+        (vec![(0, 0)], false, false),
+    ] {
+        for has_canary in [true, false] {
+            let mut setup = setup(2, 3);
+            setup.mechanisms.canary = has_canary;
+            let mut brain = brain_of(setup);
+            brain.tables.gates.announce(CAMPAIGN, 1_000_000);
+            for &(source, provider) in &places {
+                let _ = (0..200).take_while(|_| brain.tables.gates.pass(CAMPAIGN, provider)).count();
+                if burnt {
+                    brain.burnt(source, provider, Duration::from_secs(900), "550 blocked", START);
+                }
+                brain.heard(TallyKey { campaign: Some(CAMPAIGN), ..key(source, provider) }, blocked, START);
+            }
+            let told = codes(&tick(&mut brain, START));
+            let paused = told.iter().any(|code| matches!(*code, "canary.stopped" | "breaker.campaign"));
+            assert_eq!(paused, stopped, "{places:?} {burnt} {has_canary}: {told:?}");
+        }
     }
-    brain.burnt(0, 0, Duration::from_secs(900), "550 blocked", START);
-    brain.heard(at, counts(&[(Happening::Blocked, 200)]), START);
-    assert!(!codes(&tick(&mut brain, START)).contains(&"canary.stopped"));
-    brain.heard(TallyKey { source: 1, ..at }, counts(&[(Happening::Blocked, 200)]), START);
-    assert!(
-        codes(&tick(&mut brain, START)).contains(&"canary.stopped"),
-        "the other source was well regarded"
-    );
 }
 
 #[test]

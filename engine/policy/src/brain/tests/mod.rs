@@ -2,6 +2,7 @@
 
 mod campaigns;
 mod saved;
+mod soundness;
 mod sources;
 mod warmups;
 

@@ -80,13 +80,23 @@ fn what_was_not_used_can_be_caught_up_on_but_not_in_one_hour() {
 #[test]
 fn what_comes_back_unsent_may_go_again() {
     let mut brain = brain_of(warming("generic"));
-    let mut told = Vec::new();
-    assert_eq!(minute(&mut brain, 10, 0, START, &mut told), 2);
-    assert_eq!(minute(&mut brain, 10, 0, START + SECOND, &mut told), 0);
+    let take = |brain: &Brain| brain.tables.standings.take(0, 0);
+    assert!(take(&brain) && take(&brain) && !take(&brain));
+    tick(&mut brain, START + SECOND);
+    assert_eq!(brain.warm_ups(START)[0].used, 2);
     brain.tables.standings.give_back(0, 0);
     tick(&mut brain, START + SECOND * 2);
     assert_eq!(brain.warm_ups(START)[0].used, 1);
-    assert_eq!(minute(&mut brain, 10, 0, START + SECOND * 3, &mut told), 1);
+    assert!(take(&brain) && !take(&brain));
+}
+
+#[test]
+fn what_goes_beyond_the_allowance_is_counted() {
+    let mut brain = brain_of(warming("generic"));
+    brain.heard(key(0, 0), counts(&[(Happening::Delivered, 30)]), START);
+    tick(&mut brain, START);
+    assert_eq!((brain.warm_ups(START)[0].used, brain.tables.standings.at(0, 0).left), (30, Some(0)));
+    assert_eq!(brain.warm_ups(START)[0].next_at, START + HOUR);
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(super) const BREAKER: Section = Section {
             name: "blocks",
             kind: Kind::Percent,
             default: Standard::Is("\"30%\""),
-            about: "Refusals of the source or the sender, of recipients with an outcome. Those of a source that was refused before do not count.",
+            about: "Refusals of the source or the sender, of recipients with an outcome. Those of a source that was refused before, and those by one provider alone, do not count: they are about the source.",
             reason: "Providers that hold back a source for its rate say so in the same words, and that passes.",
         },
         Key {
