@@ -266,6 +266,23 @@ fn a_good_campaign_passes_its_canary_and_is_delivered_whole() {
 }
 
 #[test]
+fn a_campaign_goes_on_after_a_restart_in_the_middle_of_its_canary() {
+    let mut house = House::start("[provider.there]\ndomains = [\"there.test\"]\nrate = \"400/s\"\n");
+    let id = campaign(&house, (0..2_000).map(|n| format!("r{n}@there.test")));
+    house.sink.wait_for(30, PATIENCE);
+    house.stop();
+    let before = house.sink.count();
+    assert!(before < 2_000, "the canary holds most of them");
+    house.begin();
+    assert_eq!(house.handle().campaign(id).expect("known").phase(), CampaignPhase::Running);
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 2_000);
+    let mut taken: Vec<_> = house.sink.taken().into_iter().map(|taken| taken.to).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), 2_000);
+}
+
+#[test]
 fn a_held_recipient_of_a_campaign_says_that_the_first_are_judged() {
     let house = House::start("[provider.there]\ndomains = [\"there.test\"]\nrate = \"10/s\"\n");
     let id = campaign(&house, (0..500).map(|n| format!("r{n}@there.test")));

@@ -125,6 +125,14 @@ impl From<SavedGate> for GateView {
     }
 }
 
+impl SavedGate {
+    /// Without those that had passed and were not tried: they ask again after a restart, and would find their own places taken.
+    fn tried(self, evidence: SavedEvidence) -> Self {
+        let decided = Evidence::from(evidence).decided();
+        Self { passed: self.passed.min(decided.round() as u64), ..self }
+    }
+}
+
 impl From<Evidence> for SavedEvidence {
     fn from(evidence: Evidence) -> Self {
         let Evidence { delivered, complaints, unknown_users, spam, blocks, others } = evidence;
@@ -330,13 +338,13 @@ impl Brain {
         }
         let campaign = CampaignId::from_raw(saved.campaign);
         let gates = self.tables.gates.gates_of(campaign, saved.recipients);
-        gates.restore(saved.recipients, saved.total.into());
+        gates.restore(saved.recipients, saved.total.tried(saved.evidence).into());
         let trial = self.trials.restore(campaign, saved.state, saved.is_lifted, now);
         (trial.tenant, trial.identity) = (saved.tenant, saved.identity);
         trial.seen = Evidence::from(saved.evidence).into();
         for lane in &saved.lanes {
             let Some(provider) = names.provider(&lane.provider) else { continue };
-            gates.restore_lane(provider, lane.gate.into());
+            gates.restore_lane(provider, lane.gate.tried(lane.evidence).into());
             let (steps, is_shut) = (lane.steps, lane.is_shut);
             let seen = Evidence::from(lane.evidence).into();
             trial.lanes.insert(provider, Lane { seen, began: None, steps, is_shut });
