@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_not_known_stands_well() {
         let standings = Standings::new(2, 3);
-        let well = Standing { score: 100, burnt_until: UnixMs(0), left: None };
+        let well = Standing { score: 100, burnt_until: UnixMs(0), left: None, drains_in: Duration::ZERO };
         for (source, provider) in [(0, 0), (1, 2), (2, 0), (0, 3), (u16::MAX, u16::MAX)] {
             assert_eq!(standings.at(source, provider), well);
             assert!(standings.take(source, provider));

@@ -97,7 +97,7 @@ fn per_hour(report: &Report) -> f64 {
 }
 
 fn blocked(report: &Report) -> f64 {
-    report.attempts.blocked as f64
+    (report.attempts.disliked + report.attempts.blocked) as f64
 }
 
 fn worst_exposure(report: &Report) -> f64 {

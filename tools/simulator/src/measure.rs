@@ -27,7 +27,9 @@ pub(crate) struct Minute {
     /// Of those, how many it called too fast or too many.
     pub(crate) too_fast: u32,
     pub(crate) delivered: u32,
-    /// Of the attempts, how many were refused because of who sends.
+    /// Of the attempts, how many were put off because of who sends.
+    pub(crate) disliked: u32,
+    /// And how many were refused because the sender is blocked.
     pub(crate) blocked: u32,
     /// Seconds of it in which somebody waited for the provider.
     pub(crate) backlog_s: u32,
@@ -38,6 +40,7 @@ impl Minute {
         self.attempts += other.attempts;
         self.too_fast += other.too_fast;
         self.delivered += other.delivered;
+        self.disliked += other.disliked;
         self.blocked += other.blocked;
         self.backlog_s += other.backlog_s;
     }
@@ -99,7 +102,8 @@ impl Measure {
         let minute = self.minute(key.provider, clock.moment());
         minute.attempts += 1;
         minute.too_fast += u32::from(cause.is_some_and(is_rate));
-        minute.blocked += u32::from(cause.is_some_and(is_block));
+        minute.disliked += u32::from(matches!(cause, Some(Cause::LowStanding | Cause::IdentityLowStanding)));
+        minute.blocked += u32::from(matches!(cause, Some(Cause::Blocked | Cause::IdentityBlocked)));
     }
 
     pub(crate) fn delivered(&mut self, clock: &Clock<Event>, key: PathKey, batch: usize) {
@@ -164,11 +168,6 @@ impl Measure {
 /// Whether a refusal says that too much came at once.
 pub(crate) const fn is_rate(cause: Cause) -> bool {
     matches!(cause, Cause::TooFast | Cause::IdentityTooFast | Cause::QuotaUsed | Cause::TooManyConnections)
-}
-
-/// Whether a refusal is about who sends.
-pub(crate) const fn is_block(cause: Cause) -> bool {
-    matches!(cause, Cause::LowStanding | Cause::IdentityLowStanding | Cause::Blocked | Cause::IdentityBlocked)
 }
 
 /// The value below which `share` of the numbers lie, which are sorted for it; 0 of none.

@@ -79,6 +79,12 @@ impl Curve {
         self.steps.iter().sum()
     }
 
+    /// The first span of so many steps of ten seconds in which at least so many were delivered.
+    #[must_use]
+    pub fn first_span(&self, steps: usize, recipients: u64) -> Option<usize> {
+        self.steps.chunks(steps.max(1)).position(|span| span.iter().sum::<u64>() >= recipients)
+    }
+
     /// Hours, and recipients delivered by then.
     #[must_use]
     pub fn points(&self) -> Vec<(f64, f64)> {
@@ -150,7 +156,9 @@ pub struct Attempts {
     pub rate_limited: u64,
     /// The share of those after the first ten minutes.
     pub rate_limit_reply_share: f64,
-    /// Refused because of who sends.
+    /// Put off because of who sends.
+    pub disliked: u64,
+    /// Refused because the sender is blocked.
     pub blocked: u64,
     /// Complaints heard.
     pub complaints: u64,
@@ -193,11 +201,12 @@ pub struct ProviderReport {
     pub attempts: u64,
     /// Refused because too much came at once.
     pub rate_limited: u64,
-    /// Refused because of who sends.
+    /// Put off because of who sends, or refused because it is blocked.
     pub blocked: u64,
     /// When its last recipient came to an end, in seconds.
     pub finish_s: f64,
     /// Recipients delivered in each minute.
+    #[serde(skip)]
     pub by_minute: Vec<u32>,
 }
 
@@ -278,6 +287,7 @@ fn attempts(stage: &Stage) -> Attempts {
         total: all.attempts.into(),
         rate_limited: all.too_fast.into(),
         rate_limit_reply_share: f64::from(later.too_fast) / f64::from(later.attempts.max(1)),
+        disliked: all.disliked.into(),
         blocked: all.blocked.into(),
         complaints: stage.measure.complaints,
     }
@@ -380,7 +390,7 @@ fn providers(stage: &Stage) -> Vec<ProviderReport> {
             delivered: sum(|minute| minute.delivered),
             attempts: sum(|minute| minute.attempts),
             rate_limited: sum(|minute| minute.too_fast),
-            blocked: sum(|minute| minute.blocked),
+            blocked: sum(|minute| minute.disliked + minute.blocked),
             finish_s: stage.measure.finished[index].since(Moment(0)).as_secs_f64(),
             by_minute: minutes.iter().map(|minute| minute.delivered).collect(),
         }

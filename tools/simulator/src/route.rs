@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mail::{CampaignId, UnixMs};
+use mail::{CampaignId, Class, UnixMs};
 use policy::source::{Candidates, Choice, Wish, choose, choose_among};
 use queue::{FlowKey, PathId, PathKey, Ticket};
 
@@ -91,7 +91,7 @@ impl Stage {
             provider,
             provider_name: name,
             keep: self.mind.kept.get(&ticket.id).copied(),
-            is_good: self.mind.tables.gates.is_good(batch.identity),
+            is_good: ticket.class == Class::Critical || self.mind.tables.gates.is_good(batch.identity),
         };
         let candidates = Candidates { main: &pool.main, reserve: &pool.reserve };
         choose_among(&wish, &candidates, &self.mind.tables.standings, self.clock.now())
@@ -112,7 +112,7 @@ impl Stage {
             return self.finish(ticket, Fate::Cancelled);
         }
         self.measure.fairness.waits(key, flow);
-        if ticket.class == mail::Class::Critical {
+        if ticket.class == Class::Critical {
             self.lines.pool(path).forget_alarm();
             self.dispatch(path);
         }

@@ -9,6 +9,7 @@ use mail::{Address, Class, RecipientId};
 use policy::brain::Mechanisms;
 use policy::config::Config;
 use policy::source::Candidate;
+use world::load::{Identity, Warmth};
 use world::{Load, Manner, ProviderIndex, World};
 
 use crate::letters::Letters;
@@ -71,6 +72,8 @@ const NOTHING: Mechanisms = Mechanisms {
     identity: false,
     reserve: false,
 };
+/// The ladder of sources of which a world says only that nobody knows them.
+const LADDER: &str = "careful";
 /// The pool of sources that take over when others are burnt.
 const RESERVE: &str = "reserve";
 
@@ -161,7 +164,20 @@ fn configuration(world: &World, load: &Load) -> String {
         "[node]\nname = \"rehearsal.test\"\ndata_dir = \"/nonexistent\"\n\n[[smtp_listener]]\naddress = \"127.0.0.1:2525\"\n\n",
     );
     for source in &load.sources {
-        let _ = writeln!(text, "[[source]]\nname = {:?}\nip = \"{}\"\n", source.name, source.ip);
+        let _ = writeln!(
+            text,
+            "[[source]]\nname = {:?}\nip = \"{}\"\n{}",
+            source.name,
+            source.ip,
+            warm_up(&source.warm)
+        );
+    }
+    // Where no source is known yet, a sender that nobody knows begins with them.
+    if load.sources.iter().any(|source| source.warm == Warmth::Cold) {
+        let is_known = |identity: &Identity| identity.standing.all.is_some() || identity.usual.is_some();
+        for identity in load.identities.iter().filter(|identity| !is_known(identity)) {
+            let _ = writeln!(text, "[[domain]]\nname = {:?}\n{}", identity.domain, warm_up(&Warmth::Cold));
+        }
     }
     let mut pools: Vec<&str> = load.sources.iter().map(|source| source.pool.as_str()).collect();
     pools.sort_unstable();
@@ -189,6 +205,17 @@ fn configuration(world: &World, load: &Load) -> String {
         text.push_str(&provider_section(world, provider));
     }
     text
+}
+
+/// The ladder by which a source that is not known is warmed up.
+fn warm_up(warmth: &Warmth) -> String {
+    match warmth {
+        Warmth::Warm => String::new(),
+        Warmth::Cold => format!("warmup = {LADDER:?}\n"),
+        Warmth::Ladder { age, name } => {
+            format!("warmup = {name:?}\nwarmup_day = {}\n", age.as_secs() / 86_400 + 1)
+        }
+    }
 }
 
 fn provider_section(world: &World, provider: ProviderIndex) -> String {

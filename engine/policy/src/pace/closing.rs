@@ -133,15 +133,15 @@ impl Closing {
     }
 
     /// The end of a long rest that begins now. Limits that count over long times open at a full hour or at midnight (UTC),
-    /// or an hour or a day after they began to count, so a rest does not go on beyond such a moment.
+    /// or whole hours or days after they opened before, so a rest does not go on beyond such a moment.
     fn aligned(&self, now: UnixMs, rest: Duration) -> UnixMs {
         let is_of_hours = now.since(self.closed.at) < HOURS * HOUR;
         let period = if is_of_hours { HOUR } else { 24 * HOUR };
-        let began = self.opened_at.max(self.opened_long.at);
-        let full_ms = now.0 - now.0 % (period.as_millis() as u64);
-        let moments = [UnixMs(full_ms), began].map(|from| from + period + BEHIND);
-        let near = moments.into_iter().filter(|&moment| moment > now).min();
-        (now + rest).min(near.unwrap_or(UnixMs::NEVER))
+        let period_ms = period.as_millis() as u64;
+        let begins = [UnixMs(0), self.opened_long.at, self.opened_at];
+        let left_ms = begins.map(|began| period_ms - now.0.saturating_sub(began.0) % period_ms);
+        let near_ms = left_ms.into_iter().min().unwrap_or(period_ms);
+        (now + rest).min(UnixMs(now.0.saturating_add(near_ms)) + BEHIND)
     }
 }
 

@@ -8,13 +8,14 @@
 //! 1. **Search.** It begins with the documented rate. As long as mail waits for the rate and all that is sent is taken, the
 //!    rate grows by 30 % every 8 seconds (longer for slow rates). Little mail is no reason to grow.
 //! 2. **Refusal.** The first refusal closes the limit; what else comes back of what was under way is the same event. What
-//!    was accepted a second lately is the best estimate of the limit: about nine tenths of it are kept. A refusal that
-//!    comes soon after the limit opened says more: what was accepted from one closing to the next, in the time between
-//!    them, is the limit itself, whether the receiver counts by seconds, minutes or hours.
+//!    was accepted a second lately is the best estimate of the limit: about nine tenths of it are kept. If that is about
+//!    where the limit is documented, it is taken to be just there. A refusal that comes soon after the limit opened says
+//!    more: what was accepted from one closing to the next, in the time between them, is the limit itself, whether the
+//!    receiver counts by seconds, minutes or hours.
 //! 3. **Rest.** Nothing goes for a second (longer for slow rates, and when it was refused soon before), then one message, to
-//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests end just behind a full
-//!    hour, an hour after the receiver began to count, and after three hours behind midnight (UTC) or a day, since
-//!    quotas open then. When the message is taken, mail goes on at the new rate within a second.
+//!    see. If that is refused the rest doubles, later triples, up to two hours; long rests go not beyond a full hour or
+//!    whole hours since the limit opened before, and after three hours not beyond midnight (UTC) or whole days since,
+//!    for quotas open then. When the message is taken, mail goes on at the new rate within a second.
 //! 4. **Hold.** The rate stays for half a minute, and after each probe that finds the limit where it was twice as long, up
 //!    to five minutes (or 300 messages, if that is longer).
 //! 5. **Probe.** Then it grows by 3 %, and as long as that stays clean by 5, 10, 20 and 30 % more, each step for 15 seconds
@@ -234,7 +235,8 @@ impl Pacer {
             return pacer;
         }
         if let Some(rate) = learned.rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
-            pacer.rate = RateControl::restored(rate, now);
+            let documented = caps.start.rate.map_or(f64::INFINITY, Rate::as_per_second);
+            pacer.rate = RateControl::restored(rate, documented, now);
         }
         let messages = learned.messages_per_connection.unwrap_or(caps.start.messages_per_connection);
         pacer.connections = Count::new(learned.connections.unwrap_or(caps.start.connections));

@@ -136,9 +136,9 @@ impl RateControl {
         }
     }
 
-    /// Goes on from a rate that was found before.
-    pub(super) fn restored(rate: f64, now: UnixMs) -> Self {
-        Self { good: rate, phase: Phase::Holding, ..Self::new(rate, now) }
+    /// Goes on from a rate that was found before; `documented` is where learning had begun.
+    pub(super) fn restored(rate: f64, documented: f64, now: UnixMs) -> Self {
+        Self { rate, good: rate, phase: Phase::Holding, ..Self::new(documented, now) }
     }
 
     /// The rate that was learned; infinite while there is none.

@@ -6,6 +6,7 @@ mod receiver;
 use receiver::{Hidden, Quota, Scene};
 
 use super::*;
+use crate::source::mixed;
 
 fn limits(connections: u32, rate: Option<f64>) -> Limits {
     Limits {
@@ -130,6 +131,57 @@ fn a_rate_below_a_quota_and_the_quota_are_both_kept() {
     let (used, refused) = scene.figures(60, 240);
     assert!(used * 3600.0 / 20_000.0 >= USED, "{used}/s");
     assert!(refused < 0.005, "{refused:.4} refused");
+}
+
+/// A number from 0 to 1 after another, from a seed.
+fn dice(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = mixed(seed);
+    move || {
+        state = mixed(state);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[test]
+fn any_quota_with_any_rate_beside_it_is_used() {
+    for seed in 0..30 {
+        let mut dice = dice(seed + 5000);
+        let start = (dice() * 100.0_f64.ln()).exp();
+        let count = (100.0 * (dice() * 200.0_f64.ln()).exp()) as u64;
+        let is_of_clock = dice() < 0.5;
+        let rate = if dice() < 0.3 { 2.0 + dice() * 30.0 } else { 1e6 };
+        let quotas = vec![Quota::new(count, HOURLY, is_of_clock)];
+        let mut scene = Scene::new(caps(start), Hidden { quotas, ..Hidden::rate(rate, 2.0) }, seed);
+        scene.run_to(300);
+        let limit = rate.min(count as f64 / 3600.0);
+        let ((used, _), (_, refused)) = (scene.figures(60, 300), scene.figures(10, 300));
+        let words = format!("seed {seed}: {count}/h and {rate:.1}/s from {start:.1}/s");
+        assert!(used / limit >= USED, "{words}: {:.3} used", used / limit);
+        assert!(refused < REFUSED, "{words}: {refused:.4} refused");
+    }
+}
+
+#[test]
+fn any_rate_that_changes_to_any_other_is_found() {
+    for seed in 0..40 {
+        let mut dice = dice(seed + 1000);
+        let start = (dice() * 100.0_f64.ln()).exp();
+        let limit = (start * 20.0_f64.powf(dice() * 2.0 - 1.0)).clamp(1.0, 100.0);
+        let burst = 2.0 * (dice() * 30.0_f64.ln()).exp();
+        let changed = (limit * 0.2 * 25.0_f64.powf(dice())).clamp(0.5, 200.0);
+        let mut scene = Scene::new(caps(start), Hidden::rate(limit, burst), seed);
+        scene.run_to(35);
+        scene.hidden.rate = changed;
+        scene.hidden.tokens = scene.hidden.tokens.min(changed * burst);
+        scene.run_to(70);
+        let words =
+            format!("seed {seed}: {limit:.2}/s from {start:.2}/s, burst {burst:.1} s, then {changed:.2}/s");
+        assert!(reached(&scene, 0, limit) < 15 && reached(&scene, 35, changed) < 15, "{words}: late");
+        let used = (scene.figures(15, 35).0 / limit).min(scene.figures(50, 70).0 / changed);
+        assert!(used >= USED, "{words}: {used:.3} used");
+        let (_, refused) = scene.figures(10, 70);
+        assert!(refused < REFUSED, "{words}: {refused:.4} refused");
+    }
 }
 
 #[test]

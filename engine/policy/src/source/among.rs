@@ -212,7 +212,11 @@ impl Choosing<'_> {
 
     /// Takes one of the source's allowance, if it may send.
     fn takes(&self, source: u16) -> bool {
-        !self.is_burnt(source) && self.standings.take(source, self.wish.provider)
+        if self.is_burnt(source) {
+            return false;
+        }
+        // A warm-up counts critical mail, and does not hold it up.
+        self.standings.take(source, self.wish.provider) || self.wish.class == Class::Critical
     }
 
     /// The sender's own source, or none.
