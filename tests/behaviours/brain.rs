@@ -206,6 +206,26 @@ fn a_source_that_warms_up_alone_keeps_the_rest_waiting() {
 }
 
 #[test]
+fn a_sender_that_warms_up_is_slowed_whatever_the_source_and_others_are_not() {
+    let domain = "[[domain]]\nname = \"sender.test\"\nwarmup = \"generic\"\n";
+    let house = House::start(&format!("{SOURCES}{FAST}{domain}"));
+    // The brain hears of the sender by its first mail.
+    submit(&house, "ann@sender.test", &many(1, "there.test"));
+    house.wait_ledger("the first", |ledger| ledger.delivered == 1);
+    std::thread::sleep(Duration::from_millis(2_500));
+    let ids = submit(&house, "ann@sender.test", &many(200, "there.test"));
+    submit(&house, "ann@other.test", &many(50, "there.test"));
+    until("the other sender's mail has left", || {
+        house.sink.taken().iter().filter(|taken| taken.from == "ann@other.test").count() == 50
+    });
+    let of_sender = house.sink.taken().iter().filter(|taken| taken.from == "ann@sender.test").count();
+    assert!(of_sender <= 50, "{of_sender} on the first day of the ladder");
+    let codes: Vec<_> = ids.iter().map(|id| why(&house, *id).found.code).collect();
+    assert!(codes.contains(&"identity.rate"), "{codes:?}");
+    assert_eq!(house.handle().counters().deferrals, 0, "waiting costs no attempt");
+}
+
+#[test]
 fn an_account_that_harms_the_sources_is_stopped_until_somebody_lets_it_go_on() {
     let house = House::start(&format!("[[account]]\nname = \"shop\"\n{FAST}"));
     let send = |recipients: Vec<String>, class: Class| {

@@ -63,7 +63,8 @@ async fn ask(
 async fn route_again(shard: &Rc<Shard>, pool: &Pool) {
     for _ in 0..MOVED_MAX {
         let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
-        let Pull::Ticket(ticket, _) = pulled else { return };
+        let Pull::Ticket(ticket, flow) = pulled else { return };
+        shard.leaves(pool.key, ticket, flow);
         shard.schedule_home(ticket).await;
     }
 }

@@ -285,7 +285,10 @@ impl Shard {
         let refused = self.queue.borrow_mut().unpull(pool.path, flow, ticket).err();
         match refused {
             None => {}
-            Some(queue::Refused::NoPath(ticket)) => self.schedule_home(ticket).await,
+            Some(queue::Refused::NoPath(ticket)) => {
+                self.leaves(pool.key, ticket, flow);
+                self.schedule_home(ticket).await;
+            }
             Some(queue::Refused::Cancelled(ticket)) => {
                 self.give_up(ticket, Disposition::Cancelled, crate::shard::cancelled()).await;
             }

@@ -61,8 +61,8 @@ async fn bounce(shard: &Rc<Shard>, pool: &Rc<Pool>, (phase, reply): (Phase, &Rep
             return shard.arm(pool, shard.now() + RECORDING_TICK);
         }
         let pulled = shard.queue.borrow_mut().pull(pool.path, shard.now());
-        let ticket = match pulled {
-            Pull::Ticket(ticket, _) => ticket,
+        let (ticket, flow) = match pulled {
+            Pull::Ticket(ticket, flow) => (ticket, flow),
             Pull::Wait(until) => return shard.arm(pool, until),
             _ => return,
         };
@@ -74,6 +74,7 @@ async fn bounce(shard: &Rc<Shard>, pool: &Rc<Pool>, (phase, reply): (Phase, &Rep
         verdict.class.clone_into(&mut outcome.verdict);
         outcome.provider.clone_from(&provider.name);
         outcome.mx = destination.site_name();
+        shard.note(pool.key, flow, reaction(&verdict).happening);
         shard.conclude(Conclusion { ticket, outcome }).await;
     }
 }
