@@ -98,7 +98,7 @@ fn held(log: &Log) -> Result<Queue> {
     let mut queue = new_queue();
     for waiting in log.waiting() {
         let campaign = waiting.campaign.unwrap_or(CampaignId::from_raw(1));
-        queue.hold(campaign, ticket(&waiting))?;
+        queue.hold(campaign, None, ticket(&waiting))?;
     }
     Ok(queue)
 }
@@ -117,7 +117,7 @@ fn ready(log: &Log) -> Result<Queue> {
             0 => queue.path(PathKey { source: 0, provider: u16::try_from(n / 2 % 10)?, site: 0 }, limits),
             _ => queue.path_alone(PathKey { source: 0, provider: 99, site: n / 2 % 20_000 }, limits),
         };
-        let key = FlowKey { class: waiting.class, tenant: 0, campaign: waiting.campaign };
+        let key = FlowKey { class: waiting.class, tenant: 0, campaign: waiting.campaign, identity: 0 };
         queue.enqueue(path, key, ticket(&waiting), scene::NOW)?;
     }
     Ok(queue)

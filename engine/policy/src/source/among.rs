@@ -86,8 +86,9 @@ impl SourceGround {
     }
 }
 
-/// How long mail waits for an allowance, which may grow at any time.
+/// How long mail waits for an allowance, which grows all the time; bulk mail, which may be a million, asks seldom.
 const ALLOWANCE_WAIT: Duration = Duration::from_secs(60);
+const ALLOWANCE_WAIT_BULK: Duration = Duration::from_secs(600);
 /// A queue that goes within this time is no reason to leave a sender's own source.
 const CROWDED: Duration = Duration::from_secs(20);
 /// The steps into which a reputation of 0 to 100 is put: few, so that a score that drifts moves few senders, and those not
@@ -129,7 +130,7 @@ fn chosen(wish: &Wish<'_>, pool: &Candidates<'_>, standings: &Standings, now: Un
         return choosing.own_only(pool.main);
     }
     let Some(own) = choosing.next(pool.main, None) else {
-        return Choice::Wait { until: now + ALLOWANCE_WAIT, reason: "the pool has no source" };
+        return Choice::Wait { until: now + choosing.allowance_wait(), reason: "the pool has no source" };
     };
     if let Some(source) = choosing.first_of(pool.main) {
         let ground = match source == own.source {
@@ -169,6 +170,13 @@ struct Choosing<'a> {
 impl Choosing<'_> {
     fn at(&self, source: u16) -> Standing {
         self.standings.at(source, self.wish.provider)
+    }
+
+    const fn allowance_wait(&self) -> Duration {
+        match self.wish.class {
+            Class::Bulk => ALLOWANCE_WAIT_BULK,
+            _ => ALLOWANCE_WAIT,
+        }
     }
 
     fn is_burnt(&self, source: u16) -> bool {
@@ -222,7 +230,10 @@ impl Choosing<'_> {
     /// The sender's own source, or none.
     fn own_only(&self, candidates: &[Candidate]) -> Choice {
         let Some(Placed { source, .. }) = self.next(candidates, None) else {
-            return Choice::Wait { until: self.now + ALLOWANCE_WAIT, reason: "the pool has no source" };
+            return Choice::Wait {
+                until: self.now + self.allowance_wait(),
+                reason: "the pool has no source",
+            };
         };
         let standing = self.at(source);
         if standing.is_burnt(self.now) {
@@ -233,7 +244,7 @@ impl Choosing<'_> {
         if !self.standings.take(source, self.wish.provider) {
             let reason =
                 "the allowance of the source is used up, and the sender has no name good enough for another";
-            return Choice::Wait { until: self.now + ALLOWANCE_WAIT, reason };
+            return Choice::Wait { until: self.now + self.allowance_wait(), reason };
         }
         let ground = if candidates.len() == 1 { SourceGround::Only } else { SourceGround::Affinity };
         Choice::Source { source, ground }
@@ -243,10 +254,10 @@ impl Choosing<'_> {
     fn wait(&self, candidates: &[Candidate], reason: &'static str) -> Choice {
         let moment = |candidate: &Candidate| match self.at(candidate.source) {
             standing if standing.is_burnt(self.now) => standing.burnt_until,
-            _ => self.now + ALLOWANCE_WAIT,
+            _ => self.now + self.allowance_wait(),
         };
         let used = candidates.iter().filter(|candidate| candidate.weight > 0);
-        let until = used.map(moment).min().unwrap_or(self.now + ALLOWANCE_WAIT);
+        let until = used.map(moment).min().unwrap_or(self.now + self.allowance_wait());
         Choice::Wait { until, reason }
     }
 }

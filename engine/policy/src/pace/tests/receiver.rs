@@ -127,6 +127,15 @@ struct Connection {
     free_at_ms: u64,
 }
 
+/// What is between sender and receiver.
+#[derive(Default)]
+struct Wire {
+    connections: Vec<Connection>,
+    next_open_ms: u64,
+    replies: BTreeMap<(u64, u64), Option<Signal>>,
+    sent: u64,
+}
+
 /// A sender with more mail than can leave.
 pub(super) struct Scene {
     pub(super) pacer: Pacer,
@@ -140,10 +149,7 @@ pub(super) struct Scene {
     bucket: Option<Bucket>,
     limits: Limits,
     dice: Dice,
-    connections: Vec<Connection>,
-    next_open_ms: u64,
-    replies: BTreeMap<(u64, u64), Option<Signal>>,
-    sent: u64,
+    wire: Wire,
     waited: bool,
     /// Nothing can be sent before.
     blocked_until: UnixMs,
@@ -165,10 +171,7 @@ impl Scene {
             bucket: limits.rate.map(Bucket::new),
             limits,
             dice: Dice::new(seed),
-            connections: Vec::new(),
-            next_open_ms: 0,
-            replies: BTreeMap::new(),
-            sent: 0,
+            wire: Wire::default(),
             waited: false,
             blocked_until: START,
             reply_ms: (50, 200),
@@ -194,10 +197,10 @@ impl Scene {
 
     fn step(&mut self) {
         self.now = self.next();
-        while let Some((&key, _)) = self.replies.first_key_value()
+        while let Some((&key, _)) = self.wire.replies.first_key_value()
             && key.0 <= self.now.0
         {
-            let reply = self.replies.remove(&key).expect("it was there");
+            let reply = self.wire.replies.remove(&key).expect("it was there");
             self.heard(reply);
         }
         if let Some(per_second) = self.supply_per_second {
@@ -216,8 +219,9 @@ impl Scene {
             return next;
         }
         let tick = UnixMs(next.0 + (1000 - (next.0 - START.0) % 1000) % 1000);
-        let reply = self.replies.first_key_value().map_or(tick, |(key, _)| UnixMs(key.0));
-        let free_ms = self.connections.iter().map(|one| one.free_at_ms).filter(|&at| at > self.now.0).min();
+        let reply = self.wire.replies.first_key_value().map_or(tick, |(key, _)| UnixMs(key.0));
+        let free_ms =
+            self.wire.connections.iter().map(|one| one.free_at_ms).filter(|&at| at > self.now.0).min();
         let free = UnixMs(free_ms.unwrap_or(u64::MAX));
         let quiet = tick.min(reply).min(free).min(self.blocked_until);
         UnixMs(quiet.0.next_multiple_of(STEP_MS)).max(next)
@@ -242,7 +246,7 @@ impl Scene {
         let has_mail = self.supply_per_second.is_none() || self.supply >= 1.0;
         let demand = Demand {
             ready: if has_mail { 1000 } else { 0 },
-            connections: self.connections.len() as u32,
+            connections: self.wire.connections.len() as u32,
             waited_for_rate: std::mem::take(&mut self.waited),
         };
         let change = self.pacer.tick(demand, self.now);
@@ -260,9 +264,9 @@ impl Scene {
             (rate, bucket) => *bucket = rate.map(Bucket::new),
         }
         self.limits = limits;
-        let too_many = self.connections.len().saturating_sub(limits.connections as usize);
+        let too_many = self.wire.connections.len().saturating_sub(limits.connections as usize);
         let mut left = too_many;
-        self.connections.retain(|one| {
+        self.wire.connections.retain(|one| {
             let closes = left > 0 && one.free_at_ms <= self.now.0;
             left -= usize::from(closes);
             !closes
@@ -289,7 +293,7 @@ impl Scene {
         }
         let (least, most) = self.reply_ms;
         let delay_ms = least + self.dice.throw(most - least);
-        let connection = &mut self.connections[connection];
+        let connection = &mut self.wire.connections[connection];
         connection.messages += 1;
         connection.free_at_ms = now_ms + delay_ms;
         let mut reply = self.hidden.offer(now_ms + delay_ms / 2);
@@ -297,32 +301,32 @@ impl Scene {
             reply = Some(Signal::Session { messages: connection.messages - 1 });
             connection.messages = u32::MAX;
         }
-        self.sent += 1;
-        self.replies.insert((now_ms + delay_ms, self.sent), reply);
+        self.wire.sent += 1;
+        self.wire.replies.insert((now_ms + delay_ms, self.wire.sent), reply);
         true
     }
 
     fn free_connection(&mut self) -> Option<usize> {
         let now_ms = self.now.0;
         let most = self.limits.messages_per_connection;
-        self.connections.retain(|one| one.messages < most || one.free_at_ms > now_ms);
-        let free = self.connections.iter().position(|one| one.free_at_ms <= now_ms);
-        if free.is_some() || self.connections.len() >= self.limits.connections as usize {
+        self.wire.connections.retain(|one| one.messages < most || one.free_at_ms > now_ms);
+        let free = self.wire.connections.iter().position(|one| one.free_at_ms <= now_ms);
+        if free.is_some() || self.wire.connections.len() >= self.limits.connections as usize {
             return free;
         }
-        if now_ms < self.next_open_ms {
+        if now_ms < self.wire.next_open_ms {
             return None;
         }
-        if self.connections.len() >= self.hidden.connections as usize {
-            self.next_open_ms = now_ms + 100;
+        if self.wire.connections.len() >= self.hidden.connections as usize {
+            self.wire.next_open_ms = now_ms + 100;
             self.minute().refused += 1;
-            let open = self.connections.len() as u32;
+            let open = self.wire.connections.len() as u32;
             let change = self.pacer.refused(Signal::Connections { open }, self.now);
             self.obey(change);
             return None;
         }
         // It is made within a round trip or two.
-        self.connections.push(Connection { messages: 0, free_at_ms: now_ms + 100 });
+        self.wire.connections.push(Connection { messages: 0, free_at_ms: now_ms + 100 });
         None
     }
 
