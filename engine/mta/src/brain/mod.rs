@@ -22,6 +22,7 @@ use policy::lease::Budgets;
 use policy::pace::{BudgetKey, Learned};
 use policy::standing::Standings;
 use policy::tally::{Counts, TallyKey};
+use rustc_hash::FxHashMap;
 
 use crate::decisions::Decisions;
 use crate::io::{self, Receiver, Sender};
@@ -48,6 +49,8 @@ pub(crate) enum ToBrain {
     ResumedCampaign(CampaignId),
     /// The same of an account, by its number.
     ResumedTenant(u32),
+    /// The domain of a sender, by its number.
+    Met(u32, Box<str>),
     /// A pacer has changed its limits.
     Changed(Box<Changed>),
 }
@@ -62,6 +65,8 @@ pub(crate) struct BrainRoom {
     pub(crate) decisions: Decisions,
     /// What paths look like to those who want to know when mail would arrive.
     pub(crate) outlooks: Outlooks,
+    /// The domains of senders by their numbers, for people.
+    senders: Mutex<FxHashMap<u32, Box<str>>>,
     inbox: Sender<ToBrain>,
     /// Touched on the control runtime only.
     brain: Mutex<Brain>,
@@ -98,6 +103,7 @@ impl BrainRoom {
             halts: Halts::restored(saved.halts),
             decisions: Decisions::new(now),
             outlooks: Outlooks::new(shards),
+            senders: Mutex::default(),
             inbox,
             brain: Mutex::new(brain),
             budgets: ArcSwap::from_pointee(saved.budgets),

@@ -59,6 +59,7 @@ fn hear(shared: &Shared, what: ToBrain) {
         ToBrain::IdentitySlow { identity, provider } => {
             shared.brain.lock().identity_slow(identity, provider, now);
         }
+        ToBrain::Met(identity, domain) => shared.met(identity, domain),
         ToBrain::ResumedCampaign(campaign) => shared.brain.lock().resumed_campaign(campaign, now),
         ToBrain::ResumedTenant(tenant) => shared.brain.lock().resumed_tenant(tenant),
         ToBrain::Changed(changed) => shared.brain.decisions.add(changed.decision(shared)),

@@ -203,7 +203,8 @@ impl Handle {
             let standing = shared.brain.standings.at(source, provider.0);
             let path = paths.iter().find(|path| path.source == name && path.provider == known.name);
             let is_burnt = standing.is_burnt(now);
-            let is_told = path.is_some() || is_burnt || standing.left.is_some() || seen(provider) > 0.0;
+            // A warm-up is under way at every provider; it is told where something was sent.
+            let is_told = path.is_some() || is_burnt || seen(provider) > 0.0;
             if !is_told {
                 continue;
             }

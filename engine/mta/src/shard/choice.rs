@@ -75,6 +75,7 @@ impl Shard {
         if !self.passes_gate(ticket, flow, provider) {
             return self.hold(flow.campaign.unwrap_or_default(), Some(provider), ticket);
         }
+        self.meet(flow.identity, identity);
         let wish = self.wish(ticket, flow, identity, provider);
         let pool = self.shared.sources.of_class(ticket.class);
         match choose_among(&wish, &pool, &self.shared.brain.standings, now) {

@@ -6,11 +6,14 @@ use std::rc::Rc;
 
 use policy::tally::{Counts, Happening, Tally, TallyKey};
 use queue::{FlowKey, PathKey};
+use rustc_hash::FxHashSet;
 
 use super::Shard;
 use super::pacers::TICK;
 use crate::brain::{Changed, ToBrain};
 
+/// Senders that are known to have been named; beyond it all are named again.
+const MET_MAX: usize = 65_536;
 /// Counts that wait while the brain does not listen; beyond it the oldest are given up.
 const UNTOLD_MAX: usize = 100_000;
 
@@ -19,6 +22,8 @@ const UNTOLD_MAX: usize = 100_000;
 pub(crate) struct Telling {
     tally: RefCell<Tally>,
     untold: Cell<Vec<(TallyKey, Counts)>>,
+    /// Senders whose names were told.
+    met: RefCell<FxHashSet<u32>>,
 }
 
 impl Shard {
@@ -37,6 +42,20 @@ impl Shard {
             self.bells.stirred.notify_one();
         }
         tally.note(key, happening);
+    }
+
+    /// Names a sender that is met for the first time: the brain knows senders by their numbers only.
+    pub(super) fn meet(&self, identity: u32, domain: &str) {
+        let mut met = self.mind.telling.met.borrow_mut();
+        if met.contains(&identity) {
+            return;
+        }
+        if met.len() >= MET_MAX {
+            met.clear();
+        }
+        if self.shared.brain.tell(ToBrain::Met(identity, domain.into())).is_ok() {
+            met.insert(identity);
+        }
     }
 
     /// Tells of a change of a budget; when nobody listens, only the log does.

@@ -166,7 +166,9 @@ async fn status(connect: &Connect) -> anyhow::Result<()> {
         ">sent today",
         "more from",
     ]);
-    for one in warm_ups {
+    let (begun, others): (Vec<&Value>, Vec<&Value>) =
+        warm_ups.iter().partition(|one| value::number(one, "used") > 0 || value::number(one, "day") > 1);
+    for one in begun {
         let number =
             |key: &str| value::optional(one, key).map_or_else(|| "no limit".to_owned(), human::count);
         table.row([
@@ -180,7 +182,12 @@ async fn status(connect: &Connect) -> anyhow::Result<()> {
             value::moment(one, "next_at").map_or_else(|| "-".to_owned(), human::time),
         ]);
     }
-    Ok(ui::out(&table.render(Paint::stdout()))?)
+    let mut text = table.render(Paint::stdout());
+    if !others.is_empty() {
+        let providers = human::plural(others.len() as u64, "warm-up");
+        text.push_str(&format!("  {providers} at their first day, with nothing sent\n"));
+    }
+    Ok(ui::out(&text)?)
 }
 
 /// The sources as a table, one line for each provider that they send to.
