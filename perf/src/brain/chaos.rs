@@ -47,7 +47,7 @@ impl Chance {
 pub(crate) fn world(seed: u64) -> String {
     let mut chance = Chance::new(seed);
     let mut text =
-        format!("name = \"random-{seed}\"\nseed = {seed}\nduration = \"{}h\"\n", chance.within(1, 48));
+        format!("name = \"random-{seed}\"\nseed = {seed}\nduration = \"{}h\"\n", chance.within(1, 6));
     let (providers, sources) = (chance.within(1, 5), chance.within(1, 5));
     let (tenants, identities) = (chance.within(1, 3), chance.within(1, 3));
     for number in 0..sources {
