@@ -132,10 +132,11 @@ impl Standings {
         }
     }
 
-    /// Who is to be moved, for one provider: from the source where they would wait longest, when others stand idle soon.
+    /// Who is to be moved among `sources`, for one provider: from the one where they would wait longest, when others stand idle
+    /// soon.
     #[must_use]
-    pub fn spread(&self, provider: u16, now: UnixMs) -> Option<Spread> {
-        let cells = (0..self.sources()).filter_map(|source| Some((source, self.cell(source, provider)?)));
+    pub fn spread(&self, provider: u16, sources: &[u16], now: UnixMs) -> Option<Spread> {
+        let cells = sources.iter().filter_map(|&source| Some((source, self.cell(source, provider)?)));
         let open: Vec<_> =
             cells.filter(|(_, cell)| cell.burnt_until.load(Ordering::Relaxed) <= now.0).collect();
         let (source, fullest) = open.iter().max_by_key(|(_, cell)| cell.drains_in())?;
@@ -149,10 +150,6 @@ impl Standings {
         let recipients =
             u32::try_from(free).unwrap_or(u32::MAX).min(fullest.waiting.load(Ordering::Relaxed) / 2);
         (recipients > 0).then_some(Spread { source: *source, provider, recipients })
-    }
-
-    fn sources(&self) -> u16 {
-        u16::try_from(self.cells.len() / self.providers.max(1)).unwrap_or(u16::MAX)
     }
 
     /// Sets the reputation, 0 to 100.

@@ -92,9 +92,9 @@ pub(crate) fn write(shared: &Shared, learned: impl Iterator<Item = file::Learned
 impl Shared {
     /// Somebody has let a campaign go on, or ended it: what the brain held against it is over.
     pub(crate) fn resumed(&self, campaign: CampaignId) {
-        if self.brain.halts.free_campaign(campaign) {
-            drop(self.brain.tell(ToBrain::ResumedCampaign(campaign)));
-        }
+        self.brain.halts.free_campaign(campaign);
+        // Also when it was the operator who paused it: the brain may have stopped it meanwhile.
+        drop(self.brain.tell(ToBrain::ResumedCampaign(campaign)));
     }
 
     /// Tells of a decision that changes no number.

@@ -118,8 +118,9 @@ impl Shard {
     }
 
     fn why_held(&self, subject: &Subject, campaign: mail::CampaignId, lane: Option<u16>) -> Found {
+        let is_stopped = self.shared.brain.halts.of_campaign(campaign).is_some();
         let mut found = match lane {
-            Some(provider) => {
+            Some(provider) if !is_stopped => {
                 let gate = self.shared.brain.gates.view(campaign, provider);
                 let passed = gate.map_or(0, |gate| gate.passed);
                 let words = format!(
@@ -127,7 +128,7 @@ impl Shard {
                 );
                 Found::new("campaign.canary", words)
             }
-            None => self.campaign_stands(campaign),
+            _ => self.campaign_stands(campaign),
         };
         found.steps = self.steps(subject, None);
         found

@@ -262,8 +262,11 @@ impl Brain {
         }
     }
 
-    /// Somebody has resumed a campaign: it begins anew, with a canary behind what has gone.
+    /// Somebody has resumed a campaign: if it was stopped it begins anew, with a canary behind what has gone.
     pub fn resumed_campaign(&mut self, campaign: CampaignId, now: UnixMs) {
+        if self.trials.get(campaign).is_some_and(|trial| trial.state != TrialState::Stopped) {
+            return;
+        }
         self.breaking.resumed_campaign(campaign);
         self.reputation.forget(Component::Campaign(campaign), None);
         let court = Court { setup: &self.setup, gates: &self.tables.gates, now };
@@ -300,14 +303,17 @@ impl Brain {
         self.senders.write(&self.tables.budgets, identity, provider, warm_up);
     }
 
-    /// Evens out what waits for the sources of a provider; one provider a tick of those that have several.
+    /// Evens out what waits for a provider over the sources of each pool.
     fn spread(&mut self, now: UnixMs) {
         if !self.setup.mechanisms.source_choice || self.setup.sources.len() < 2 {
             return;
         }
-        let providers = (0_u16..).zip(&self.setup.providers).map(|(provider, _)| provider);
-        let spreads = providers.filter_map(|provider| self.tables.standings.spread(provider, now));
-        self.pending.extend(spreads.map(Order::Spread));
+        let providers = || (0_u16..).zip(&self.setup.providers).map(|(provider, _)| provider);
+        for pool in self.setup.pools.iter().filter(|pool| pool.len() > 1) {
+            let spreads =
+                providers().filter_map(|provider| self.tables.standings.spread(provider, pool, now));
+            self.pending.extend(spreads.map(Order::Spread));
+        }
     }
 
     fn write_scores(&mut self, now: UnixMs) {

@@ -115,6 +115,8 @@ pub struct Setup {
     pub providers: Vec<String>,
     /// Providers by index that are the operator's own hosts and need no warm-up.
     pub trusted: Vec<u16>,
+    /// The sources of each pool, by index, that are used for what they are there for: without the reserve.
+    pub pools: Vec<Vec<u16>>,
     /// Senders' domains that are warmed up, by their hash.
     pub identities: BTreeMap<u32, WarmUpPlan>,
     /// How campaigns begin.
@@ -141,6 +143,7 @@ impl Setup {
             sources: config.sources.iter().map(source).collect(),
             providers: config.providers.iter().map(|(_, provider)| provider.name.clone()).collect(),
             trusted: vec![crate::provider::ProviderIndex::ROUTED.0],
+            pools: config.pools.iter().map(sources_of).collect(),
             identities: warmed.collect(),
             canary: config.deliver.judgement.canary,
             breaker: config.deliver.judgement.breaker,
@@ -163,6 +166,10 @@ impl Setup {
     pub(crate) fn provider(&self, provider: u16) -> &str {
         self.providers.get(usize::from(provider)).map_or("unknown", |name| name)
     }
+}
+
+fn sources_of(pool: &crate::config::Pool) -> Vec<u16> {
+    pool.sources.iter().filter_map(|share| u16::try_from(share.source).ok()).collect()
 }
 
 /// The tables that the brain writes and the shards read.

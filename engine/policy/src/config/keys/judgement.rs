@@ -18,7 +18,7 @@ pub(super) const CANARY: Section = Section {
             name: "size",
             kind: Kind::Integer { min: 1, max: 1_000_000 },
             default: Standard::Is("300"),
-            about: "Recipients of the first step at each provider.",
+            about: "Recipients of the first step at each provider at most; at one provider never more than a tenth of those of all, or 25 if that is more.",
             reason: "The fewest that tell a share of 5 % from one of 10 % for sure.",
         },
         Key {
