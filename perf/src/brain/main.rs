@@ -40,7 +40,10 @@ struct Arguments {
     /// Random worlds to play [default: 10000, or 300 with --quick]
     #[arg(long)]
     random: Option<u64>,
-    /// Write brain.json, README table and plots into this folder
+    /// Seeds of the warm-up [default: 100, or 5 with --quick]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Write brain.json, its tables and plots into this folder
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
 }
@@ -74,7 +77,10 @@ fn main() -> anyhow::Result<()> {
     }
     if arguments.wants("warmup") {
         eprintln!("warm-up");
-        proof.insert("warmup".to_owned(), warmup::play(if arguments.quick { 5 } else { 100 })?);
+        proof.insert(
+            "warmup".to_owned(),
+            warmup::play(arguments.seeds.unwrap_or(if arguments.quick { 5 } else { 100 }))?,
+        );
     }
     if arguments.wants("ablation") {
         eprintln!("ablation");

@@ -23,15 +23,18 @@ mod script;
 mod stage;
 mod think;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use invariants::Invariants;
 pub use policy::brain::Mechanisms;
+use policy::warmup::Ladder;
 pub use report::{
     Attempts, Books, CampaignReport, ClassReport, Curve, FairnessReport, LimitFound, ProviderReport, Report,
     Speed,
 };
 pub use script::Mode;
+use world::load::RESERVE;
 use world::{World, WorldError};
 
 /// How a world is played.
@@ -53,6 +56,8 @@ pub struct Options {
     pub shrink: u64,
     /// The campaigns have so many recipients in all, shared out as the world has it.
     pub volume: Option<u64>,
+    /// The ladder by which sources are warmed up that nobody knows; `careful` when left out.
+    pub ladder: Option<Arc<Ladder>>,
     /// So many sources: the world's first ones, or more like its first.
     pub sources: Option<usize>,
 }
@@ -77,6 +82,7 @@ impl Default for Options {
             round_trip: Duration::from_millis(40),
             shrink: 1,
             volume: None,
+            ladder: None,
             sources: None,
         }
     }
@@ -105,7 +111,7 @@ pub enum Fault {
 /// Says why it cannot be played.
 pub fn rehearse(text: &str, options: &Options) -> Result<Report, Fault> {
     let seed = options.seed.unwrap_or(1);
-    let world = World::from_toml(text, seed)?;
+    let world = World::with_sources(text, seed, options.sources)?;
     let name = world.about().name.clone();
     let length = options.length.unwrap_or(world.about().duration);
     let mut stage = invite::stage(world, options, length)?;
@@ -113,10 +119,11 @@ pub fn rehearse(text: &str, options: &Options) -> Result<Report, Fault> {
     Ok(report::report(&mut stage, &name))
 }
 
-/// How many sources the world of a file has.
+/// How many sources the world of a file has, besides those in reserve.
 ///
 /// # Errors
 /// As [`rehearse`].
 pub fn sources(text: &str) -> Result<usize, Fault> {
-    Ok(World::from_toml(text, 1)?.load().sources.len().max(1))
+    let world = World::from_toml(text, 1)?;
+    Ok(world.load().sources.iter().filter(|source| source.pool != RESERVE).count().max(1))
 }

@@ -9,7 +9,8 @@ use mail::{Address, Class, RecipientId};
 use policy::brain::Mechanisms;
 use policy::config::Config;
 use policy::source::Candidate;
-use world::load::{Identity, Warmth};
+use policy::warmup::{Ladder, LadderUnit};
+use world::load::{Identity, RESERVE, Warmth};
 use world::{Load, Manner, ProviderIndex, World};
 
 use crate::letters::Letters;
@@ -74,13 +75,14 @@ const NOTHING: Mechanisms = Mechanisms {
 };
 /// The ladder of sources of which a world says only that nobody knows them.
 const LADDER: &str = "careful";
-/// The pool of sources that take over when others are burnt.
-const RESERVE: &str = "reserve";
 
 impl Script {
     pub(crate) fn new(world: &World, options: &Options) -> Result<Self, Fault> {
         let load = world.load();
-        let text = configuration(world, load);
+        let mut text = configuration(world, load);
+        if let Some(ladder) = &options.ladder {
+            text = text.replace(&format!("warmup = {LADDER:?}"), "warmup = \"planned\"") + &planned(ladder);
+        }
         let checked = policy::config::check("rehearsal.toml", &text);
         let config = checked.config.ok_or_else(|| {
             let problems: Vec<_> = checked.problems.iter().map(ToString::to_string).collect();
@@ -216,6 +218,15 @@ fn warm_up(warmth: &Warmth) -> String {
             format!("warmup = {name:?}\nwarmup_day = {}\n", age.as_secs() / 86_400 + 1)
         }
     }
+}
+
+/// A ladder as an operator writes one.
+fn planned(ladder: &Ladder) -> String {
+    let unit = match ladder.unit {
+        LadderUnit::Day => "day",
+        LadderUnit::Hour => "hour",
+    };
+    format!("[[ladder]]\nname = \"planned\"\nunit = \"{unit}\"\nsteps = {:?}\n", ladder.steps)
 }
 
 fn provider_section(world: &World, provider: ProviderIndex) -> String {

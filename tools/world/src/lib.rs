@@ -133,7 +133,19 @@ impl World {
     /// # Errors
     /// Says what is wrong, in which line, and what would be right.
     pub fn from_toml(text: &str, seed: u64) -> Result<Self, WorldError> {
-        let file = file::read(text)?;
+        Self::with_sources(text, seed, None)
+    }
+
+    /// The same with so many sources besides those of the pool `reserve`: the first ones of the file, or more that are like
+    /// its first.
+    ///
+    /// # Errors
+    /// As [`World::from_toml`].
+    pub fn with_sources(text: &str, seed: u64, sources: Option<usize>) -> Result<Self, WorldError> {
+        let mut file = file::read(text)?;
+        if let Some(count) = sources {
+            file.load.set_sources(count);
+        }
         let seed = file.about.seed.unwrap_or(seed);
         let (mut by_domain, mut rest) = (FxHashMap::default(), None);
         for (settings, index) in file.providers.iter().zip((0..).map(ProviderIndex)) {

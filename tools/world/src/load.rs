@@ -24,6 +24,34 @@ pub struct Load {
     pub streams: Vec<Stream>,
 }
 
+/// The pool of sources that are not counted among those that send.
+pub const RESERVE: &str = "reserve";
+
+impl Load {
+    /// Takes the first `count` sources, or adds some that are like the first; those in reserve stay.
+    pub(crate) fn set_sources(&mut self, count: usize) {
+        let (reserve, mut used): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sources).into_iter().partition(|source| source.pool == RESERVE);
+        used.truncate(count.max(1));
+        let mut next = reserve.iter().chain(&used).map(|source| source.ip).max();
+        while let (Some(first), Some(last)) = (used.first().filter(|_| used.len() < count), next) {
+            let ip = after(last);
+            let name = format!("{}-{}", first.name, used.len() + 1);
+            used.push(Source { name, ip, ..first.clone() });
+            next = Some(ip);
+        }
+        self.sources = used.into_iter().chain(reserve).collect();
+    }
+}
+
+/// The address behind another one.
+fn after(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).wrapping_add(1).to_be_bytes().into(),
+        IpAddr::V6(ip) => u128::from(ip).wrapping_add(1).to_be_bytes().into(),
+    }
+}
+
 /// A source address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use mail::UnixMs;
 use policy::warmup::{Day, Ladder, calendar};
 use serde_json::{Value, json};
+use simulator::{Options, Report, rehearse};
 
 use crate::engine::{Connect, value};
 use crate::ui::{self, human, paint::Paint, table::Table};
@@ -57,6 +58,9 @@ struct Plan {
     /// The configuration that has the ladder or the source
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also play it: thirty days of four new sources and a new sender in the shipped world `warm-up`
+    #[arg(long)]
+    rehearsed: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -80,12 +84,19 @@ impl Plan {
     fn print(&self) -> anyhow::Result<()> {
         let (ladder, begins) = self.ladder()?;
         let days = calendar(&ladder, begins, self.volume);
+        let outcome = self.rehearsed.then(|| rehearsed(&ladder)).transpose()?;
         if self.json {
-            return Ok(ui::json(
-                &json!({"ladder": ladder.name, "days": days.iter().map(day).collect::<Vec<_>>()}),
-            )?);
+            return Ok(ui::json(&json!({
+                "ladder": ladder.name,
+                "days": days.iter().map(day).collect::<Vec<_>>(),
+                "rehearsed": outcome.as_ref().map(outcome_json),
+            }))?);
         }
-        Ok(ui::out(&render_plan(&ladder, &days, Paint::stdout()))?)
+        let mut text = render_plan(&ladder, &days, Paint::stdout());
+        if let Some(report) = &outcome {
+            text.push_str(&render_outcome(report));
+        }
+        Ok(ui::out(&text)?)
     }
 
     fn ladder(&self) -> anyhow::Result<(Arc<Ladder>, UnixMs)> {
@@ -107,6 +118,39 @@ impl Plan {
         let ladder = found.with_context(|| format!("there is no ladder {}: use {}", self.ladder, names()))?;
         Ok((ladder, now))
     }
+}
+
+/// The world in which a ladder is tried.
+const WORLD: &str = "warm-up";
+
+/// What becomes of thirty days by this ladder.
+fn rehearsed(ladder: &Arc<Ladder>) -> anyhow::Result<Report> {
+    let text = super::plan::text_of(WORLD)?;
+    let options = Options { ladder: Some(Arc::clone(ladder)), ..Options::default() };
+    Ok(rehearse(&text, &options)?)
+}
+
+fn outcome_json(report: &Report) -> Value {
+    json!({
+        "world": report.name,
+        "books": report.books,
+        "attempts": report.attempts,
+        "nine_tenths_s": report.speed.nine_tenths_s,
+    })
+}
+
+fn render_outcome(report: &Report) -> String {
+    let (books, attempts) = (&report.books, &report.attempts);
+    format!(
+        "\n  played in the world {}: {} of {} delivered in its thirty days, {} still waiting;\n  \
+         {} attempts put off for who sends, {} refused because it was blocked\n",
+        report.name,
+        human::count(books.delivered),
+        human::plural(books.accepted, "recipient"),
+        human::count(books.queued),
+        human::count(attempts.disliked),
+        human::count(attempts.blocked),
+    )
 }
 
 fn day(day: &Day) -> Value {
