@@ -98,7 +98,7 @@ impl Stage {
         let now = self.clock.now();
         let Some(line) = self.lines.get(index) else { return };
         let (path, key) = (line.path, line.key);
-        if let Some(until) = self.mind.identity_rests(flow.identity, key.provider, now) {
+        if let Some(until) = self.mind.identity_rests(flow, key.provider, now) {
             self.put_back(path, flow, ticket);
             self.queue.rest_flow(path, flow, until);
             self.measure.fairness.comes_back(key, flow);

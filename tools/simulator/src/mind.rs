@@ -1,7 +1,7 @@
 //! What decides: the pacers of all budgets, the brain and its tables. The same that the engine's shards and control
 //! thread ask; here one of each.
 
-use mail::{CampaignId, RecipientId, UnixMs};
+use mail::{CampaignId, Class, RecipientId, UnixMs};
 use policy::Limits;
 use policy::brain::{Brain, Mechanisms, Setup, Tables};
 use policy::lease::LeaseHolder;
@@ -189,12 +189,13 @@ impl Mind {
     }
 
     /// Until when a sender's mail for a provider waits for its budget, of which this takes one otherwise.
-    pub(crate) fn identity_rests(&mut self, identity: u32, provider: u16, now: UnixMs) -> Option<UnixMs> {
-        if !self.mechanisms.identity || self.tables.budgets.is_empty() {
+    pub(crate) fn identity_rests(&mut self, flow: FlowKey, provider: u16, now: UnixMs) -> Option<UnixMs> {
+        let is_free = flow.class == Class::Critical || !self.mechanisms.identity;
+        if is_free || self.tables.budgets.is_empty() {
             return None;
         }
-        let budget = self.tables.budgets.get(identity, provider)?;
-        self.leases.entry((identity, provider)).or_default().take(&budget, now).err()
+        let budget = self.tables.budgets.get(flow.identity, provider)?;
+        self.leases.entry((flow.identity, provider)).or_default().take(&budget, now).err()
     }
 
     pub(crate) fn keep(&mut self, id: RecipientId, source: u16) {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use mail::UnixMs;
+use mail::{Class, UnixMs};
 use policy::lease::LeaseHolder;
 use queue::{FlowKey, Ticket};
 use rustc_hash::FxHashMap;
@@ -18,13 +18,14 @@ pub(super) type Leases = FxHashMap<(u32, u16), LeaseHolder>;
 const LEASES_MAX: usize = 10_000;
 
 impl Shard {
-    /// Takes a token of what the provider of `pool` takes of a flow's sender.
+    /// Takes a token of what the provider of `pool` takes of a flow's sender. Critical mail needs none: it is little, and
+    /// somebody waits for it.
     ///
     /// # Errors
     /// There is none: the moment at which there will be one.
     pub(crate) fn take_of_identity(&self, pool: &Pool, flow: FlowKey) -> Result<(), UnixMs> {
         let identities = &self.shared.brain.identities;
-        if identities.is_empty() {
+        if identities.is_empty() || flow.class == Class::Critical {
             return Ok(());
         }
         let key = (flow.identity, pool.key.provider);
