@@ -91,6 +91,11 @@ impl Letters {
         self.batches.push(batch);
     }
 
+    /// Whether the end of a batch is the end of what is sent: streams go on beside campaigns.
+    pub(crate) fn is_awaited(&self, batch: &Batch) -> bool {
+        batch.campaign.is_some() || self.batches[0].campaign.is_none()
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.batch.len() as u64
     }

@@ -57,7 +57,8 @@ pub(crate) struct Measure {
     class_of: Vec<Class>,
     /// Per batch: recipients delivered in each step of [`STEP_S`].
     pub(crate) delivered_by_step: Vec<Vec<u32>>,
-    /// Per provider of the configuration: when its last recipient came to an end.
+    /// Per provider of the configuration: when its last recipient of a campaign came to an end; of a stream, where there are no
+    /// campaigns.
     pub(crate) finished: Vec<Moment>,
     provider_of: Vec<u16>,
     pub(crate) fairness: Fairness,
@@ -144,10 +145,13 @@ impl Measure {
         }
     }
 
-    pub(crate) fn finished(&mut self, id: RecipientId, fate: Fate, at: Moment) {
+    /// A recipient's story ends; `counts` says whether it is one of those whose end is awaited.
+    pub(crate) fn finished(&mut self, id: RecipientId, fate: Fate, counts: bool, at: Moment) {
         let index = crate::letters::index_of(id);
-        let place = &mut self.finished[usize::from(self.provider_of[index])];
-        *place = at.max(*place);
+        if counts {
+            let place = &mut self.finished[usize::from(self.provider_of[index])];
+            *place = at.max(*place);
+        }
         if fate == Fate::Delivered {
             let waited = ((at.0 / 1000) as u32).saturating_sub(self.accepted_ms[index]);
             self.latencies[self.class_of[index].index()].push(waited);

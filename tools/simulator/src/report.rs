@@ -171,7 +171,8 @@ pub struct Speed {
     pub virtual_s: f64,
     /// Seconds until nine tenths of what was handed over had been delivered; absent when it never was.
     pub nine_tenths_s: Option<f64>,
-    /// When the last recipient came to an end, in seconds; absent when some still wait.
+    /// When the last recipient of the campaigns (of the streams, where there are none) came to an end, in seconds; absent when
+    /// some still wait.
     pub finish_s: Option<f64>,
 }
 
@@ -203,7 +204,7 @@ pub struct ProviderReport {
     pub rate_limited: u64,
     /// Put off because of who sends, or refused because it is blocked.
     pub blocked: u64,
-    /// When its last recipient came to an end, in seconds.
+    /// When its last recipient of the campaigns (of the streams, where there are none) came to an end, in seconds.
     pub finish_s: f64,
     /// Recipients delivered in each minute.
     #[serde(skip)]
@@ -296,7 +297,7 @@ fn attempts(stage: &Stage) -> Attempts {
 fn speed(stage: &Stage, end: Moment) -> Speed {
     let goal = (stage.letters.count() as f64 * MEASURED) as u64;
     let last = stage.measure.finished.iter().max().copied().unwrap_or_default();
-    let is_done = stage.letters.of(Fate::Waiting) == 0;
+    let is_done = stage.letters.waiting(|batch| stage.letters.is_awaited(batch)) == 0;
     Speed {
         virtual_s: end.since(Moment(0)).as_secs_f64(),
         nine_tenths_s: time_to_deliver(stage, goal),

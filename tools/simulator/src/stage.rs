@@ -239,7 +239,8 @@ impl Stage {
             self.measure.watch.broken.finished_twice += 1;
         }
         self.letters.set(ticket.id, fate);
-        self.measure.finished(ticket.id, fate, self.clock.moment());
+        let counts = self.letters.is_awaited(self.letters.batch(ticket.id));
+        self.measure.finished(ticket.id, fate, counts, self.clock.moment());
     }
 
     /// The curtain: what was stopped is withdrawn, as its sender would do.
