@@ -57,14 +57,12 @@ pub(super) fn render(
 }
 
 fn providers(variant: &Variant, paint: Paint) -> String {
-    let mut table =
-        Table::new(&["provider", ">delivered", ">finished after", ">a second", ">slowed down", ">blocked"]);
+    let mut table = Table::new(&["provider", ">delivered", ">finished after", ">slowed down", ">blocked"]);
     for provider in &variant.report.providers {
         table.row([
             provider.name.clone(),
             human::count(provider.delivered),
             seconds(Some(provider.finish_s)),
-            human::rate(provider.delivered as f64 / provider.finish_s.max(1.0)),
             human::count(provider.rate_limited),
             human::count(provider.blocked),
         ]);
