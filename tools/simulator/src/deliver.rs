@@ -149,14 +149,17 @@ impl Stage {
         line.messages += 1;
         let (path, key, messages) = (line.path, line.key, line.messages);
         self.measure.answered(&self.clock, key, said.cause);
-        match said.cause {
-            None => self.delivered(key, ticket, flow),
-            Some(cause) => {
-                let open = self.lines.pool(path).connections();
-                self.refused((key, path), (ticket, flow), (phase, &said, cause), (open, messages - 1));
+        let is_over = match said.cause {
+            None => {
+                self.delivered(key, ticket, flow);
+                false
             }
-        }
-        if said.close {
+            Some(cause) => {
+                let open = self.lines.pool(path).connections().saturating_sub(1);
+                self.refused((key, path), (ticket, flow), (phase, &said, cause), (open, messages - 1))
+            }
+        };
+        if said.close || is_over {
             self.end(index, path);
         } else {
             self.go_on(index);
@@ -171,13 +174,15 @@ impl Stage {
         self.mind.kept.remove(&ticket.id);
     }
 
+    /// A recipient was refused; says whether the connection is of no more use. `counts` are the connections of the path
+    /// and the messages that were answered on this one before.
     fn refused(
         &mut self,
         (key, path): (queue::PathKey, queue::PathId),
         (ticket, flow): (Ticket, FlowKey),
         (phase, said, cause): (Phase, &Said, Cause),
         counts: (u32, u32),
-    ) {
+    ) -> bool {
         let now = self.clock.now();
         let meant = self.meant(phase, said, key.provider);
         self.heed(key, &meant, counts, &said.reply);
@@ -191,24 +196,35 @@ impl Stage {
         let rest = meant
             .mailbox
             .and_then(|trouble| self.mind.mailbox_trouble(self.letters.mailbox(ticket.id), trouble, now));
-        self.conclude((key, path), (ticket, flow), &meant, rest);
+        let is_first = counts.1 == 0;
+        if meant.fate == Then::Reconnect && is_first {
+            // Every connection would end so with its first message.
+            self.rest(path, &said.reply.text);
+        }
+        let goes_back = match meant.fate {
+            Then::Wait => self.script.mode == Mode::Brain,
+            Then::Reconnect => !is_first,
+            _ => false,
+        };
+        if goes_back {
+            self.measure.watch.goes_back((key.source, key.provider));
+            self.measure.fairness.comes_back(key, flow);
+            self.put_back(path, flow, ticket);
+        } else {
+            self.conclude(key, (ticket, flow), &meant, rest);
+        }
+        matches!(meant.fate, Then::Reconnect | Then::NextHost)
     }
 
-    /// What becomes of a recipient that was refused.
+    /// What becomes of a recipient that was refused and does not go back to its path.
     fn conclude(
         &mut self,
-        (key, path): (queue::PathKey, queue::PathId),
+        key: queue::PathKey,
         (ticket, flow): (Ticket, FlowKey),
         meant: &Reaction,
         rest: Option<mail::UnixMs>,
     ) {
         let now = self.clock.now();
-        let is_brain = self.script.mode == Mode::Brain;
-        if matches!(meant.fate, Then::Wait) && is_brain {
-            self.measure.watch.goes_back((key.source, key.provider));
-            self.measure.fairness.comes_back(key, flow);
-            return self.put_back(path, flow, ticket);
-        }
         self.mind.tables.standings.give_back(key.source, key.provider);
         let attempts = ticket.attempts.saturating_add(1);
         let provider = policy::provider::ProviderIndex(key.provider);

@@ -300,25 +300,26 @@ fn speed(stage: &Stage, end: Moment) -> Speed {
     let is_done = stage.letters.waiting(|batch| stage.letters.is_awaited(batch)) == 0;
     Speed {
         virtual_s: end.since(Moment(0)).as_secs_f64(),
-        nine_tenths_s: time_to_deliver(stage, goal),
+        nine_tenths_s: time_to_deliver(stage, goal, last.since(Moment(0)).as_secs_f64()),
         finish_s: is_done.then(|| last.since(Moment(0)).as_secs_f64()),
     }
 }
 
-/// Seconds until `count` recipients had been delivered.
-fn time_to_deliver(stage: &Stage, count: u64) -> Option<f64> {
+/// Seconds until `count` recipients had been delivered; within a step they are taken to be evenly spread. The last outcome
+/// was `last_s` after the beginning.
+fn time_to_deliver(stage: &Stage, count: u64, last_s: f64) -> Option<f64> {
     let curves = &stage.measure.delivered_by_step;
     let steps = curves.iter().map(Vec::len).max().unwrap_or(0);
     let mut sum = 0;
     for step in 0..steps {
-        sum += curves
-            .iter()
-            .filter_map(|curve| curve.get(step))
-            .map(|&delivered| u64::from(delivered))
-            .sum::<u64>();
-        if sum >= count {
-            return Some(((step as u64 + 1) * STEP_S) as f64);
+        let delivered: u64 =
+            curves.iter().filter_map(|curve| curve.get(step)).map(|&delivered| u64::from(delivered)).sum();
+        if sum + delivered >= count {
+            let part = (count - sum) as f64 / delivered.max(1) as f64;
+            let from = step as f64 * STEP_S as f64;
+            return Some(from + part * (last_s - from).clamp(0.0, STEP_S as f64));
         }
+        sum += delivered;
     }
     None
 }

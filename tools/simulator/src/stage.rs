@@ -200,8 +200,13 @@ impl Stage {
         }
         self.dispatch_wanting();
         self.note_due();
-        let is_idle = self.lines.under_way() == 0 && self.queue.totals().ready == [0; 4];
-        self.clock.after(if is_idle { IDLE_TICK } else { TICK }, Event::Tick);
+        self.clock.after(if self.is_idle() { IDLE_TICK } else { TICK }, Event::Tick);
+    }
+
+    /// Whether nothing can be sent, and no campaign waits until its first recipients are judged.
+    fn is_idle(&self) -> bool {
+        let totals = self.queue.totals();
+        self.lines.under_way() == 0 && totals.ready == [0; 4] && totals.held <= self.stopped_waiting()
     }
 
     fn expire(&mut self) {
@@ -254,5 +259,33 @@ impl Stage {
         for ticket in std::mem::take(&mut self.mind.stopped.tickets) {
             self.finish(ticket, Fate::Cancelled);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Options, Report, rehearse};
+
+    /// Two hundred recipients at one provider, of which `more` says more.
+    fn report(more: &str) -> Report {
+        let world = format!(
+            "name = \"one\"\n[[provider]]\nname = \"one\"\nmanner = \"tiscali\"\ndomains = [\"one.test\"]\n\
+             latency = {{ banner = \"20ms\", command = \"10ms\", body = \"50ms\" }}\n{more}\n\
+             [[source]]\nname = \"a\"\nip = \"127.0.0.2\"\n\
+             [[identity]]\ndomain = \"news.test\"\nstanding = 1.0\n\
+             [[campaign]]\nname = \"news\"\nidentity = \"news.test\"\nrecipients = 200\n"
+        );
+        rehearse(&world, &Options::default()).expect("a world that can be played")
+    }
+
+    fn finish_s(report: &Report) -> f64 {
+        report.speed.finish_s.expect("everybody has an outcome")
+    }
+
+    #[test]
+    fn a_connection_that_ends_early_costs_no_attempt() {
+        let report = report("messages_per_connection = 20\ndocumented = false");
+        assert!(report.attempts.total > report.books.delivered, "{report:?}");
+        assert!(finish_s(&report) < 30.0, "{report:?}");
     }
 }
