@@ -31,7 +31,7 @@ impl Connection {
         }
         let (shard, pool) = (&self.shard, &self.pool);
         shard.note(pool.key, flow, reaction.happening);
-        shard.heed(pool, (verdict, reaction), reply, self.heard);
+        shard.heed(pool, (verdict, reaction), reply, self.answered_before(reply));
         if reaction.identity_slow && !pool.is_alone() {
             let (identity, provider) = (flow.identity, pool.key.provider);
             drop(shard.shared.brain.tell(ToBrain::IdentitySlow { identity, provider }));
@@ -61,8 +61,9 @@ impl Shard {
     ) {
         let said = || reply.to_string();
         if let Some(signal) = pace_signal(verdict, reaction) {
-            let open = self.open_connections(pool).saturating_sub(1);
-            self.refused(&pool.budget, signal.signal(open, messages.saturating_sub(1)), &said());
+            // The one that was refused is among them, open or still being opened.
+            let open = self.connections_counted(pool).saturating_sub(1);
+            self.refused(&pool.budget, signal.signal(open, messages), &said());
         }
         if let Some(rest) = reaction.burns {
             let (source, provider) = (pool.key.source, pool.key.provider);
@@ -82,9 +83,9 @@ impl Shard {
         }
     }
 
-    /// Open connections of all paths that share the pool's budget.
-    fn open_connections(&self, pool: &Pool) -> u32 {
-        self.pools.of_budget(&pool.budget).iter().map(|pool| pool.open_count()).sum()
+    /// Connections of all paths that share the pool's budget, as the receiver may count them.
+    fn connections_counted(&self, pool: &Pool) -> u32 {
+        self.pools.of_budget(&pool.budget).iter().map(|pool| pool.counted()).sum()
     }
 
     /// When a recipient that was refused is tried again without an attempt counted; `None`: by the retry schedule.

@@ -94,8 +94,13 @@ impl Connection {
 
     /// Whether this server has answered for a recipient before `reply`.
     pub(super) fn heard_before(&self, reply: &Reply) -> bool {
+        self.answered_before(reply) > 0
+    }
+
+    /// Transactions of which a recipient was answered before `reply`.
+    pub(super) fn answered_before(&self, reply: &Reply) -> u32 {
         // This reply is among those heard, unless the server hung up with it.
-        self.heard > u32::from(!ends_session(reply))
+        self.heard.saturating_sub(u32::from(!ends_session(reply)))
     }
 
     /// Whether the recipient waits on, as if it had not been tried. Each connection that sends somebody back has moved

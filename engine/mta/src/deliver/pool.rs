@@ -161,6 +161,11 @@ impl Pool {
         self.open.get()
     }
 
+    /// Connections that the receiver may count: those that are open, and those that are being opened.
+    pub(super) fn counted(&self) -> u32 {
+        self.open.get() + self.opening.get()
+    }
+
     fn count_opening(&self) {
         self.opening.set(self.opening.get() + 1);
     }
