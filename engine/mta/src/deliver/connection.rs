@@ -391,10 +391,16 @@ impl Connection {
     async fn quit(mut self) {
         self.connected.client.quit();
         self.connected.watch.extend(QUIT_TIMEOUT);
-        if self.connected.stream.write_all(self.connected.client.transmit()).await.is_ok() {
+        if self.connected.stream.write_all(self.connected.client.transmit()).await.is_err() {
+            return;
+        }
+        // The answer to QUIT changes nothing. The server counts the connection until it closes it: a new one before that
+        // may be one too many.
+        loop {
             self.replies.clear();
-            // The answer to QUIT changes nothing.
-            let _ = self.connected.stream.read(&mut self.replies).await;
+            if !matches!(self.connected.stream.read(&mut self.replies).await, Ok(1..)) {
+                return;
+            }
         }
     }
 }
