@@ -9,7 +9,7 @@ use mail::{
     RecordId, Reply, Timings, TlsWish, UnixMs,
 };
 use spool::raw::{RawHead, RawPlace, RawSegment, moved_prefix};
-use spool::{CampaignPhase, CampaignState, Content, ContentKind, Kind, Needs, Recipient};
+use spool::{CampaignPhase, CampaignState, Content, ContentKind, Ground, Kind, Needs, Recipient};
 
 use crate::input::Input;
 
@@ -165,6 +165,7 @@ impl Script {
             metadata: input.text(),
             name: input.text(),
             identity: String::new(),
+            ground: Ground { code: step, because: String::new() },
             notice: marks & 3 == 3,
         };
         self.head(input, segment, step, &RawHead::Content(&content));
