@@ -1,5 +1,7 @@
 //! Each mechanism switched off in turn: the figure that it is there for gets worse, or it is not needed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use simulator::{Mechanisms, Options, Report, rehearse};
 
@@ -9,9 +11,13 @@ use crate::versus::round;
 struct Trial {
     mechanism: &'static str,
     off: fn(&mut Mechanisms),
+    /// What is off in both runs: the net before it, which would catch everything.
+    besides: fn(&mut Mechanisms),
     world: &'static str,
     figure: &'static str,
     of: fn(&Report) -> f64,
+    /// How long it is played, if not as long as the world says.
+    length: Option<Duration>,
     /// Whether a larger figure is a better one.
     more_is_better: bool,
 }
@@ -20,73 +26,91 @@ const TRIALS: &[Trial] = &[
     Trial {
         mechanism: "learning",
         off: |mechanisms| mechanisms.learning = false,
+        besides: |_| (),
         world: "limit-change-at-noon",
         figure: "recipients delivered an hour",
         of: per_hour,
+        length: None,
         more_is_better: true,
     },
     Trial {
         mechanism: "source choice",
         off: |mechanisms| mechanisms.source_choice = false,
+        besides: |_| (),
         world: "burnt-ip",
         figure: "replies that refuse the sender",
         of: blocked,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "re-routing",
         off: |mechanisms| mechanisms.reroute = false,
+        besides: |_| (),
         world: "burnt-ip",
         figure: "recipients delivered an hour",
         of: per_hour,
+        length: None,
         more_is_better: true,
     },
     Trial {
         mechanism: "warm-up",
         off: |mechanisms| mechanisms.warm_up = false,
+        besides: |_| (),
         world: "cold-ips",
         figure: "replies that refuse the sender",
         of: blocked,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "canary",
         off: |mechanisms| mechanisms.canary = false,
+        besides: |_| (),
         world: "one-bad-tenant",
         figure: "share of the worst list that providers saw",
         of: worst_exposure,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "breaker",
         off: |mechanisms| mechanisms.breaker = false,
+        besides: |mechanisms| mechanisms.canary = false,
         world: "one-bad-tenant",
-        figure: "complaints",
-        of: |report| report.attempts.complaints as f64,
+        figure: "share of the worst list that providers saw, without a canary",
+        of: worst_exposure,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "mailbox pacing",
         off: |mechanisms| mechanisms.mailbox = false,
+        besides: |_| (),
         world: "mailbox-full",
         figure: "attempts for each recipient delivered",
         of: |report| report.attempts.total as f64 / report.books.delivered.max(1) as f64,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "identity budgets",
         off: |mechanisms| mechanisms.identity = false,
+        besides: |_| (),
         world: "identity-limits",
         figure: "rate-limit replies",
         of: |report| report.attempts.rate_limited as f64,
+        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "critical reserve",
         off: |mechanisms| mechanisms.reserve = false,
-        world: "mixed-classes",
+        besides: |_| (),
+        world: "priority",
         figure: "p99 of critical mail, ms",
         of: critical_p99,
+        length: Some(Duration::from_secs(3600)),
         more_is_better: false,
     },
 ];
@@ -118,20 +142,23 @@ fn critical_p99(report: &Report) -> f64 {
 
 /// Plays every trial with and without its mechanism.
 pub(crate) fn play(seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
-    let shipped = world::World::shipped();
+    let own = [("priority", crate::priority::WORLD)];
+    let shipped = || world::World::shipped().iter().chain(&own);
     let mut rows = Vec::new();
     for trial in TRIALS {
-        let found = shipped.iter().find(|(name, _)| *name == trial.world);
+        let found = shipped().find(|(name, _)| *name == trial.world);
         let (_, text) = found.ok_or_else(|| anyhow::anyhow!("there is no world {}", trial.world))?;
-        let mut without = Mechanisms::default();
+        let mut with = Mechanisms::default();
+        (trial.besides)(&mut with);
+        let mut without = with;
         (trial.off)(&mut without);
         let figure = |mechanisms| -> anyhow::Result<f64> {
             Ok(round((trial.of)(&rehearse(
                 text,
-                &Options { seed, shrink, mechanisms, ..Options::default() },
+                &Options { seed, shrink, mechanisms, length: trial.length, ..Options::default() },
             )?)))
         };
-        let (with, without) = (figure(Mechanisms::default())?, figure(without)?);
+        let (with, without) = (figure(with)?, figure(without)?);
         let is_worse = if trial.more_is_better { without < with } else { without > with };
         rows.push(json!({
             "mechanism": trial.mechanism,
