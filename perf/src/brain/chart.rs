@@ -3,6 +3,9 @@
 use serde_json::Value;
 use simulator::chart::svg;
 
+/// Points of one line at most: more do not show.
+const POINTS_MAX: usize = 500;
+
 /// A picture for each world: its file name, and the SVG.
 pub(crate) fn of(proof: &Value) -> Vec<(String, String)> {
     let worlds = proof["worlds"].as_array().cloned().unwrap_or_default();
@@ -28,5 +31,6 @@ fn points(run: &Value) -> Vec<(f64, f64)> {
         sum += delivered;
         ((minute + 1) as f64 / 60.0, sum)
     };
-    minutes.into_iter().enumerate().map(point).collect()
+    let every = minutes.len().div_ceil(POINTS_MAX).max(1);
+    minutes.into_iter().enumerate().map(point).step_by(every).collect()
 }

@@ -1,21 +1,20 @@
 //! Thousands of random worlds: whatever a world does, nobody is lost, nobody has two ends, budgets hold, and everything
 //! comes to an end.
 
+use policy::source::mixed;
 use serde_json::{Value, json};
 use simulator::{Options, Report, rehearse};
-
-use crate::chaos::{self, Chance};
+use world::World;
 
 /// Faults that are named one by one; of more only the number is told.
 const NAMED_MAX: usize = 20;
 
 /// Plays `count` worlds.
 pub(crate) fn play(seed: u64, count: u64) -> Value {
-    let mut chance = Chance::new(seed);
     let (mut faults, mut recipients) = (Vec::new(), 0_u64);
-    for _ in 0..count {
-        let number = chance.next() >> 32;
-        match rehearse(&chaos::world(number), &Options::default()) {
+    for round in 0..count {
+        let number = mixed(seed ^ mixed(round)) >> 32;
+        match rehearse(&World::random(number), &Options::default()) {
             Ok(report) => {
                 recipients += report.books.accepted;
                 faults.extend(broken(&report).into_iter().map(|what| format!("world {number}: {what}")));
@@ -46,7 +45,6 @@ fn broken(report: &Report) -> Vec<String> {
     broken
 }
 
-/// The world of a fault, for `--world`.
 #[cfg(test)]
 mod tests {
     use super::*;

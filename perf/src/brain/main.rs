@@ -2,7 +2,6 @@
 //! provider's documented limits. Nothing here reads a clock: the same seed gives the same bytes.
 
 mod ablation;
-mod chaos;
 mod chart;
 mod fuzz;
 mod priority;
@@ -122,14 +121,28 @@ fn worlds(arguments: &Arguments) -> anyhow::Result<Vec<(String, String)>> {
     arguments.world.iter().map(read).collect()
 }
 
+/// Writes tables, plots and figures; those by the minute are in the plots alone.
 fn record(folder: &std::path::Path, proof: &Value) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("brain.json"), serde_json::to_string_pretty(proof)? + "\n")?;
+    let figures = without_minutes(proof.clone());
+    std::fs::write(folder.join("brain.json"), serde_json::to_string_pretty(&figures)? + "\n")?;
     std::fs::write(folder.join("brain.md"), table::render(proof))?;
     for (name, picture) in chart::of(proof) {
         std::fs::write(folder.join(name), picture)?;
     }
     Ok(())
+}
+
+fn without_minutes(mut proof: Value) -> Value {
+    for world in proof["worlds"].as_array_mut().into_iter().flatten() {
+        let runs = ["brain", "static"].map(|run| world[run]["providers"].take());
+        for (run, mut providers) in ["brain", "static"].into_iter().zip(runs) {
+            let each = providers.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+            each.for_each(|provider| drop(provider.remove("by_minute")));
+            world[run]["providers"] = providers;
+        }
+    }
+    proof
 }
 
 /// What all parts say of a rehearsal's books.

@@ -3,9 +3,8 @@
 use mail::{Phase, Reply};
 use policy::reaction::{Fate as Then, Reaction, reaction};
 use policy::retry::next_attempt;
-use policy::verdict::judge_network;
+use policy::verdict::{Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
-use world::Cause;
 
 use crate::letters::Fate;
 use crate::lines::{Await, Said};
@@ -39,7 +38,7 @@ impl Stage {
         let (path, key) = (line.path, line.key);
         self.measure.answered(&self.clock, key, said.cause);
         let open = self.lines.pool(path).connections().saturating_sub(1);
-        let meant = self.meant(Phase::Banner, &said, key.provider);
+        let meant = reaction(&self.judged(Phase::Banner, &said, key.provider));
         self.heed(key, &meant, (open, 0), &said.reply);
         self.close(index);
         if self.queue.path_view(path).is_some_and(|view| view.suspended.is_none()) && open == 0 {
@@ -154,9 +153,9 @@ impl Stage {
                 self.delivered(key, ticket, flow);
                 false
             }
-            Some(cause) => {
+            Some(_) => {
                 let open = self.lines.pool(path).connections().saturating_sub(1);
-                self.refused((key, path), (ticket, flow), (phase, &said, cause), (open, messages - 1))
+                self.refused((key, path), (ticket, flow), (phase, &said), (open, messages - 1))
             }
         };
         if said.close || is_over {
@@ -180,17 +179,18 @@ impl Stage {
         &mut self,
         (key, path): (queue::PathKey, queue::PathId),
         (ticket, flow): (Ticket, FlowKey),
-        (phase, said, cause): (Phase, &Said, Cause),
+        (phase, said): (Phase, &Said),
         counts: (u32, u32),
     ) -> bool {
         let now = self.clock.now();
-        let meant = self.meant(phase, said, key.provider);
+        let verdict = self.judged(phase, said, key.provider);
+        let meant = reaction(&verdict);
         self.heed(key, &meant, counts, &said.reply);
         self.mind.note(key, flow, meant.happening);
         if meant.identity_slow {
             self.mind.brain.identity_slow(flow.identity, key.provider, now);
         }
-        if cause == Cause::Greylisted {
+        if verdict.class == "greylist" {
             self.mind.keep(ticket.id, key.source);
         }
         let rest = meant
@@ -246,13 +246,13 @@ impl Stage {
         }
     }
 
-    /// What a refusal means, or what happened instead of a reply.
-    fn meant(&self, phase: Phase, said: &Said, provider: u16) -> Reaction {
+    /// What a refusal is, or what happened instead of a reply.
+    fn judged(&self, phase: Phase, said: &Said, provider: u16) -> Verdict {
         let name = self.script.manners[usize::from(provider)];
-        reaction(&match said.fault {
+        match said.fault {
             Some(fault) => judge_network(fault),
             None => self.script.config.replies.judge(phase, &said.reply, name),
-        })
+        }
     }
 
     /// Carries out what a refusal means for the path, the budget and the source.

@@ -11,7 +11,7 @@ use policy::config::Config;
 use policy::source::Candidate;
 use policy::warmup::{Ladder, LadderUnit};
 use world::load::{Identity, RESERVE, Warmth};
-use world::{Load, Manner, ProviderIndex, World};
+use world::{Load, ProviderIndex, World};
 
 use crate::letters::Letters;
 use crate::rules::Rules;
@@ -98,7 +98,7 @@ impl Script {
         for (&provider, &index) in known.iter().zip(&of_world) {
             let index = usize::from(index);
             world.name(provider).clone_into(&mut provider_names[index]);
-            manners[index] = spoken_by(world.manner(provider));
+            manners[index] = world.manner(provider).provider();
             worlds[index] = provider;
         }
         let documented = config.providers.iter().map(|(_, provider)| provider.limits).collect();
@@ -257,20 +257,4 @@ fn pool(config: &Config, class: Class) -> Pool {
 fn a_domain(world: &World, provider: ProviderIndex) -> String {
     let named = world.domains(provider).into_iter().find(|domain| domain != "*");
     named.unwrap_or_else(|| "somewhere.example".to_owned())
-}
-
-/// The provider of the built-in table whose words a manner is made of.
-const fn spoken_by(manner: Manner) -> &'static str {
-    match manner {
-        Manner::Google => "google",
-        Manner::Microsoft => "microsoft",
-        Manner::Yahoo => "yahoo",
-        Manner::Libero => "italiaonline",
-        Manner::Tiscali => "tiscali",
-        Manner::Aruba => "aruba",
-        Manner::Tim => "tim",
-        Manner::Gmx => "gmx",
-        Manner::Orange => "orange",
-        Manner::Plain => "default",
-    }
 }

@@ -61,7 +61,7 @@ pub(crate) fn text(seed: u64) -> String {
         let _ = write!(text, "\n[[source]]\nname = \"ip{place}\"\nip = \"{block}.{place}\"\n");
         match dice.between(0, 5) {
             0 => text.push_str("warm = false\n"),
-            1 => drop(writeln!(text, "warm = \"{}d gentle\"", dice.between(1, 20))),
+            1 => drop(writeln!(text, "warm = \"{}d careful\"", dice.between(1, 20))),
             2 => drop(writeln!(text, "standing = {:.2}", dice.portion())),
             _ => {}
         }

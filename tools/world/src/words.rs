@@ -38,6 +38,23 @@ pub enum Manner {
 }
 
 impl Manner {
+    /// The provider of the engine's built-in table whose words it is made of: whose rules read its replies.
+    #[must_use]
+    pub const fn provider(self) -> &'static str {
+        match self {
+            Self::Google => "google",
+            Self::Microsoft => "microsoft",
+            Self::Yahoo => "yahoo",
+            Self::Libero => "italiaonline",
+            Self::Tiscali => "tiscali",
+            Self::Aruba => "aruba",
+            Self::Tim => "tim",
+            Self::Gmx => "gmx",
+            Self::Orange => "orange",
+            Self::Plain => "default",
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Google,
@@ -328,22 +345,6 @@ mod tests {
         }
     }
 
-    /// The name of the provider in the rules by which the engine judges replies.
-    fn rules_of(manner: Manner) -> &'static str {
-        match manner {
-            Manner::Google => "google",
-            Manner::Microsoft => "microsoft",
-            Manner::Yahoo => "yahoo",
-            Manner::Libero => "italiaonline",
-            Manner::Tiscali => "tiscali",
-            Manner::Aruba => "aruba",
-            Manner::Tim => "tim",
-            Manner::Gmx => "gmx",
-            Manner::Orange => "orange",
-            Manner::Plain => "default",
-        }
-    }
-
     /// When a cause is spoken of, and the classes of replies that it may be taken for.
     fn meant(cause: Cause) -> (&'static [Phase], &'static [&'static str]) {
         match cause {
@@ -385,7 +386,7 @@ mod tests {
                 for (reply, &phase) in
                     replies.flat_map(|reply| phases.iter().map(move |at| (reply.clone(), at)))
                 {
-                    let verdict = Rules::builtin().judge(phase, &reply, rules_of(manner));
+                    let verdict = Rules::builtin().judge(phase, &reply, manner.provider());
                     // What time or another address may mend must not cost the recipient.
                     let is_lost = verdict.action == Action::Bounce
                         && (cause.is_rate() || cause.is_standing() || reply.is_transient());

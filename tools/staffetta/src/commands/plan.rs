@@ -152,14 +152,7 @@ fn to_json(variants: &[Variant], needed: Option<Option<usize>>) -> Value {
                 "speed": report.speed,
                 "classes": report.classes,
                 "campaigns": report.campaigns,
-                "providers": report.providers.iter().map(|provider| json!({
-                    "name": provider.name,
-                    "delivered": provider.delivered,
-                    "finish_s": provider.finish_s,
-                    "attempts": provider.attempts,
-                    "rate_limited": provider.rate_limited,
-                    "blocked": provider.blocked,
-                })).collect::<Vec<_>>(),
+                "providers": report.providers,
             })
         })
         .collect();

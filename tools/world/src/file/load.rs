@@ -41,7 +41,7 @@ pub(super) struct StatedSource {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "true, false, or an age and a ladder such as \"12d gentle\"")]
+#[serde(untagged, expecting = "true, false, or an age and a ladder such as \"12d careful\"")]
 enum StatedWarmth {
     Is(bool),
     Ladder(String),
@@ -173,7 +173,7 @@ impl Reader<'_> {
                     StatedWarmth::Is(false) => Warmth::Cold,
                     StatedWarmth::Ladder(text) => ladder(&text).ok_or_else(|| {
                         let what = format!("`{text}` is not an age and a ladder");
-                        self.place.wrong(&span, what, "write true, false, or as in \"12d gentle\"")
+                        self.place.wrong(&span, what, "write true, false, or as in \"12d careful\"")
                     })?,
                 }
             }

@@ -44,7 +44,7 @@ fn wrong_files_say_what_is_wrong_and_where() {
             "[[identity]]\ndomain='x'\n[[stream]]\nname='s'\nidentity='x'\nrate='1/s'\nto={a=0}",
             &["line 10", "not weights"],
         ),
-        ("[[source]]\nname='s'\nip='192.0.2.1'\nwarm='long'", &["line 7", "12d gentle"]),
+        ("[[source]]\nname='s'\nip='192.0.2.1'\nwarm='long'", &["line 7", "12d careful"]),
         ("[[source]]\nname='s'\nip='192.0.2.1'\nstanding=3", &["line 7", "not a standing"]),
         (
             "[[source]]\nname='s'\nip='192.0.2.1'\n[[source]]\nname='S'\nip='192.0.2.2'",

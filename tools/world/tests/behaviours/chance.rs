@@ -77,7 +77,7 @@ const EVERYTHING: &str = "[[provider]]\nname='x'\ndomains=['x.test']\nmanner='go
     readers={complaint=0.05,open=0.4,click=0.3,unsubscribe=0.1,complaint_after='5m'}\ncontent={refused=0.02}\n\
     outages=[{after='30m',lasts='5m',every='1h'}]\nfaults={loss=0.02,tls=0.02,hang_up=0.02}\n\
     reputation={few=20,memory='30m',floor=50,block='10m'}\n\
-    [[source]]\nname='a'\nip='127.0.0.2'\n[[source]]\nname='b'\nip='127.0.0.3'\nwarm='3d gentle'\n\
+    [[source]]\nname='a'\nip='127.0.0.2'\n[[source]]\nname='b'\nip='127.0.0.3'\nwarm='3d careful'\n\
     [[identity]]\ndomain='i1.test'\nstanding=0.9\ncomplaint=0.2\n";
 
 /// All that is heard in a story.
