@@ -3,6 +3,8 @@
 //! Shares are judged by what their observations say at least, so a few unlucky ones stop nobody. It refuses to look at who it is:
 //! campaigns, streams and canaries are measured alike.
 
+use serde::{Deserialize, Serialize};
+
 use crate::brain::surely_above;
 use crate::reputation::Decayed;
 use crate::tally::{Counts, Happening};
@@ -41,7 +43,8 @@ impl Default for BreakerSettings {
 }
 
 /// What has been seen of somebody's mail.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Evidence {
     /// Accepted.
     pub delivered: f64,
@@ -49,12 +52,16 @@ pub struct Evidence {
     pub complaints: f64,
     /// To mailboxes that are not there.
     pub unknown_users: f64,
+    /// Of those, the ones that were told at the first attempt.
+    pub unknown_at_once: f64,
     /// Taken for spam.
     pub spam: f64,
     /// Refused for the name of source or sender.
     pub blocks: f64,
     /// Refused for good for another reason.
     pub others: f64,
+    /// Attempts that were put off.
+    pub deferred: f64,
 }
 
 impl Evidence {
@@ -64,14 +71,29 @@ impl Evidence {
         self.delivered + self.unknown_users + self.spam + self.blocks + self.others
     }
 
+    /// Recipients that receivers have said something about.
+    #[must_use]
+    pub fn asked(&self) -> f64 {
+        self.decided() + self.deferred
+    }
+
+    /// The same of so many recipients at most: one that was put off again and again is one.
+    #[must_use]
+    pub fn within(self, recipients: u64) -> Self {
+        let undecided = (recipients as f64 - self.decided()).max(0.0);
+        Self { deferred: self.deferred.min(undecided), ..self }
+    }
+
     /// Counts more. `excused`: blocks are not the mail's fault, since its source was refused already.
     pub fn add(&mut self, counts: &Counts, excused: bool) {
         let count = |happening| f64::from(counts[happening]);
         self.delivered += count(Happening::Delivered);
         self.complaints += count(Happening::Complaint);
         self.unknown_users += count(Happening::UnknownUser);
+        self.unknown_at_once += count(Happening::UnknownAtOnce);
         self.spam += count(Happening::SpamRefused);
         self.others += count(Happening::OtherBounce);
+        self.deferred += count(Happening::Deferred);
         if !excused {
             self.blocks += count(Happening::Blocked);
         }
@@ -81,8 +103,14 @@ impl Evidence {
     #[must_use]
     pub fn less(self, faults: f64) -> Self {
         let fewer = |count: f64| (count - faults).max(0.0);
-        let (complaints, unknown_users) = (fewer(self.complaints), fewer(self.unknown_users));
-        Self { complaints, unknown_users, spam: fewer(self.spam), blocks: fewer(self.blocks), ..self }
+        Self {
+            complaints: fewer(self.complaints),
+            unknown_users: fewer(self.unknown_users),
+            unknown_at_once: fewer(self.unknown_at_once),
+            spam: fewer(self.spam),
+            blocks: fewer(self.blocks),
+            ..self
+        }
     }
 
     /// The evidence of decayed counts.
@@ -91,9 +119,11 @@ impl Evidence {
             delivered: counts.get(Happening::Delivered),
             complaints: counts.get(Happening::Complaint),
             unknown_users: counts.get(Happening::UnknownUser),
+            unknown_at_once: counts.get(Happening::UnknownAtOnce),
             spam: counts.get(Happening::SpamRefused),
             blocks: counts.get(Happening::Blocked),
             others: counts.get(Happening::OtherBounce),
+            deferred: counts.get(Happening::Deferred),
         }
     }
 }
@@ -131,7 +161,8 @@ pub struct Trip {
     pub what: TooMany,
     /// How many.
     pub count: f64,
-    /// Of how many: delivered ones for complaints, decided ones for the rest.
+    /// Of how many: delivered ones for complaints; for unknown users that are told at once all that were asked for; decided ones
+    /// for the rest.
     pub of: f64,
     /// The share that is the limit.
     pub limit: f64,
@@ -156,6 +187,10 @@ impl BreakerSettings {
     #[must_use]
     pub fn trips(&self, evidence: &Evidence) -> Option<Trip> {
         let decided = evidence.decided();
+        // Whoever is told at once is measured by all who were asked for, whoever is told later by those who are decided: a
+        // receiver that greylists shows one kind long before it takes anybody.
+        let at_once = evidence.unknown_at_once.min(evidence.unknown_users);
+        let later = evidence.unknown_users - at_once;
         let shares = [
             // Complaints may be about mail of before; then they are their own measure.
             (
@@ -164,7 +199,8 @@ impl BreakerSettings {
                 evidence.delivered.max(evidence.complaints),
                 self.complaints_ppm,
             ),
-            (TooMany::UnknownUsers, evidence.unknown_users, decided, self.unknown_users_ppm),
+            (TooMany::UnknownUsers, at_once, evidence.asked(), self.unknown_users_ppm),
+            (TooMany::UnknownUsers, later, decided - at_once, self.unknown_users_ppm),
             (TooMany::Spam, evidence.spam, decided, self.spam_ppm),
             (TooMany::Blocks, evidence.blocks, decided, self.blocks_ppm),
         ];
@@ -207,6 +243,21 @@ mod tests {
         for (who, evidence, expected) in cases {
             assert_eq!(settings.trips(&evidence).map(|trip| trip.what), expected, "{who}");
         }
+    }
+
+    #[test]
+    fn unknown_users_of_a_receiver_that_greylists_the_rest_are_no_large_share() {
+        let (mut evidence, mut counts) = (evidence(0, 0, 32, 0, 0), Counts::default());
+        counts.add(Happening::UnknownAtOnce, 32);
+        counts.add(Happening::Deferred, 3_000);
+        evidence.add(&counts, false);
+        let settings = BreakerSettings::default();
+        assert_eq!(settings.trips(&evidence), None);
+        let told_later = Evidence { unknown_at_once: 0.0, ..evidence };
+        assert!(settings.trips(&told_later).is_some(), "they came a second time, like everybody");
+        let of_few = evidence.within(100);
+        assert_eq!(of_few.asked(), 100.0, "each was put off many times");
+        assert_eq!(settings.trips(&of_few).map(|trip| (trip.count, trip.of)), Some((32.0, 100.0)));
     }
 
     #[test]

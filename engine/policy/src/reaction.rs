@@ -12,6 +12,9 @@ use crate::verdict::{Action, Scope, Verdict};
 pub struct Reaction {
     /// What the pacer of the (source, provider) is to be told.
     pub pace: Option<PaceSignal>,
+    /// The receiver's limits have let the recipient through, though it was refused for its own sake: the pacer counts it
+    /// like one that was taken.
+    pub passed: bool,
     /// What is counted.
     pub happening: Happening,
     /// What becomes of the recipient.
@@ -112,6 +115,9 @@ const IDENTITY_REST: Duration = Duration::from_secs(30);
 /// | `connection`, `system`, silence | unavailable | deferred | | |
 /// | all others | | deferred, or other bounce | | |
 ///
+/// What is refused for the sake of one recipient or message (`recipient`, `greylist`, `content`, and `rate` of a recipient) has
+/// passed the receiver's limits, and is counted against the budget like what was taken.
+///
 /// The fate follows the action, but for one: whoever is asked to slow down waits in its path, without an attempt counted,
 /// since the pacer rests and nothing has changed about the message.
 #[must_use]
@@ -124,6 +130,7 @@ pub fn reaction(verdict: &Verdict) -> Reaction {
     let burns = suspended.filter(|_| is_of_source && verdict.scope == Scope::Source);
     Reaction {
         pace: pace(verdict),
+        passed: passed(verdict),
         happening: happening(verdict),
         fate: fate(verdict),
         mailbox: mailbox(verdict),
@@ -157,6 +164,13 @@ fn pace(verdict: &Verdict) -> Option<PaceSignal> {
         }
         _ => None,
     }
+}
+
+/// Limits are asked before mailboxes, greylists and contents are looked at.
+fn passed(verdict: &Verdict) -> bool {
+    let is_of_limits = pace(verdict).is_some() || is_slow_identity(verdict);
+    let is_of_its_own = matches!(family(verdict.class), "recipient" | "greylist" | "content");
+    !is_of_limits && (is_of_its_own || mailbox(verdict).is_some())
 }
 
 fn happening(verdict: &Verdict) -> Happening {
@@ -316,6 +330,7 @@ mod tests {
                 let at = usize::from(is_permanent);
                 let expected = Reaction {
                     pace,
+                    passed: matches!(family(class), "recipient" | "greylist" | "content"),
                     happening: happening[at],
                     fate: fate[at],
                     mailbox,
@@ -333,13 +348,14 @@ mod tests {
         let slow = Action::SlowDown;
         let of_mailbox = reaction(&verdict("rate", Scope::Recipient, slow));
         assert_eq!((of_mailbox.pace, of_mailbox.fate), (None, Fate::Retry));
+        assert!(of_mailbox.passed);
         assert_eq!(
             (of_mailbox.mailbox, of_mailbox.happening),
             (Some(MailboxTrouble::Rate), Happening::Deferred)
         );
         let of_identity = reaction(&verdict("rate", Scope::Identity, slow));
         assert_eq!((of_identity.pace, of_identity.fate), (None, Fate::Hold(IDENTITY_REST)));
-        assert!(of_identity.identity_slow);
+        assert!(of_identity.identity_slow && !of_identity.passed, "its own limit comes first");
         let of_recipients = reaction(&verdict("rate.conn", Scope::Source, Action::NextTransaction));
         assert_eq!((of_recipients.pace, of_recipients.fate), (None, Fate::NextTransaction));
         assert_eq!(of_recipients.happening, Happening::Deferred);

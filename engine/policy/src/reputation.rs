@@ -49,7 +49,7 @@ struct Key {
 
 /// Counts whose weight halves with time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Decayed([f32; 11]);
+pub(crate) struct Decayed([f32; 12]);
 
 impl Decayed {
     fn age(&mut self, elapsed: Duration, half_life: Duration) {
@@ -478,7 +478,7 @@ mod tests {
     proptest! {
         #[test]
         fn scores_stay_in_range_and_the_table_bounded(
-            steps in proptest::collection::vec((0_u16..30, 0_u32..40, 0_usize..11, 0_u32..5000), 1..100),
+            steps in proptest::collection::vec((0_u16..30, 0_u32..40, 0_usize..12, 0_u32..5000), 1..100),
         ) {
             let mut reputation = Reputation::with_limit(50);
             let mut now = NOW;

@@ -49,11 +49,14 @@ pub enum Happening {
     Clicked,
     /// The reader wants no more.
     Unsubscribed,
+    /// Of [`UnknownUser`](Self::UnknownUser), those that the receiver told at the first attempt. One that greylists tells either
+    /// these at once and takes the rest later, or tells everything later.
+    UnknownAtOnce,
 }
 
 impl Happening {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Delivered,
         Self::Deferred,
         Self::RateLimited,
@@ -65,7 +68,14 @@ impl Happening {
         Self::Opened,
         Self::Clicked,
         Self::Unsubscribed,
+        Self::UnknownAtOnce,
     ];
+
+    /// What else happened when this did, to a recipient that had been tried so often before.
+    #[must_use]
+    pub fn besides(self, attempts: u16) -> Option<Self> {
+        (self == Self::UnknownUser && attempts == 0).then_some(Self::UnknownAtOnce)
+    }
 
     /// The name that people read.
     #[must_use]
@@ -82,13 +92,14 @@ impl Happening {
             Self::Opened => "opened",
             Self::Clicked => "clicked",
             Self::Unsubscribed => "unsubscribed",
+            Self::UnknownAtOnce => "unknown-at-once",
         }
     }
 }
 
 /// How often each thing has happened. Counts stop at the largest number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u32; 11]);
+pub struct Counts([u32; 12]);
 
 impl Counts {
     /// One thing, once.

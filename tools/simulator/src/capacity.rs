@@ -13,14 +13,11 @@ use crate::stage::Stage;
 const QUOTA: Duration = Duration::from_secs(3600);
 
 /// Recipients per second from `since` on; `None` when no limit counts in seconds or minutes, or when something else counts
-/// for more than limits: how a source stands there, or that everybody has to come again.
+/// for more than limits: how a source stands there.
 pub(crate) fn of(stage: &Stage, provider: ProviderIndex, since: Duration) -> Option<f64> {
     let is_in_question =
         |source: &Source| source.warm != Warmth::Warm || source.standing.with(provider).is_some();
     if stage.world.load().sources.iter().any(is_in_question) {
-        return None;
-    }
-    if stage.world.greylists(provider) {
         return None;
     }
     let limits = stage.world.limits(provider, since);

@@ -187,6 +187,8 @@ impl Stage {
         let meant = reaction(&verdict);
         self.heed(key, &meant, counts, &said.reply);
         self.mind.note(key, flow, meant.happening);
+        let besides = meant.happening.besides(ticket.attempts);
+        besides.into_iter().for_each(|happening| self.mind.note(key, flow, happening));
         if meant.identity_slow {
             self.mind.brain.identity_slow(flow.identity, key.provider, now);
         }

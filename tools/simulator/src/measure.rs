@@ -27,6 +27,8 @@ pub(crate) struct Minute {
     /// Of those, how many it called too fast or too many.
     pub(crate) too_fast: u32,
     pub(crate) delivered: u32,
+    /// Of the attempts, how many its limits have let through: taken, or refused for the recipient's sake.
+    pub(crate) passed: u32,
     /// Of the attempts, how many were put off because of who sends.
     pub(crate) disliked: u32,
     /// And how many were refused because the sender is blocked.
@@ -40,6 +42,7 @@ impl Minute {
         self.attempts += other.attempts;
         self.too_fast += other.too_fast;
         self.delivered += other.delivered;
+        self.passed += other.passed;
         self.disliked += other.disliked;
         self.blocked += other.blocked;
         self.backlog_s += other.backlog_s;
@@ -103,6 +106,7 @@ impl Measure {
         let minute = self.minute(key.provider, clock.moment());
         minute.attempts += 1;
         minute.too_fast += u32::from(cause.is_some_and(is_rate));
+        minute.passed += u32::from(cause.is_none_or(is_of_recipient));
         minute.disliked += u32::from(matches!(cause, Some(Cause::LowStanding | Cause::IdentityLowStanding)));
         minute.blocked += u32::from(matches!(cause, Some(Cause::Blocked | Cause::IdentityBlocked)));
     }
@@ -172,6 +176,15 @@ impl Measure {
 /// Whether a refusal says that too much came at once.
 pub(crate) const fn is_rate(cause: Cause) -> bool {
     matches!(cause, Cause::TooFast | Cause::IdentityTooFast | Cause::QuotaUsed | Cause::TooManyConnections)
+}
+
+/// Whether a refusal is about the recipient or the message alone.
+const fn is_of_recipient(cause: Cause) -> bool {
+    use Cause::{ContentRefused, Greylisted, MailboxAbandoned, MailboxBusy, MailboxFull, UnknownUser};
+    matches!(
+        cause,
+        Greylisted | UnknownUser | MailboxFull | MailboxAbandoned | MailboxBusy | ContentRefused
+    )
 }
 
 /// The value below which `share` of the numbers lie, which are sorted for it; 0 of none.

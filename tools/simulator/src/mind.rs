@@ -109,6 +109,9 @@ impl Mind {
         now: UnixMs,
     ) -> Effect {
         let mut effect = Effect::default();
+        if meant.passed {
+            self.pacer(key, now).took(now);
+        }
         if let Some(signal) = meant.pace {
             let pacer = self.pacer(key, now);
             let change = pacer.refused(signal.signal(open, messages), now);

@@ -357,7 +357,7 @@ fn limit_found(
     if waited < 15 {
         return None;
     }
-    let share = |minute: &Minute| f64::from(minute.delivered) / (per_s * 60.0);
+    let share = |minute: &Minute| f64::from(minute.passed) / (per_s * 60.0);
     let wanted = span.iter().position(is_waited_for).unwrap_or(0);
     let first = span.iter().position(|minute| share(minute) >= 0.85);
     let later = span[first.unwrap_or(0)..].iter().filter(|minute| is_waited_for(minute));

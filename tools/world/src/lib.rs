@@ -234,12 +234,6 @@ impl World {
         latency.command.0 * 2 + latency.body.0
     }
 
-    /// Whether it greylists most of what comes.
-    #[must_use]
-    pub fn greylists(&self, provider: ProviderIndex) -> bool {
-        self.provider(provider).settings.greylist.is_some_and(|greylist| greylist.share.0 > 0.5)
-    }
-
     /// At which ages of the world its limits change; the first is zero.
     #[must_use]
     pub fn limit_changes(&self, provider: ProviderIndex) -> Vec<Duration> {

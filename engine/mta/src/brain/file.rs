@@ -17,7 +17,7 @@ use crate::shared::Shared;
 /// Its name in the data directory.
 pub(super) const NAME: &str = "brain.json";
 /// The layout that is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Budgets of single sites that are kept; those that changed last.
 const SITES_MAX: usize = 10_000;
 

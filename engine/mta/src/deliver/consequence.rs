@@ -25,12 +25,14 @@ impl Connection {
     }
 
     /// A recipient was refused: what that means for its path, its source, its sender and its connection.
-    pub(super) fn act(&mut self, flow: FlowKey, verdict: Verdict, reaction: &Reaction, reply: &Reply) {
+    pub(super) fn act(&mut self, (ticket, flow): (Ticket, FlowKey), verdict: Verdict, reaction: &Reaction, reply: &Reply) {
         if verdict.alert {
             tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
         }
         let (shard, pool) = (&self.shard, &self.pool);
         shard.note(pool.key, flow, reaction.happening);
+        let besides = reaction.happening.besides(ticket.attempts);
+        besides.into_iter().for_each(|happening| shard.note(pool.key, flow, happening));
         shard.heed(pool, (verdict, reaction), reply, self.answered_before(reply));
         if reaction.identity_slow && !pool.is_alone() {
             let (identity, provider) = (flow.identity, pool.key.provider);
@@ -60,6 +62,10 @@ impl Shard {
         messages: u32,
     ) {
         let said = || reply.to_string();
+        if reaction.passed {
+            pool.budget.took(self.now());
+            self.stir(&pool.budget);
+        }
         if let Some(signal) = pace_signal(verdict, reaction) {
             // The one that was refused is among them, open or still being opened.
             let open = self.connections_counted(pool).saturating_sub(1);

@@ -42,7 +42,7 @@ impl Connection {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = self.shard.shared.config.replies.judge(phase, &reply, &provider.name);
         let reaction = reaction(&verdict);
-        self.act(flow, verdict, &reaction, &reply);
+        self.act((ticket, flow), verdict, &reaction, &reply);
         if let Action::Hold(rest) = verdict.action
             && verdict.scope == Scope::Identity
         {

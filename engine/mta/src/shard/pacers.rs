@@ -56,7 +56,7 @@ impl Budget {
         self.path.get()
     }
 
-    /// A recipient's message was accepted.
+    /// A recipient was let through by the receiver's limits.
     pub(crate) fn took(&self, now: UnixMs) {
         self.is_used.set(true);
         self.pacer.borrow_mut().took(now);

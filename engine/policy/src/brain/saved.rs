@@ -17,10 +17,10 @@ use super::Brain;
 use super::burns::Burn;
 use super::senders::Slowed;
 use super::setup::{Setup, Tables};
-use super::trials::{Lane, TrialState};
+use super::trials::TrialState;
 
 /// The version that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Records of reputation that are saved: those with the most mail.
 const RECORDS_MAX: usize = 10_000;
 
@@ -69,7 +69,7 @@ struct SavedCampaign {
     recipients: u64,
     total: SavedGate,
     lanes: Vec<SavedLane>,
-    evidence: SavedEvidence,
+    evidence: Evidence,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ struct SavedLane {
     gate: SavedGate,
     steps: u8,
     is_shut: bool,
-    evidence: SavedEvidence,
+    evidence: Evidence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,10 +87,6 @@ struct SavedGate {
     /// `None`: open.
     allowed: Option<u64>,
 }
-
-/// Delivered, complaints, unknown users, spam, blocks, others.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct SavedEvidence([f64; 6]);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct SavedSource {
@@ -127,24 +123,8 @@ impl From<SavedGate> for GateView {
 
 impl SavedGate {
     /// Without those that had passed and were not tried: they ask again after a restart, and would find their own places taken.
-    fn tried(self, evidence: SavedEvidence) -> Self {
-        let decided = Evidence::from(evidence).decided();
-        Self { passed: self.passed.min(decided.round() as u64), ..self }
-    }
-}
-
-impl From<Evidence> for SavedEvidence {
-    fn from(evidence: Evidence) -> Self {
-        let Evidence { delivered, complaints, unknown_users, spam, blocks, others } = evidence;
-        Self([delivered, complaints, unknown_users, spam, blocks, others])
-    }
-}
-
-impl From<SavedEvidence> for Evidence {
-    fn from(
-        SavedEvidence([delivered, complaints, unknown_users, spam, blocks, others]): SavedEvidence,
-    ) -> Self {
-        Self { delivered, complaints, unknown_users, spam, blocks, others }
+    fn tried(self, evidence: Evidence) -> Self {
+        Self { passed: self.passed.min(evidence.asked().round() as u64), ..self }
     }
 }
 
@@ -341,13 +321,14 @@ impl Brain {
         gates.restore(saved.recipients, saved.total.tried(saved.evidence).into());
         let trial = self.trials.restore(campaign, saved.state, saved.is_lifted, now);
         (trial.tenant, trial.identity) = (saved.tenant, saved.identity);
-        trial.seen = Evidence::from(saved.evidence).into();
+        trial.seen = saved.evidence.into();
         for lane in &saved.lanes {
             let Some(provider) = names.provider(&lane.provider) else { continue };
             gates.restore_lane(provider, lane.gate.tried(lane.evidence).into());
             let (steps, is_shut) = (lane.steps, lane.is_shut);
-            let seen = Evidence::from(lane.evidence).into();
-            trial.lanes.insert(provider, Lane { seen, began: None, steps, is_shut });
+            let seen = lane.evidence.into();
+            let lane = trial.lanes.entry(provider).or_default();
+            (lane.seen, lane.steps, lane.is_shut) = (seen, steps, is_shut);
         }
     }
 }

@@ -159,6 +159,12 @@ impl Setup {
         self.mechanisms.breaker && self.breaker.enabled
     }
 
+    /// How many sources there are in the largest pool of `source`, itself included.
+    pub(crate) fn beside(&self, source: u16) -> usize {
+        let its = self.pools.iter().filter(|pool| pool.contains(&source));
+        its.map(Vec::len).max().unwrap_or(1)
+    }
+
     pub(crate) fn source(&self, source: u16) -> &str {
         self.sources.get(usize::from(source)).map_or("unknown", |source| &source.name)
     }

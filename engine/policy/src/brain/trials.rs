@@ -53,20 +53,20 @@ pub enum TrialState {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) evidence: Evidence,
-    /// Attempts that were put off.
-    deferred: f64,
+    /// Attempts that came too fast.
+    rate_limited: f64,
 }
 
 impl Seen {
     fn add(&mut self, counts: &Counts, excused: bool) {
         self.evidence.add(counts, excused);
-        self.deferred += f64::from(counts[Happening::Deferred]) + f64::from(counts[Happening::RateLimited]);
+        self.rate_limited += f64::from(counts[Happening::RateLimited]);
     }
 }
 
 impl From<Evidence> for Seen {
     fn from(evidence: Evidence) -> Self {
-        Self { evidence, deferred: 0.0 }
+        Self { evidence, rate_limited: 0.0 }
     }
 }
 
@@ -81,9 +81,10 @@ pub(crate) struct Trial {
     /// The first steps are done: each provider goes on by itself.
     pub(crate) is_lifted: bool,
     began: Option<UnixMs>,
-    /// The most outcomes a second of the first step, and how many there were at the last look.
-    rate: f64,
-    looked: Option<(f64, UnixMs)>,
+    /// When the pace of the first step was looked at last.
+    looked_at: Option<UnixMs>,
+    /// Sources that the list may leave by.
+    sources: usize,
     passed: u64,
     used_at: UnixMs,
 }
@@ -95,6 +96,17 @@ pub(crate) struct Lane {
     pub(crate) began: Option<UnixMs>,
     pub(crate) steps: u8,
     pub(crate) is_shut: bool,
+    /// Outcomes at the last look, and the most a second between two of them.
+    looked: f64,
+    rate: f64,
+}
+
+impl Lane {
+    fn look(&mut self, seconds: f64) {
+        let decided = self.seen.evidence.decided();
+        self.rate = self.rate.max((decided - self.looked) / seconds);
+        self.looked = decided;
+    }
 }
 
 impl Trial {
@@ -107,8 +119,8 @@ impl Trial {
             lanes: BTreeMap::new(),
             is_lifted: false,
             began: None,
-            rate: 0.0,
-            looked: None,
+            looked_at: None,
+            sources: 1,
             passed: 0,
             used_at: now,
         }
@@ -162,6 +174,7 @@ impl Trials {
             Entry::Vacant(new) => new.insert(Trial::new(court.now)),
         };
         (trial.tenant, trial.identity, trial.used_at) = (key.tenant, key.identity, court.now);
+        trial.sources = trial.sources.max(court.setup.beside(key.source));
         self.lively.insert(campaign);
         trial.seen.add(counts, excused);
         trial.lanes.entry(key.provider).or_default().seen.add(counts, excused);
@@ -244,7 +257,7 @@ impl Trial {
             return None;
         }
         if self.state == TrialState::Judged {
-            if let Some(trip) = court.setup.breaker.trips(&self.of_the_mail()) {
+            if let Some(trip) = court.setup.breaker.trips(&self.of_the_mail(total.passed)) {
                 gates.stop();
                 self.state = TrialState::Stopped;
                 let (tenant, identity, passed) = (self.tenant, self.identity, self.passed);
@@ -265,10 +278,10 @@ impl Trial {
         None
     }
 
-    /// What is seen of the mail itself: blocks by one provider alone are about the source there.
-    fn of_the_mail(&self) -> Evidence {
+    /// What is seen of the mail itself, of which so many have passed: blocks by one provider alone are about the source there.
+    fn of_the_mail(&self, passed: u64) -> Evidence {
         let blocks = beyond_one(self.lanes.values().map(|lane| lane.seen.evidence.blocks));
-        Evidence { blocks, ..self.seen.evidence }
+        Evidence { blocks, ..self.seen.evidence.within(passed) }
     }
 
     /// Shuts the gate of each provider at which the campaign goes badly. Blocks are no reason: they are about the source, which
@@ -281,12 +294,12 @@ impl Trial {
         orders: &mut Vec<Order>,
     ) {
         for (&provider, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.is_shut) {
-            let own = Evidence { blocks: 0.0, ..lane.seen.evidence };
+            let passed = gates.at(provider).passed;
+            let own = Evidence { blocks: 0.0, ..lane.seen.evidence.within(passed) };
             let Some(trip) = court.setup.breaker.trips(&own) else { continue };
             if court.setup.breaker.trips(&own.less(CHANCE)).is_none() {
                 continue;
             }
-            let passed = gates.at(provider).passed as f64;
             lane.is_shut = true;
             gates.shut(provider);
             let name = court.setup.provider(provider);
@@ -298,7 +311,7 @@ impl Trial {
                     ("count", trip.count),
                     ("of", trip.of),
                     ("limit", trip.limit),
-                    ("passed", passed),
+                    ("passed", passed as f64),
                 ],
                 sentence: format!("campaign {campaign} is held at {name}: {trip}"),
             }));
@@ -347,19 +360,17 @@ impl Trial {
         orders.push(self.told(campaign, None, "canary.passed", "has passed its first step", court));
     }
 
-    /// How long complaints about the first step are awaited: in proportion to the time that the list will take at the best
-    /// pace of its first outcomes.
+    /// How long complaints about the first step are awaited: in proportion to the time that the list will take. Each
+    /// provider's first outcomes show how fast it takes mail from one source, which is all that a first step needs.
     fn wait(&mut self, recipients: u64, court: Court<'_>) -> Duration {
-        let decided = self.seen.evidence.decided();
-        let (decided_before, at) = self.looked.unwrap_or((0.0, court.now));
-        let elapsed = court.now.since(at).as_secs_f64().max(1.0);
-        self.rate = self.rate.max((decided - decided_before) / elapsed);
-        self.looked = Some((decided, court.now));
+        let elapsed = court.now.since(self.looked_at.replace(court.now).unwrap_or(court.now));
+        self.lanes.values_mut().for_each(|lane| lane.look(elapsed.as_secs_f64().max(1.0)));
+        let rate = self.lanes.values().map(|lane| lane.rate).sum::<f64>() * self.sources as f64;
         let longest = court.setup.canary.wait;
-        if recipients == 0 || self.rate <= 0.0 {
+        if recipients == 0 || rate <= 0.0 {
             return longest;
         }
-        let share = WAIT_SHARE * recipients as f64 / self.rate;
+        let share = WAIT_SHARE * recipients as f64 / rate;
         Duration::try_from_secs_f64(share).map_or(longest, |share| share.min(longest))
     }
 
@@ -460,9 +471,10 @@ impl Step<'_> {
             return false;
         }
         let (settings, elapsed) = (&court.setup.canary, court.now.since(self.began));
-        let (decided, enough) = (self.seen.evidence.decided(), passed * DECIDED_ENOUGH);
+        let evidence = &self.seen.evidence;
+        let (decided, enough) = (evidence.decided(), passed * DECIDED_ENOUGH);
         // What was only put off has harmed nobody yet, and the time of greylisting is not lost to the next step.
-        let is_put_off = decided + self.seen.deferred >= enough && elapsed >= settings.wait;
+        let is_put_off = evidence.asked() + self.seen.rate_limited >= enough && elapsed >= settings.wait;
         (decided >= enough && elapsed >= wait) || is_put_off || elapsed >= settings.time_limit
     }
 }

@@ -1,6 +1,7 @@
 //! What a source may send to a provider, as learned from what the provider takes and refuses: the moving part of a budget.
 //!
-//! A [`Pacer`] is told of every acceptance and every refusal, and says the limits in force. It refuses to know what waits,
+//! A [`Pacer`] is told of every acceptance and every refusal, and says the limits in force. Whoever is refused for his own
+//! sake (no such mailbox, a greylist) has passed the limits, and counts as accepted here. It refuses to know what waits,
 //! to read replies, and to go beyond what operator and provider table allow.
 //!
 //! # How the rate is learned
@@ -281,7 +282,8 @@ impl Pacer {
         self.limits().rate.map_or(PACE_UNLIMITED, Rate::as_per_second)
     }
 
-    /// One recipient's message was accepted. Costs a few nanoseconds.
+    /// One recipient was let through by the receiver's limits: its message was taken, or refused for its own sake
+    /// ([`Reaction::passed`](crate::reaction::Reaction::passed)). Costs a few nanoseconds.
     #[inline]
     pub fn took(&mut self, now: UnixMs) {
         self.meter.took();
