@@ -110,7 +110,7 @@ const IDENTITY_REST: Duration = Duration::from_secs(30);
 /// | `content.spam`, `.policy`, `.virus`, `policy` | | spam refused | | |
 /// | `sender.rejected` | | blocked | | |
 /// | `connection`, `system`, silence | unavailable | deferred | | |
-/// | all others | | deferred, or other bounce | | |
+/// | all others | rate, where a rule says `slow-down` | deferred, or other bounce | | |
 ///
 /// The fate follows the action, but for one: whoever is asked to slow down waits in its path, without an attempt counted,
 /// since the pacer rests and nothing has changed about the message.
@@ -155,8 +155,14 @@ fn pace(verdict: &Verdict) -> Option<PaceSignal> {
         "connection" | "system" | "network.silence" if verdict.action == Action::Defer => {
             Some(PaceSignal::Unavailable)
         }
+        // Whatever asks us to slow down is about the rate when nothing nearer is known.
+        _ if asks_for_less(verdict) => Some(PaceSignal::Rate),
         _ => None,
     }
+}
+
+fn asks_for_less(verdict: &Verdict) -> bool {
+    verdict.action == Action::SlowDown && !matches!(verdict.scope, Scope::Recipient | Scope::Identity)
 }
 
 fn happening(verdict: &Verdict) -> Happening {
@@ -340,6 +346,9 @@ mod tests {
         let of_identity = reaction(&verdict("rate", Scope::Identity, slow));
         assert_eq!((of_identity.pace, of_identity.fate), (None, Fate::Hold(IDENTITY_REST)));
         assert!(of_identity.identity_slow);
+        let by_rule = |scope| reaction(&verdict("policy", scope, slow)).pace;
+        assert_eq!(by_rule(Scope::Source), Some(PaceSignal::Rate), "a rule of the operator's own");
+        assert_eq!((by_rule(Scope::Identity), by_rule(Scope::Recipient)), (None, None));
         let of_recipients = reaction(&verdict("rate.conn", Scope::Source, Action::NextTransaction));
         assert_eq!((of_recipients.pace, of_recipients.fate), (None, Fate::NextTransaction));
         assert_eq!(of_recipients.happening, Happening::Deferred);

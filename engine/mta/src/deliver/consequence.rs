@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use mail::{Reply, UnixMs};
-use policy::reaction::{Fate, PaceSignal, Reaction};
+use policy::reaction::{Fate, Reaction};
 use policy::tally::Happening;
-use policy::verdict::{Action, Scope, Verdict};
+use policy::verdict::{Action, Verdict};
 use queue::{FlowKey, Ticket};
 
 use super::connection::Connection;
@@ -31,7 +31,7 @@ impl Connection {
         }
         let (shard, pool) = (&self.shard, &self.pool);
         shard.note(pool.key, flow, reaction.happening);
-        shard.heed(pool, (verdict, reaction), reply, self.answered_before(reply));
+        shard.heed(pool, reaction, reply, self.answered_before(reply));
         if reaction.identity_slow && !pool.is_alone() {
             let (identity, provider) = (flow.identity, pool.key.provider);
             drop(shard.shared.brain.tell(ToBrain::IdentitySlow { identity, provider }));
@@ -52,15 +52,9 @@ impl Connection {
 
 impl Shard {
     /// What a refusal means for budgets and rests; `messages` were answered on the connection before it.
-    pub(super) fn heed(
-        self: &Rc<Self>,
-        pool: &Rc<Pool>,
-        (verdict, reaction): (Verdict, &Reaction),
-        reply: &Reply,
-        messages: u32,
-    ) {
+    pub(super) fn heed(self: &Rc<Self>, pool: &Rc<Pool>, reaction: &Reaction, reply: &Reply, messages: u32) {
         let said = || reply.to_string();
-        if let Some(signal) = pace_signal(verdict, reaction) {
+        if let Some(signal) = reaction.pace {
             // The one that was refused is among them, open or still being opened.
             let open = self.connections_counted(pool).saturating_sub(1);
             self.refused(&pool.budget, signal.signal(open, messages), &said());
@@ -109,9 +103,3 @@ impl Shard {
 
 /// How long a recipient waits whose receiver asks for less when the budget needs no rest for it.
 const SHORT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// What the pacer is told. Whatever asks us to slow down is about the rate when nothing nearer is known.
-fn pace_signal(verdict: Verdict, reaction: &Reaction) -> Option<PaceSignal> {
-    let asks_for_less = verdict.action == Action::SlowDown && verdict.scope != Scope::Recipient;
-    reaction.pace.or(asks_for_less.then_some(PaceSignal::Rate))
-}
