@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mail::{CampaignId, RecipientId, UnixMs};
+use mail::{CampaignId, Class, RecipientId, UnixMs};
 use queue::{PathId, Queue, Ticket};
 use world::{Feedback, World};
 
@@ -131,7 +131,8 @@ impl Stage {
 
     fn launch(&mut self, batch: usize) {
         let (first, count) = (self.letters.batches[batch].first, self.letters.batches[batch].count);
-        if let Some(campaign) = self.letters.batches[batch].campaign {
+        let is_bulk = self.letters.batches[batch].class == Class::Bulk;
+        if let Some(campaign) = self.letters.batches[batch].campaign.filter(|_| is_bulk) {
             self.mind.tables.gates.announce(campaign, count.into());
         }
         for index in first..first + count {
@@ -230,7 +231,12 @@ impl Stage {
     pub(crate) fn release(&mut self, campaign: CampaignId, lane: Option<u16>) {
         let mut out = Vec::new();
         loop {
-            let is_left = self.queue.release_some(campaign, lane, BATCH, &mut out);
+            let room = lane.map_or(u64::MAX, |provider| self.mind.tables.gates.room(campaign, provider));
+            let most = BATCH.min(room as usize);
+            if most == 0 {
+                return;
+            }
+            let is_left = self.queue.release_some(campaign, lane, most, &mut out);
             let held = out.drain(..).map(|ticket| self.start(ticket)).filter(|&went| !went).count();
             if !is_left || held > 0 {
                 return;
