@@ -289,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn two_sources_share_what_their_connections_cannot_send_alone() {
+        let world = include_str!("../../../perf/brain/real/slow-replies.toml");
+        let report = rehearse(world, &Options::default()).expect("a world that can be played");
+        let islands = report.providers.iter().find(|provider| provider.name == "islands");
+        let (count, finish_s) = islands.map(|one| (one.delivered as f64, one.finish_s)).expect("it has mail");
+        // Three connections of each source, half a second for each message.
+        let alone_s = count * 0.5 / 3.0;
+        assert!(finish_s < 0.75 * alone_s, "{finish_s} s, one source would take {alone_s} s");
+    }
+
+    #[test]
     fn a_connection_that_ends_early_costs_no_attempt() {
         let report = report("messages_per_connection = 20\ndocumented = false");
         assert!(report.attempts.total > report.books.delivered, "{report:?}");
