@@ -113,7 +113,7 @@ const IDENTITY_REST: Duration = Duration::from_secs(30);
 /// | `content.spam`, `.policy`, `.virus`, `policy` | | spam refused | | |
 /// | `sender.rejected` | | blocked | | |
 /// | `connection`, `system`, silence | unavailable | deferred | | |
-/// | all others | | deferred, or other bounce | | |
+/// | all others | rate, where a rule says `slow-down` | deferred, or other bounce | | |
 ///
 /// What is refused for the sake of one recipient or message (`recipient`, `greylist`, `content`, and `rate` of a recipient) has
 /// passed the receiver's limits, and is counted against the budget like what was taken.
@@ -162,6 +162,8 @@ fn pace(verdict: &Verdict) -> Option<PaceSignal> {
         "connection" | "system" | "network.silence" if verdict.action == Action::Defer => {
             Some(PaceSignal::Unavailable)
         }
+        // Whatever asks us to slow down is about the rate when nothing nearer is known.
+        _ if asks_for_less(verdict) => Some(PaceSignal::Rate),
         _ => None,
     }
 }
@@ -171,6 +173,10 @@ fn passed(verdict: &Verdict) -> bool {
     let is_of_limits = pace(verdict).is_some() || is_slow_identity(verdict);
     let is_of_its_own = matches!(family(verdict.class), "recipient" | "greylist" | "content");
     !is_of_limits && (is_of_its_own || mailbox(verdict).is_some())
+}
+
+fn asks_for_less(verdict: &Verdict) -> bool {
+    verdict.action == Action::SlowDown && !matches!(verdict.scope, Scope::Recipient | Scope::Identity)
 }
 
 fn happening(verdict: &Verdict) -> Happening {
@@ -356,6 +362,9 @@ mod tests {
         let of_identity = reaction(&verdict("rate", Scope::Identity, slow));
         assert_eq!((of_identity.pace, of_identity.fate), (None, Fate::Hold(IDENTITY_REST)));
         assert!(of_identity.identity_slow && !of_identity.passed, "its own limit comes first");
+        let by_rule = |scope| reaction(&verdict("policy", scope, slow)).pace;
+        assert_eq!(by_rule(Scope::Source), Some(PaceSignal::Rate), "a rule of the operator's own");
+        assert_eq!((by_rule(Scope::Identity), by_rule(Scope::Recipient)), (None, None));
         let of_recipients = reaction(&verdict("rate.conn", Scope::Source, Action::NextTransaction));
         assert_eq!((of_recipients.pace, of_recipients.fate), (None, Fate::NextTransaction));
         assert_eq!(of_recipients.happening, Happening::Deferred);

@@ -133,7 +133,7 @@ impl Standings {
     }
 
     /// Who is to be moved among `sources`, for one provider: from the one where they would wait longest, when others stand idle
-    /// soon.
+    /// soon. They do not count as waiting there any more: a source may be of several pools.
     #[must_use]
     pub fn spread(&self, provider: u16, sources: &[u16], now: UnixMs) -> Option<Spread> {
         let cells = sources.iter().filter_map(|&source| Some((source, self.cell(source, provider)?)));
@@ -149,6 +149,9 @@ impl Standings {
             idle.map(|(_, cell)| u64::from(cell.pace.load(Ordering::Relaxed)) * SPREAD_AHEAD_S).sum();
         let recipients =
             u32::try_from(free).unwrap_or(u32::MAX).min(fullest.waiting.load(Ordering::Relaxed) / 2);
+        let fewer = |waiting: u32| Some(waiting.saturating_sub(recipients));
+        // The count is told anew each second.
+        let _ = fullest.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
         (recipients > 0).then_some(Spread { source: *source, provider, recipients })
     }
 
@@ -247,6 +250,19 @@ mod tests {
         assert!(!standings.at(0, 0).is_burnt(now + Duration::from_secs(600)));
         standings.heal(0, 0);
         assert!(!standings.at(0, 0).is_burnt(now));
+    }
+
+    #[test]
+    fn who_is_moved_for_one_pool_is_not_moved_again_for_another() {
+        let (standings, now) = (Standings::new(2, 1), UnixMs(1_700_000_000_000));
+        (0..100).for_each(|_| standings.set_load(0, 0, 600, 6.0));
+        let before = standings.at(0, 0).drains_in;
+        let moved = standings.spread(0, &[0, 1], now).map(|spread| spread.recipients);
+        assert_eq!(moved, Some(300));
+        (0..300).for_each(|_| standings.enter(1, 0));
+        assert_eq!(standings.at(0, 0).drains_in, before / 2);
+        // Half of the half, as the other source seems to be so much faster: not all of it.
+        assert_eq!(standings.spread(0, &[0, 1], now).map(|spread| spread.recipients), Some(150));
     }
 
     #[test]

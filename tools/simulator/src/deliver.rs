@@ -1,15 +1,24 @@
 //! A connection's life: greeting, envelope, message, reply, and what the reply means. The meaning is `policy`'s.
 
+use std::time::Duration;
+
 use mail::{Phase, Reply};
 use policy::reaction::{Fate as Then, Reaction, reaction};
 use policy::retry::next_attempt;
-use policy::verdict::{Verdict, judge_network};
+use policy::verdict::{Action, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
 
 use crate::letters::Fate;
 use crate::lines::{Await, Said};
 use crate::script::Mode;
 use crate::stage::{Event, Stage};
+
+/// A rest of the path during which its connections are kept.
+const SHORT_REST: Duration = Duration::from_secs(5);
+/// How long a recipient waits whose receiver asks for less when the budget needs no rest for it.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+/// Refused transactions after which a connection is given up for a new one.
+const REFUSED_MAX: u32 = 8;
 
 impl Stage {
     /// A connection's time has come.
@@ -21,7 +30,10 @@ impl Stage {
             Await::Recipient(ticket, flow, said) => self.replied(index, (ticket, flow), Phase::Rcpt, said),
             Await::Message(ticket, flow, said) => self.replied(index, (ticket, flow), Phase::Body, said),
             // Nobody had work for it for too long.
-            Await::Work => self.close(index),
+            Await::Work => {
+                let path = line.path;
+                self.end(index, path);
+            }
         }
     }
 
@@ -37,37 +49,79 @@ impl Stage {
         let Some(line) = self.lines.get(index) else { return };
         let (path, key) = (line.path, line.key);
         self.measure.answered(&self.clock, key, said.cause);
-        let open = self.lines.pool(path).connections().saturating_sub(1);
-        let meant = reaction(&self.judged(Phase::Banner, &said, key.provider));
-        self.heed(key, &meant, (open, 0), &said.reply);
-        self.close(index);
-        if self.queue.path_view(path).is_some_and(|view| view.suspended.is_none()) && open == 0 {
+        self.turned_away((key, path), &said);
+        self.end(index, path);
+    }
+
+    /// What a refused greeting means for its path.
+    fn turned_away(&mut self, (key, path): (queue::PathKey, queue::PathId), said: &Said) {
+        if said.fault.is_some() {
+            return self.rest(path, &said.reply.text);
+        }
+        let verdict = self.judged(Phase::Banner, said, key.provider);
+        let meant = reaction(&verdict);
+        let pool = self.lines.pool(path);
+        let (counted, is_open) = (pool.connections().saturating_sub(1), pool.open() > 0);
+        self.heed(key, &meant, (counted, 0), &said.reply);
+        let rests = || self.mind.rests_until(key, self.clock.now()).is_some();
+        // With fewer connections or after the rest it goes on.
+        let goes_on = meant.pace.is_some() && (is_open || rests());
+        if !goes_on && !matches!(verdict.action, Action::Suspend(_)) {
             self.rest(path, &said.reply.text);
         }
-        self.dispatch_wanting();
     }
 
     /// What a connection does next.
     pub(crate) fn go_on(&mut self, index: u32) {
         let now = self.clock.now();
-        let Some(line) = self.lines.get(index) else { return };
-        let (path, key, messages) = (line.path, line.key, line.messages);
-        if messages >= self.limits(key).messages_per_connection {
-            return self.end(index, path);
-        }
-        match self.queue.pull(path, now) {
-            Pull::Ticket(ticket, flow) => {
-                self.measure.fairness.leaves(key, flow, true);
-                self.begin(index, ticket, flow);
+        loop {
+            let Some(line) = self.lines.get(index) else { return };
+            let (path, key, begun) = (line.path, line.key, line.begun);
+            if begun >= self.limits(key).messages_per_connection.max(1) {
+                return self.end(index, path);
             }
-            Pull::Empty => self.idle(index),
-            Pull::Wait(at) => {
-                self.idle(index);
-                self.look_again(path, at);
-            }
-            Pull::Suspended(_) => self.close(index),
-            Pull::Yield => self.end(index, path),
+            let until = match self.queue.pull(path, now) {
+                Pull::Ticket(ticket, flow) => {
+                    self.measure.fairness.leaves(key, flow, true);
+                    if self.takes(index, ticket, flow) {
+                        return self.begin(index, ticket, flow);
+                    }
+                    continue;
+                }
+                Pull::Empty => return self.idle(index),
+                Pull::Wait(at) => at,
+                // It goes on soon: a new connection would burden the receiver more than this one.
+                Pull::Suspended(until) if until.since(now) <= SHORT_REST => until,
+                Pull::Suspended(_) | Pull::Yield => return self.end(index, path),
+            };
+            self.idle(index);
+            return self.look_again(path, until);
         }
+    }
+
+    /// Whether a recipient that was pulled may be tried now; one that may not waits for what stands in its way.
+    fn takes(&mut self, index: u32, ticket: Ticket, flow: FlowKey) -> bool {
+        let now = self.clock.now();
+        let Some(line) = self.lines.get(index) else { return false };
+        let (path, key) = (line.path, line.key);
+        if let Some(until) = self.mind.identity_rests(flow, key.provider, now) {
+            self.put_back(path, flow, ticket);
+            self.queue.rest_flow(path, flow, until);
+            self.measure.fairness.comes_back(key, flow);
+            self.measure.fairness.rests(key, flow);
+            self.note_due();
+            return false;
+        }
+        line.begun += 1;
+        // More may be waiting than this connection takes: let another begin too.
+        self.dispatch(path);
+        let Some(until) = self.mind.mailbox_rests(self.letters.mailbox(ticket.id), now) else { return true };
+        self.queue.unused(path);
+        self.measure.fairness.comes_back(key, flow);
+        self.measure.fairness.leaves(key, flow, false);
+        self.leaves(key, ticket, flow);
+        self.schedule(ticket, flow.campaign, until);
+        false
     }
 
     /// Closes a connection; another may take its place.
@@ -95,28 +149,19 @@ impl Stage {
 
     fn begin(&mut self, index: u32, ticket: Ticket, flow: FlowKey) {
         let now = self.clock.now();
-        let Some(line) = self.lines.get(index) else { return };
-        let (path, key) = (line.path, line.key);
-        if let Some(until) = self.mind.identity_rests(flow, key.provider, now) {
-            self.put_back(path, flow, ticket);
-            self.queue.rest_flow(path, flow, until);
-            self.measure.fairness.comes_back(key, flow);
-            self.measure.fairness.rests(key, flow);
-            self.note_due();
-            return self.go_on(index);
-        }
         let recipient = self.script.address(&self.letters, ticket.id);
         let sender = Some(self.letters.batch(ticket.id).sender.clone());
         let Some(line) = self.lines.get(index) else { return };
+        let key = line.key;
         let Some(guest) = line.guest.as_mut() else { return };
         line.turn += 1;
         let turn = line.turn;
         guest.set_token(ticket.id.raw());
         let mut answer = guest.mail(&mut self.world, &sender, now);
-        let mut delay = answer.delay + self.script.round_trip;
+        let mut delay = self.script.round_trip + self.script.waits(Phase::Mail, &answer);
         if answer.cause.is_none() {
             answer = guest.rcpt(&mut self.world, &recipient, now);
-            delay += answer.delay;
+            delay += self.script.waits(Phase::Rcpt, &answer);
         }
         line.awaits = match answer.cause {
             None => Await::Envelope(ticket, flow),
@@ -137,7 +182,7 @@ impl Stage {
         let Some(guest) = line.guest.as_mut() else { return };
         let answer = guest.body_of(&mut self.world, bytes, now);
         line.turn += 1;
-        let delay = answer.delay;
+        let delay = self.script.waits(Phase::Body, &answer);
         let said = Said::of(answer);
         line.awaits = Await::Message(ticket, flow, said);
         self.clock.after(delay, Event::Step(index, line.turn));
@@ -145,24 +190,50 @@ impl Stage {
 
     fn replied(&mut self, index: u32, (ticket, flow): (Ticket, FlowKey), phase: Phase, said: Said) {
         let Some(line) = self.lines.get(index) else { return };
-        line.messages += 1;
-        let (path, key, messages) = (line.path, line.key, line.messages);
+        let (path, key, before) = (line.path, line.key, line.heard);
+        line.heard += u32::from(!said.close);
+        line.refused += u32::from(phase != Phase::Body);
+        let is_worn = line.refused >= REFUSED_MAX;
         self.measure.answered(&self.clock, key, said.cause);
+        if !said.close {
+            self.lines.pool(path).works();
+        }
         let is_over = match said.cause {
             None => {
                 self.delivered(key, ticket, flow);
                 false
             }
+            Some(_) if said.fault.is_some() => {
+                self.lost((key, path), (ticket, flow), (phase, &said), before);
+                true
+            }
             Some(_) => {
                 let open = self.lines.pool(path).connections().saturating_sub(1);
-                self.refused((key, path), (ticket, flow), (phase, &said), (open, messages - 1))
+                self.refused((key, path), (ticket, flow), (phase, &said), (open, before))
             }
         };
-        if said.close || is_over {
+        if said.close || is_over || is_worn {
             self.end(index, path);
         } else {
             self.go_on(index);
         }
+    }
+
+    /// The connection broke instead of a reply. `before` were answered on it.
+    fn lost(
+        &mut self,
+        (key, path): (queue::PathKey, queue::PathId),
+        (ticket, flow): (Ticket, FlowKey),
+        (phase, said): (Phase, &Said),
+        before: u32,
+    ) {
+        if before == 0 {
+            // It would meet the next connection too.
+            self.rest(path, &said.reply.text);
+        }
+        let meant = reaction(&self.judged(phase, said, key.provider));
+        self.mind.note(key, flow, meant.happening);
+        self.conclude(key, (ticket, flow), &meant, None);
     }
 
     fn delivered(&mut self, key: queue::PathKey, ticket: Ticket, flow: FlowKey) {
@@ -195,27 +266,28 @@ impl Stage {
         if verdict.class == "greylist" {
             self.mind.keep(ticket.id, key.source);
         }
-        let rest = meant
-            .mailbox
-            .and_then(|trouble| self.mind.mailbox_trouble(self.letters.mailbox(ticket.id), trouble, now));
+        let mailbox = self.letters.mailbox(ticket.id);
+        let trouble = meant.mailbox.filter(|_| meant.fate != Then::Bounce);
+        let rest = trouble.and_then(|trouble| self.mind.mailbox_trouble(mailbox, trouble, now));
         let is_first = counts.1 == 0;
         if meant.fate == Then::Reconnect && is_first {
             // Every connection would end so with its first message.
             self.rest(path, &said.reply.text);
         }
-        let goes_back = match meant.fate {
-            Then::Wait => self.script.mode == Mode::Brain,
-            Then::Reconnect => !is_first,
+        let goes_back = match (meant.fate, verdict.action) {
+            (Then::Wait, Action::Suspend(_)) => self.script.mode == Mode::Brain,
+            (Then::Reconnect, _) => !is_first,
             _ => false,
         };
         if goes_back {
+            self.mind.mailbox_undecided(mailbox);
             self.measure.watch.goes_back((key.source, key.provider));
             self.measure.fairness.comes_back(key, flow);
             self.put_back(path, flow, ticket);
         } else {
             self.conclude(key, (ticket, flow), &meant, rest);
         }
-        matches!(meant.fate, Then::Reconnect | Then::NextHost)
+        matches!(verdict.action, Action::Suspend(_) | Action::Reconnect | Action::NextMx | Action::RequireTls)
     }
 
     /// What becomes of a recipient that was refused and does not go back to its path.
@@ -227,18 +299,31 @@ impl Stage {
         rest: Option<mail::UnixMs>,
     ) {
         let now = self.clock.now();
+        let waits = self.script.mode == Mode::Brain && meant.fate == Then::Wait;
+        let until = match meant.fate {
+            _ if rest.is_some() => rest,
+            Then::Hold(wait) => Some(now + wait),
+            Then::Wait if waits => Some(self.mind.rests_until(key, now).unwrap_or(now + SHORT_WAIT)),
+            _ => None,
+        };
+        if meant.fate == Then::Bounce || until.is_none() {
+            self.mind.mailbox_undecided(self.letters.mailbox(ticket.id));
+        }
+        if meant.fate == Then::Bounce {
+            return self.finish(ticket, Fate::Bounced);
+        }
+        if let Some(until) = until {
+            // No attempt counts, so it asks at its gate again.
+            self.leaves(key, ticket, flow);
+            self.schedule(ticket, flow.campaign, until);
+            return self.note_due();
+        }
         self.mind.tables.standings.give_back(key.source, key.provider);
         let attempts = ticket.attempts.saturating_add(1);
         let provider = policy::provider::ProviderIndex(key.provider);
-        match meant.fate {
-            Then::Bounce => self.finish(ticket, Fate::Bounced),
-            Then::Hold(wait) => self.schedule(ticket, flow.campaign, now + wait),
-            _ => {
-                let schedule = self.script.config.retry(ticket.class, provider);
-                let due = rest.unwrap_or_else(|| next_attempt(schedule, attempts, now, ticket.id.raw()));
-                self.schedule(Ticket { attempts, ..ticket }, flow.campaign, due);
-            }
-        }
+        let schedule = self.script.config.retry(ticket.class, provider);
+        let due = next_attempt(schedule, attempts, now, ticket.id.raw());
+        self.schedule(Ticket { attempts, ..ticket }, flow.campaign, due);
     }
 
     /// Gives a recipient back to its path as if it had not been pulled.
@@ -267,6 +352,9 @@ impl Stage {
         for path in self.queue.paths_of(key.source, key.provider) {
             if let Some(limits) = effect.limits {
                 self.queue.set_limits(path, limits);
+            }
+            if let Some(until) = effect.pauses_until.filter(|&until| until > now) {
+                self.pause(path, until, &reply.text);
             }
             if let Some(until) = effect.rests_until.filter(|&until| until > now) {
                 self.suspend(path, until, &reply.text);

@@ -45,8 +45,12 @@ pub(crate) struct Line {
     pub(crate) key: PathKey,
     pub(crate) guest: Option<Connection>,
     pub(crate) awaits: Await,
-    /// Messages that the provider has answered for.
-    pub(crate) messages: u32,
+    /// Messages begun.
+    pub(crate) begun: u32,
+    /// Of those, how many the provider has answered for and went on listening.
+    pub(crate) heard: u32,
+    /// Of those, how many it refused before it had the message.
+    pub(crate) refused: u32,
     /// Counts what the line was told to await, so that a stale timer is known.
     pub(crate) turn: u32,
     is_open: bool,
@@ -61,7 +65,9 @@ pub(crate) struct Pool {
     /// When the path is looked at again.
     armed: Option<UnixMs>,
     /// Failed connections in a row.
-    pub(crate) failures: usize,
+    failures: usize,
+    /// The path rests until then.
+    rests_until: UnixMs,
 }
 
 impl Pool {
@@ -101,6 +107,32 @@ impl Pool {
     pub(crate) const fn connections(&self) -> u32 {
         self.open + self.opening
     }
+
+    /// Connections that are open.
+    pub(crate) const fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// The provider has answered for a recipient.
+    pub(crate) const fn works(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Counts one more failure to connect, unless the path rests already; how many there were before.
+    pub(crate) fn failed(&mut self, now: UnixMs) -> Option<usize> {
+        if self.rests_until > now {
+            return None;
+        }
+        self.failures += 1;
+        Some(self.failures - 1)
+    }
+
+    /// Notes a rest; false when the path rests as long already.
+    pub(crate) fn rests(&mut self, until: UnixMs) -> bool {
+        let is_longer = self.rests_until < until;
+        self.rests_until = self.rests_until.max(until);
+        is_longer
+    }
 }
 
 /// All connections.
@@ -119,7 +151,17 @@ impl Lines {
     pub(crate) fn add(&mut self, path: PathId, key: PathKey, guest: Connection, greeting: Said) -> u32 {
         self.pool(path).opening += 1;
         let awaits = Await::Greeting(greeting);
-        let line = Line { path, key, guest: Some(guest), awaits, messages: 0, turn: 0, is_open: false };
+        let line = Line {
+            path,
+            key,
+            guest: Some(guest),
+            awaits,
+            begun: 0,
+            heard: 0,
+            refused: 0,
+            turn: 0,
+            is_open: false,
+        };
         match self.free.pop() {
             Some(index) => {
                 self.rows[index as usize] = Some(line);
@@ -143,7 +185,6 @@ impl Lines {
         let pool = self.pools.entry(line.path).or_default();
         pool.opening -= 1;
         pool.open += 1;
-        pool.failures = 0;
     }
 
     /// Takes a connection out.
@@ -181,8 +222,8 @@ impl Lines {
         self.pools.get_mut(&path)?.idle.pop()
     }
 
-    /// All connections of a path that wait for work.
-    pub(crate) fn idle_of(&mut self, path: PathId) -> Vec<u32> {
-        self.pools.get(&path).map_or_else(Vec::new, |pool| pool.idle.clone())
+    /// All connections of a path that wait for work; they do not any more.
+    pub(crate) fn take_all_idle(&mut self, path: PathId) -> Vec<u32> {
+        self.pools.get_mut(&path).map_or_else(Vec::new, |pool| std::mem::take(&mut pool.idle))
     }
 }

@@ -181,10 +181,7 @@ pub(crate) const fn is_rate(cause: Cause) -> bool {
 /// Whether a refusal is about the recipient or the message alone.
 const fn is_of_recipient(cause: Cause) -> bool {
     use Cause::{ContentRefused, Greylisted, MailboxAbandoned, MailboxBusy, MailboxFull, UnknownUser};
-    matches!(
-        cause,
-        Greylisted | UnknownUser | MailboxFull | MailboxAbandoned | MailboxBusy | ContentRefused
-    )
+    matches!(cause, Greylisted | UnknownUser | MailboxFull | MailboxAbandoned | MailboxBusy | ContentRefused)
 }
 
 /// The value below which `share` of the numbers lie, which are sorted for it; 0 of none.

@@ -20,7 +20,25 @@ use crate::script::Script;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Effect {
     pub(crate) limits: Option<Limits>,
+    /// Nothing goes before; connections stay.
+    pub(crate) pauses_until: Option<UnixMs>,
+    /// Nothing goes before, and connections that would wait for long are closed.
     pub(crate) rests_until: Option<UnixMs>,
+}
+
+/// What a source may burden a provider with, as far as it is known.
+#[derive(Debug)]
+struct Budget {
+    pacer: Pacer,
+    is_active: bool,
+    /// Something was delivered or refused since it was looked at last.
+    is_used: bool,
+}
+
+impl Budget {
+    fn new(caps: Caps, now: UnixMs) -> Self {
+        Self { pacer: Pacer::new(caps, now), is_active: false, is_used: false }
+    }
 }
 
 /// Campaigns and tenants that were stopped, and who waits because of it.
@@ -36,7 +54,9 @@ pub(crate) struct Stopped {
 pub(crate) struct Mind {
     mechanisms: Mechanisms,
     caps: Vec<Caps>,
-    pacers: FxHashMap<(u16, u16), Pacer>,
+    budgets: FxHashMap<(u16, u16), Budget>,
+    /// Those in use, in the order in which they came into use: they are looked at each second.
+    active: Vec<PathKey>,
     pub(crate) brain: Brain,
     pub(crate) tables: Tables,
     mailboxes: Mailboxes,
@@ -59,7 +79,8 @@ impl Mind {
         Self {
             mechanisms: script.mechanisms,
             caps,
-            pacers: FxHashMap::default(),
+            budgets: FxHashMap::default(),
+            active: Vec::new(),
             brain: Brain::new(setup, tables.clone(), now),
             tables,
             mailboxes: Mailboxes::default(),
@@ -71,14 +92,26 @@ impl Mind {
         }
     }
 
-    fn pacer(&mut self, key: PathKey, now: UnixMs) -> &mut Pacer {
+    fn budget(&mut self, key: PathKey, now: UnixMs) -> &mut Budget {
         let caps = self.caps[usize::from(key.provider)];
-        self.pacers.entry((key.source, key.provider)).or_insert_with(|| Pacer::new(caps, now))
+        self.budgets.entry((key.source, key.provider)).or_insert_with(|| Budget::new(caps, now))
+    }
+
+    /// The budget of a path is in use: it is looked at each second until it is not.
+    pub(crate) fn stir(&mut self, key: PathKey, now: UnixMs) {
+        if !std::mem::replace(&mut self.budget(key, now).is_active, true) {
+            self.active.push(key);
+        }
+    }
+
+    /// The paths whose budgets are in use. Each goes back by [`Mind::tick`].
+    pub(crate) fn take_active(&mut self) -> Vec<PathKey> {
+        std::mem::take(&mut self.active)
     }
 
     /// The limits in force.
     pub(crate) fn limits(&self, key: PathKey) -> Limits {
-        let learned = self.pacers.get(&(key.source, key.provider)).map(Pacer::limits);
+        let learned = self.budgets.get(&(key.source, key.provider)).map(|budget| budget.pacer.limits());
         learned.unwrap_or(self.caps[usize::from(key.provider)].start)
     }
 
@@ -90,10 +123,18 @@ impl Mind {
         (id, mailbox): (RecipientId, u64),
         now: UnixMs,
     ) {
-        self.pacer(key, now).took(now);
+        self.passed(key, now);
         self.note(key, flow, Happening::Delivered);
         self.mailboxes.works(mailbox);
         self.sent_from.insert(id, (key.source, key.provider));
+    }
+
+    /// The limits of a receiver have let a recipient through.
+    fn passed(&mut self, key: PathKey, now: UnixMs) {
+        let budget = self.budget(key, now);
+        budget.pacer.took(now);
+        budget.is_used = true;
+        self.stir(key, now);
     }
 
     pub(crate) fn note(&mut self, key: PathKey, flow: FlowKey, happening: Happening) {
@@ -110,17 +151,18 @@ impl Mind {
     ) -> Effect {
         let mut effect = Effect::default();
         if meant.passed {
-            self.pacer(key, now).took(now);
+            self.passed(key, now);
         }
         if let Some(signal) = meant.pace {
-            let pacer = self.pacer(key, now);
-            let change = pacer.refused(signal.signal(open, messages), now);
-            effect.limits = change.map(|_| pacer.limits());
-            effect.rests_until = pacer.rests_until(now);
+            let budget = self.budget(key, now);
+            budget.is_used = true;
+            let change = budget.pacer.refused(signal.signal(open, messages), now);
+            effect.limits = change.map(|_| budget.pacer.limits());
+            effect.pauses_until = budget.pacer.rests_until(now);
         }
         if let Some(rest) = meant.burns {
             self.brain.burnt(key.source, key.provider, rest, "blocked", now);
-            effect.rests_until = effect.rests_until.max(Some(now + rest));
+            effect.rests_until = Some(now + rest);
         }
         if let Some(rest) = meant.rests {
             effect.rests_until = effect.rests_until.max(Some(now + rest));
@@ -128,16 +170,24 @@ impl Mind {
         effect
     }
 
-    /// Tells routing how long mail waits for a budget.
-    pub(crate) fn tell_load(&self, key: PathKey, demand: Demand, now: UnixMs) {
-        let pace = self.pacers.get(&(key.source, key.provider)).map_or(0.0, |pacer| pacer.pace(demand, now));
-        self.tables.standings.set_load(key.source, key.provider, demand.ready, pace);
+    /// Until when the budget of a path rests, if it does.
+    pub(crate) fn rests_until(&self, key: PathKey, now: UnixMs) -> Option<UnixMs> {
+        self.budgets.get(&(key.source, key.provider))?.pacer.rests_until(now)
     }
 
-    /// A second is over for a budget; its new limits when they change.
+    /// A second is over for a budget that was in use: tells routing how long mail waits for it, and gives its new limits when
+    /// they change.
     pub(crate) fn tick(&mut self, key: PathKey, demand: Demand, now: UnixMs) -> Option<Limits> {
-        let pacer = self.pacers.get_mut(&(key.source, key.provider))?;
-        pacer.tick(demand, now).map(|_| pacer.limits())
+        let budget = self.budgets.get_mut(&(key.source, key.provider))?;
+        let pace = budget.pacer.pace(demand, now);
+        self.tables.standings.set_load(key.source, key.provider, demand.ready, pace);
+        let change = budget.pacer.tick(demand, now);
+        let rests = budget.pacer.rests_until(now).is_some();
+        budget.is_active = std::mem::take(&mut budget.is_used) || demand.ready > 0 || rests;
+        if budget.is_active {
+            self.active.push(key);
+        }
+        change.map(|_| budget.pacer.limits())
     }
 
     /// Tells the brain what has happened since.
@@ -189,6 +239,11 @@ impl Mind {
         now: UnixMs,
     ) -> Option<UnixMs> {
         self.mechanisms.mailbox.then(|| self.mailboxes.trouble(mailbox, trouble, now))
+    }
+
+    /// An attempt has come back without a word on the mailbox.
+    pub(crate) fn mailbox_undecided(&mut self, mailbox: u64) {
+        self.mailboxes.undecided(mailbox);
     }
 
     /// Until when a sender's mail for a provider waits for its budget, of which this takes one otherwise.

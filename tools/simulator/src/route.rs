@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mail::{CampaignId, Class, UnixMs};
+use mail::{CampaignId, Class, Phase, UnixMs};
 use policy::source::{Candidates, Choice, Wish, choose, choose_among};
 use queue::{FlowKey, PathId, PathKey, Ticket};
 
@@ -37,12 +37,7 @@ impl Stage {
             self.hold_stopped(ticket, campaign);
             return false;
         }
-        if let Some(until) = self.mind.mailbox_rests(self.letters.mailbox(ticket.id), now) {
-            self.schedule(ticket, campaign, until);
-            return true;
-        }
-        let is_first = ticket.attempts == 0;
-        if let Some(id) = campaign.filter(|_| is_first)
+        if let Some(id) = gated(ticket, flow)
             && !self.mind.gate_passes(id, provider)
         {
             self.hold(ticket, id, Some(provider));
@@ -53,10 +48,8 @@ impl Stage {
                 self.enqueue(ticket, flow, PathKey { source, provider, site: 0 })
             }
             Choice::Wait { until, .. } => {
-                if let Some(id) = campaign.filter(|_| is_first) {
-                    self.mind.gate_back(id, provider);
-                }
-                self.schedule(ticket, campaign, until);
+                self.gate_back(ticket, flow, provider);
+                self.schedule(ticket, campaign, until.max(now + Duration::from_secs(1)));
             }
         }
         true
@@ -108,6 +101,7 @@ impl Stage {
         let now = self.clock.now();
         let limits = self.limits(key);
         let path = self.queue.path(key, limits);
+        self.mind.stir(key, now);
         if self.queue.enqueue(path, flow, ticket, now).is_err() {
             return self.finish(ticket, Fate::Cancelled);
         }
@@ -133,12 +127,22 @@ impl Stage {
             self.queue.reroute(path, most, &mut out);
         }
         for (ticket, flow) in out {
-            self.measure.fairness.leaves(PathKey { source, provider, site: 0 }, flow, false);
-            self.mind.tables.standings.give_back(source, provider);
-            if let Some(campaign) = flow.campaign.filter(|_| ticket.attempts == 0) {
-                self.mind.gate_back(campaign, provider);
-            }
+            let key = PathKey { source, provider, site: 0 };
+            self.measure.fairness.leaves(key, flow, false);
+            self.leaves(key, ticket, flow);
             self.start(ticket);
+        }
+    }
+
+    /// A recipient leaves its path without an attempt: what it took on its way is free for others.
+    pub(crate) fn leaves(&self, key: PathKey, ticket: Ticket, flow: FlowKey) {
+        self.mind.tables.standings.give_back(key.source, key.provider);
+        self.gate_back(ticket, flow, key.provider);
+    }
+
+    fn gate_back(&self, ticket: Ticket, flow: FlowKey, provider: u16) {
+        if let Some(campaign) = gated(ticket, flow) {
+            self.mind.gate_back(campaign, provider);
         }
     }
 
@@ -172,7 +176,7 @@ impl Stage {
         let provider = self.script.worlds[usize::from(key.provider)];
         let ip = self.script.ips[usize::from(key.source)];
         let (guest, answer) = self.world.connect_to(provider, ip, self.clock.now());
-        let delay = answer.delay;
+        let delay = self.script.waits(Phase::Banner, &answer);
         let said = Said::of(answer);
         let line = self.lines.add(path, key, guest, said);
         // The handshake, and the greeting.
@@ -182,18 +186,24 @@ impl Stage {
     /// A connection could not be made, or was of no use: its path rests.
     pub(crate) fn rest(&mut self, path: PathId, reason: &str) {
         let now = self.clock.now();
-        let pool = self.lines.pool(path);
-        let rest = REST[pool.failures.min(REST.len() - 1)];
-        pool.failures += 1;
-        self.suspend(path, now + rest, reason);
+        let Some(failures) = self.lines.pool(path).failed(now) else { return };
+        self.suspend(path, now + REST[failures.min(REST.len() - 1)], reason);
     }
 
+    /// Sends nothing on the path before `until`. Its idle connections look what there is for them.
     pub(crate) fn suspend(&mut self, path: PathId, until: UnixMs, reason: &str) {
-        self.queue.suspend(path, until, reason);
-        for line in self.lines.idle_of(path) {
-            self.close(line);
+        self.pause(path, until, reason);
+        for line in self.lines.take_all_idle(path) {
+            self.go_on(line);
         }
-        self.note_due();
+    }
+
+    /// Sends nothing on the path before `until`, and keeps its connections.
+    pub(crate) fn pause(&mut self, path: PathId, until: UnixMs, reason: &str) {
+        if self.lines.pool(path).rests(until) {
+            self.queue.suspend(path, until, reason);
+            self.note_due();
+        }
     }
 
     /// Looks at a path again at `at`.
@@ -203,4 +213,9 @@ impl Stage {
             self.clock.at_time(at, Event::Look(path, at));
         }
     }
+}
+
+/// The campaign whose gate a recipient has to pass: that of a mass mailing, before its first attempt.
+fn gated(ticket: Ticket, flow: FlowKey) -> Option<CampaignId> {
+    flow.campaign.filter(|_| ticket.attempts == 0 && ticket.class == Class::Bulk)
 }

@@ -51,12 +51,12 @@ impl Rules {
     pub(crate) fn refused(&mut self, key: PathKey, meant: &Reaction, reply: &Reply, now: UnixMs) -> Effect {
         let text = reply.text.to_lowercase();
         if SUSPENDING.iter().any(|words| text.contains(words)) {
-            return Effect { limits: None, rests_until: Some(now + SUSPENSION) };
+            return Effect { rests_until: Some(now + SUSPENSION), ..Effect::default() };
         }
         let is_blocked = meant.burns.is_some();
         if is_blocked || THROTTLING.iter().any(|words| text.contains(words)) {
             self.throttled.insert((key.source, key.provider), now + THROTTLE);
-            return Effect { limits: Some(self.limits(key)), rests_until: None };
+            return Effect { limits: Some(self.limits(key)), ..Effect::default() };
         }
         Effect::default()
     }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mail::{Address, Class, RecipientId};
+use mail::{Address, Class, Phase, RecipientId};
 use policy::brain::Mechanisms;
 use policy::config::Config;
 use policy::source::Candidate;
 use policy::warmup::{Ladder, LadderUnit};
 use world::load::{Identity, RESERVE, Warmth};
-use world::{Load, ProviderIndex, World};
+use world::{Answer, Load, ProviderIndex, World};
 
 use crate::letters::Letters;
 use crate::rules::Rules;
@@ -153,10 +153,28 @@ impl Script {
         }
     }
 
+    /// How long an answer is waited for: one that does not come, for as long as there is patience.
+    pub(crate) fn waits(&self, phase: Phase, answer: &Answer) -> Duration {
+        match answer.fault() {
+            Some(policy::verdict::Fault::ReplyTimeout) => {
+                self.config.deliver.reply_timeout.min(patience(phase))
+            }
+            _ => answer.delay,
+        }
+    }
+
     pub(crate) fn address(&self, letters: &Letters, id: RecipientId) -> Address {
         let domain = &self.domains[usize::from(letters.provider(id))];
         Address::parse(&format!("{}@{domain}", letters.local(id)))
             .expect("both parts are made of letters and digits")
+    }
+}
+
+/// How long a reply is waited for at most, whatever is configured: RFC 5321 section 4.5.3.2.
+const fn patience(phase: Phase) -> Duration {
+    match phase {
+        Phase::Body => Duration::from_secs(10 * 60),
+        _ => Duration::from_secs(5 * 60),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mail::{CampaignId, RecipientId, UnixMs};
+use mail::{CampaignId, Class, RecipientId, UnixMs};
 use queue::{PathId, Queue, Ticket};
 use world::{Feedback, World};
 
@@ -131,7 +131,8 @@ impl Stage {
 
     fn launch(&mut self, batch: usize) {
         let (first, count) = (self.letters.batches[batch].first, self.letters.batches[batch].count);
-        if let Some(campaign) = self.letters.batches[batch].campaign {
+        let is_bulk = self.letters.batches[batch].class == Class::Bulk;
+        if let Some(campaign) = self.letters.batches[batch].campaign.filter(|_| is_bulk) {
             self.mind.tables.gates.announce(campaign, count.into());
         }
         for index in first..first + count {
@@ -230,7 +231,12 @@ impl Stage {
     pub(crate) fn release(&mut self, campaign: CampaignId, lane: Option<u16>) {
         let mut out = Vec::new();
         loop {
-            let is_left = self.queue.release_some(campaign, lane, BATCH, &mut out);
+            let room = lane.map_or(u64::MAX, |provider| self.mind.tables.gates.room(campaign, provider));
+            let most = BATCH.min(room as usize);
+            if most == 0 {
+                return;
+            }
+            let is_left = self.queue.release_some(campaign, lane, most, &mut out);
             let held = out.drain(..).map(|ticket| self.start(ticket)).filter(|&went| !went).count();
             if !is_left || held > 0 {
                 return;
@@ -280,6 +286,17 @@ mod tests {
 
     fn finish_s(report: &Report) -> f64 {
         report.speed.finish_s.expect("everybody has an outcome")
+    }
+
+    #[test]
+    fn two_sources_share_what_their_connections_cannot_send_alone() {
+        let world = include_str!("../../../perf/brain/real/slow-replies.toml");
+        let report = rehearse(world, &Options::default()).expect("a world that can be played");
+        let islands = report.providers.iter().find(|provider| provider.name == "islands");
+        let (count, finish_s) = islands.map(|one| (one.delivered as f64, one.finish_s)).expect("it has mail");
+        // Three connections of each source, half a second for each message.
+        let alone_s = count * 0.5 / 3.0;
+        assert!(finish_s < 0.75 * alone_s, "{finish_s} s, one source would take {alone_s} s");
     }
 
     #[test]

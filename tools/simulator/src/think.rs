@@ -1,7 +1,7 @@
 //! The slow decisions, once a second: budgets grow, the brain judges, and what it orders is carried out.
 
 use policy::brain::Order;
-use queue::{PathKey, PathView};
+use queue::PathKey;
 
 use crate::script::Mode;
 use crate::stage::Stage;
@@ -16,11 +16,11 @@ impl Stage {
 
     fn judge_the_second(&mut self) {
         let now = self.clock.now();
-        for PathView { id, key, .. } in self.queue.paths() {
-            let demand = self.queue.demand(id);
-            self.mind.tell_load(key, demand, now);
+        for key in self.mind.take_active() {
+            let Some(path) = self.queue.find_path(key) else { continue };
+            let demand = self.queue.demand(path);
             if let Some(limits) = self.mind.tick(key, demand, now) {
-                self.queue.set_limits(id, limits);
+                self.queue.set_limits(path, limits);
             }
         }
         self.mind.report(now);

@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use mail::{Reply, UnixMs};
-use policy::reaction::{Fate, PaceSignal, Reaction};
+use policy::reaction::{Fate, Reaction};
 use policy::tally::Happening;
-use policy::verdict::{Action, Scope, Verdict};
+use policy::verdict::{Action, Verdict};
 use queue::{FlowKey, Ticket};
 
 use super::connection::Connection;
@@ -25,7 +25,13 @@ impl Connection {
     }
 
     /// A recipient was refused: what that means for its path, its source, its sender and its connection.
-    pub(super) fn act(&mut self, (ticket, flow): (Ticket, FlowKey), verdict: Verdict, reaction: &Reaction, reply: &Reply) {
+    pub(super) fn act(
+        &mut self,
+        (ticket, flow): (Ticket, FlowKey),
+        verdict: Verdict,
+        reaction: &Reaction,
+        reply: &Reply,
+    ) {
         if verdict.alert {
             tracing::warn!(class = verdict.class, reply = %reply, "a receiver finds fault with our own configuration");
         }
@@ -33,7 +39,7 @@ impl Connection {
         shard.note(pool.key, flow, reaction.happening);
         let besides = reaction.happening.besides(ticket.attempts);
         besides.into_iter().for_each(|happening| shard.note(pool.key, flow, happening));
-        shard.heed(pool, (verdict, reaction), reply, self.answered_before(reply));
+        shard.heed(pool, reaction, reply, self.answered_before(reply));
         if reaction.identity_slow && !pool.is_alone() {
             let (identity, provider) = (flow.identity, pool.key.provider);
             drop(shard.shared.brain.tell(ToBrain::IdentitySlow { identity, provider }));
@@ -54,19 +60,13 @@ impl Connection {
 
 impl Shard {
     /// What a refusal means for budgets and rests; `messages` were answered on the connection before it.
-    pub(super) fn heed(
-        self: &Rc<Self>,
-        pool: &Rc<Pool>,
-        (verdict, reaction): (Verdict, &Reaction),
-        reply: &Reply,
-        messages: u32,
-    ) {
+    pub(super) fn heed(self: &Rc<Self>, pool: &Rc<Pool>, reaction: &Reaction, reply: &Reply, messages: u32) {
         let said = || reply.to_string();
         if reaction.passed {
             pool.budget.took(self.now());
             self.stir(&pool.budget);
         }
-        if let Some(signal) = pace_signal(verdict, reaction) {
+        if let Some(signal) = reaction.pace {
             // The one that was refused is among them, open or still being opened.
             let open = self.connections_counted(pool).saturating_sub(1);
             self.refused(&pool.budget, signal.signal(open, messages), &said());
@@ -115,9 +115,3 @@ impl Shard {
 
 /// How long a recipient waits whose receiver asks for less when the budget needs no rest for it.
 const SHORT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// What the pacer is told. Whatever asks us to slow down is about the rate when nothing nearer is known.
-fn pace_signal(verdict: Verdict, reaction: &Reaction) -> Option<PaceSignal> {
-    let asks_for_less = verdict.action == Action::SlowDown && verdict.scope != Scope::Recipient;
-    reaction.pace.or(asks_for_less.then_some(PaceSignal::Rate))
-}

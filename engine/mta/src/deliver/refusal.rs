@@ -31,7 +31,7 @@ pub(super) async fn heed(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply
     let provider = &shard.shared.config.providers[destination.provider];
     let verdict = shard.shared.config.replies.judge(phase, reply, &provider.name);
     let reaction = reaction(&verdict);
-    shard.heed(pool, (verdict, &reaction), reply, 0);
+    shard.heed(pool, &reaction, reply, 0);
     match verdict.action {
         Action::Suspend(_) => {}
         // In clear anybody on the way may have said it.

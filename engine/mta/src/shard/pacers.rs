@@ -173,7 +173,9 @@ impl Shard {
                 self.obey(&budget, change, "");
             }
             budget.is_changed.set(budget.is_changed.get() || was_used);
-            if was_used || demand.ready > 0 {
+            // What waits for the end of a rest is not ready, and the time counts all the same.
+            let rests = budget.rests_until(now).is_some();
+            if was_used || demand.ready > 0 || rests {
                 still.push(budget);
             } else {
                 budget.is_active.set(false);

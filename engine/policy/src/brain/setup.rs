@@ -1,6 +1,6 @@
 //! What a brain is made from: who there is, what is configured, and the tables that it writes for the shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +115,8 @@ pub struct Setup {
     pub providers: Vec<String>,
     /// Providers by index that are the operator's own hosts and need no warm-up.
     pub trusted: Vec<u16>,
-    /// The sources of each pool, by index, that are used for what they are there for: without the reserve.
+    /// The sources of each pool, by index, that are used for what they are there for: without the reserve. Pools of the same
+    /// sources stand here once, since what waits for these is evened out once.
     pub pools: Vec<Vec<u16>>,
     /// Senders' domains that are warmed up, by their hash.
     pub identities: BTreeMap<u32, WarmUpPlan>,
@@ -143,7 +144,7 @@ impl Setup {
             sources: config.sources.iter().map(source).collect(),
             providers: config.providers.iter().map(|(_, provider)| provider.name.clone()).collect(),
             trusted: vec![crate::provider::ProviderIndex::ROUTED.0],
-            pools: config.pools.iter().map(sources_of).collect(),
+            pools: config.pools.iter().map(sources_of).collect::<BTreeSet<_>>().into_iter().collect(),
             identities: warmed.collect(),
             canary: config.deliver.judgement.canary,
             breaker: config.deliver.judgement.breaker,
@@ -174,8 +175,11 @@ impl Setup {
     }
 }
 
+/// In their order, so that those of equal pools are equal.
 fn sources_of(pool: &crate::config::Pool) -> Vec<u16> {
-    pool.sources.iter().filter_map(|share| u16::try_from(share.source).ok()).collect()
+    let sources: BTreeSet<_> =
+        pool.sources.iter().filter_map(|share| u16::try_from(share.source).ok()).collect();
+    sources.into_iter().collect()
 }
 
 /// The tables that the brain writes and the shards read.
@@ -226,5 +230,17 @@ mod tests {
     fn identities_go_by_their_domain_in_any_case() {
         assert_eq!(identity_of("Example.TEST"), identity_of("example.test"));
         assert_ne!(identity_of("example.test"), identity_of("example.tst"));
+    }
+
+    #[test]
+    fn pools_of_the_same_sources_are_one() {
+        let text = "[node]\ndata_dir = \"d\"\n[http]\n\
+                    [[source]]\nname = \"a\"\nip = \"127.0.0.2\"\n[[source]]\nname = \"b\"\nip = \"127.0.0.3\"\n\
+                    [[pool]]\nname = \"main\"\nsources = [\"b\", \"a\"]\n\
+                    [[pool]]\nname = \"small\"\nsources = [\"b\"]\n";
+        let checked = crate::config::check("f", text);
+        let config = checked.config.unwrap_or_else(|| panic!("{:?}", checked.problems));
+        assert!(config.pools.len() > 2, "the one that nobody has written is there too");
+        assert_eq!(Setup::of(&config).pools, [vec![0, 1], vec![1]]);
     }
 }
