@@ -30,7 +30,7 @@ impl Standing {
 impl Cell {
     fn drains_in(&self) -> Duration {
         let (waiting, pace) = (self.waiting.load(Ordering::Relaxed), self.pace.load(Ordering::Relaxed));
-        Duration::from_millis(u64::from(waiting) * 1000 / u64::from(pace.max(1)))
+        Duration::from_millis(u64::from(waiting) * 1_000_000 / u64::from(pace.max(1)))
     }
 
     fn may_take(&self) -> bool {
@@ -53,7 +53,7 @@ struct Cell {
     score: AtomicU8,
     /// Recipients that wait, as last told, and those that came since.
     waiting: AtomicU32,
-    /// Recipients a second that go.
+    /// Thousandths of a recipient that go in a second: slow ones must not look faster than they are.
     pace: AtomicU32,
 }
 
@@ -68,8 +68,8 @@ pub struct Spread {
     pub recipients: u32,
 }
 
-/// Where nothing is known, a source is taken to let so many a second through.
-const PACE_UNKNOWN: u32 = 50;
+/// Where nothing is known, a source is taken to let so many thousandths of a recipient through in a second.
+const PACE_UNKNOWN: u32 = 50_000;
 /// How much of the average the last second is.
 const PACE_WEIGHT: f64 = 0.3;
 /// Queues shorter than this are left alone.
@@ -119,8 +119,8 @@ impl Standings {
         if let Some(cell) = self.cell(source, provider) {
             cell.waiting.store(u32::try_from(waiting).unwrap_or(u32::MAX), Ordering::Relaxed);
             let before = f64::from(cell.pace.load(Ordering::Relaxed));
-            let pace = before + (per_second - before) * PACE_WEIGHT;
-            cell.pace.store(pace.clamp(1.0, 1e9).round() as u32, Ordering::Relaxed);
+            let pace = before + (1000.0 * per_second - before) * PACE_WEIGHT;
+            cell.pace.store(pace.clamp(1.0, 4e9).round() as u32, Ordering::Relaxed);
         }
     }
 
@@ -146,7 +146,7 @@ impl Standings {
         }
         let idle = open.iter().filter(|(_, cell)| cell.drains_in() * 2 < wait && cell.may_take());
         let free: u64 =
-            idle.map(|(_, cell)| u64::from(cell.pace.load(Ordering::Relaxed)) * SPREAD_AHEAD_S).sum();
+            idle.map(|(_, cell)| u64::from(cell.pace.load(Ordering::Relaxed)) * SPREAD_AHEAD_S / 1000).sum();
         let recipients =
             u32::try_from(free).unwrap_or(u32::MAX).min(fullest.waiting.load(Ordering::Relaxed) / 2);
         let fewer = |waiting: u32| Some(waiting.saturating_sub(recipients));
@@ -256,11 +256,11 @@ mod tests {
     fn who_is_moved_for_one_pool_is_not_moved_again_for_another() {
         let (standings, now) = (Standings::new(2, 1), UnixMs(1_700_000_000_000));
         (0..100).for_each(|_| standings.set_load(0, 0, 600, 6.0));
-        let before = standings.at(0, 0).drains_in;
+        let before = standings.at(0, 0).drains_in.as_secs();
         let moved = standings.spread(0, &[0, 1], now).map(|spread| spread.recipients);
         assert_eq!(moved, Some(300));
         (0..300).for_each(|_| standings.enter(1, 0));
-        assert_eq!(standings.at(0, 0).drains_in, before / 2);
+        assert_eq!(standings.at(0, 0).drains_in.as_secs(), before / 2);
         // Half of the half, as the other source seems to be so much faster: not all of it.
         assert_eq!(standings.spread(0, &[0, 1], now).map(|spread| spread.recipients), Some(150));
     }
