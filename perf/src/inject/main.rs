@@ -2,6 +2,7 @@
 //! It makes no decisions about mail: a reply that is not the expected one is counted, and the connection is made again.
 
 mod letter;
+mod pace;
 mod run;
 mod session;
 mod usage;
@@ -40,12 +41,21 @@ pub(crate) struct Options {
     /// Envelope sender
     #[arg(long, default_value = "sender@inject.test")]
     from: String,
-    /// Recipient; {n} is the number of the message
+    /// Recipient; {n} is the number of the message, {d} that of its destination
     #[arg(long, default_value = "user{n}@sink.test")]
     rcpt: String,
+    /// Destinations that the messages go to in turn: what {d} counts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    destinations: u32,
     /// Header lines to add, as in "X-Staffetta-Class: bulk"
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
+    /// Messages per second in all, begun on time whether or not those before are answered; 0 is as fast as answers come
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    rate: f64,
+    /// Adds the header X-Inject-Time to each message: microseconds since 1970 when it was (or should have been) begun
+    #[arg(long)]
+    stamp: bool,
     /// Number of the first message
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -66,6 +76,13 @@ pub(crate) enum Mode {
     Pipelined,
     /// MAIL, RCPT, BDAT and the body together: one round trip.
     Flight,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("messages per second, at most 10 million".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
