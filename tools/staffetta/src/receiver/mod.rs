@@ -6,6 +6,7 @@ mod listen;
 mod reports;
 mod session;
 mod tally;
+mod timed;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) reports: Option<PathBuf>,
     /// How far away it pretends to be.
     pub(crate) latency: Latency,
+    /// How long messages were on their way is measured.
+    pub(crate) timed: bool,
     /// STARTTLS is offered with this.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -120,7 +123,8 @@ impl Receiver {
         let reports = options.reports.as_deref().map(Reports::open).transpose()?;
         let world = options.world.map(Mutex::new);
         let (latency, tls) = (options.latency, options.tls);
-        let desk = Arc::new(Desk { book: Mutex::default(), files, reports, world, latency, tls });
+        let book = Mutex::new(Book::new(options.timed)?);
+        let desk = Arc::new(Desk { book, files, reports, world, latency, tls });
         let (stop, stopped) = watch::channel(false);
         let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
@@ -167,6 +171,12 @@ impl Receiver {
         let all =
             world.into_iter().flat_map(|world| world.providers().map(move |provider| (world, provider)));
         all.map(|(world, provider)| (world.name(provider).to_owned(), world.counters(provider))).collect()
+    }
+
+    /// The counts at this moment as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let providers = self.providers();
+        self.desk.book().json(&providers)
     }
 
     /// The counts at this moment.
