@@ -59,5 +59,5 @@ def send(run):
         "submit_cpu_us_per_msg": submitting["cpu_us_per_msg"],
         "spool_bytes_per_recipient": round(spool["bytes"] / run.messages, 1),
         "anon_bytes_per_waiting": round((waiting["anonymous"] - before["anonymous"]) / run.messages, 1),
-        "connections_out": counts["connections_peak"],
+        "connections_out": counts["connections_peak"], "connections_made": counts["connections"],
     }

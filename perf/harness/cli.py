@@ -4,6 +4,7 @@ import argparse
 import json
 import pathlib
 import resource
+import signal
 import sys
 
 from . import build, facts, record, report, scenario, senders, session, stage
@@ -73,6 +74,8 @@ def main(words=None):
     options, parser = arguments(words)
     chosen = choose(options, parser)
     allow_files()
+    # Asked to end, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.bin = build.programs(options, ["staffetta", "inject"])
     machine = facts.facts(options)
     try:

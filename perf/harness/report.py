@@ -1,6 +1,6 @@
 """What a session found: one JSON object for programs, and the same as text for people."""
 
-from . import senders
+from . import aims, senders
 
 MAIN = ("msgs_per_s", "cpu_us_per_msg", "rss_mb")
 NOISY = 0.10
@@ -18,11 +18,21 @@ def build(options, chosen, facts, tools, outcomes):
 
 def scenario(options, variants, facts, outcomes):
     base, *more = variants
-    entry = {"scenario": base.name, "title": base.title, "parameters": base.parameters(), **all_senders(options, base, facts, outcomes)}
+    found = {one.variant: all_senders(options, one, facts, outcomes) for one in variants}
+    compare(found)
+    entry = {"scenario": base.name, "title": base.title, "parameters": base.parameters(), **found[""], "aims": aims.judge(base, found[""])}
     if more:
         entry["variants"] = {
-            one.variant: {"parameters": one.parameters(), **all_senders(options, one, facts, outcomes)} for one in more}
+            one.variant: {"parameters": one.parameters(), **found[one.variant], "aims": aims.judge(one, found[one.variant])} for one in more}
     return entry
+
+
+def compare(found):
+    """What a long queue costs, for who was measured with a short one too."""
+    for sender, figures in found[""].items():
+        short = found.get("short", {}).get(sender, {})
+        if "msgs_per_s" in figures and "msgs_per_s" in short:
+            figures["short_ratio"] = round(figures["msgs_per_s"] / short["msgs_per_s"], 3)
 
 
 def all_senders(options, scenario, facts, outcomes):
@@ -71,6 +81,8 @@ def head(result):
         lines.append(machine["note"])
     if disk["is_memory"]:
         lines.append("NOTHING IS DURABLE: the spools are in memory. Give --data a directory on a disk.")
+    if machine["load_before"] > machine["cores"] / 4:
+        lines.append(f"NOT QUIET: others kept {machine['load_before']} processes running before the session. Rates mean little, ratios and CPU a little more.")
     if result["quick"]:
         lines.append(f"QUICK: {result['runs']} short runs each. Figures wobble; see the README for full ones.")
     lines += ["", "The tools alone, injector to sink, on the same processors:"]
@@ -147,6 +159,8 @@ def grid(rows):
 
 def foot(result):
     lines = [""] + [f"{name}: {value}" for name, value in specials(result)]
+    judged = list(aims.lines(result))
+    lines += ["", "Aims, for two cores shared with the tools:"] + [f"  {line}" for line in judged] if judged else []
     lines += [
         "", "Medians. ratio: our msgs/s by theirs. CPU µs: user and system time of the engine's processes for a message. RSS: at its peak, pages of",
         "mapped files included; anon: without them. ~: others used more than a tenth of the machine."]
@@ -157,15 +171,13 @@ def specials(result):
     """Figures that only one scenario has."""
     for entry in result["scenarios"]:
         ours = entry.get("staffetta", {})
-        variants = entry.get("variants", {})
         if "spool_bytes_per_recipient" in ours:
             yield entry["scenario"], (
                 f"{ours['spool_bytes_per_recipient']:.0f} bytes of spool and {ours['anon_bytes_per_waiting']:.0f} of memory a waiting recipient; "
                 f"list taken at {ours['submit_per_s']:,.0f}/s for {ours['submit_cpu_us_per_msg']:.1f} µs each, which CPU µs includes")
-        short = variants.get("short", {}).get("staffetta", {})
-        if "msgs_per_s" in short and "msgs_per_s" in ours:
+        if "short_ratio" in ours:
             yield entry["scenario"], (
-                f"{ours['messages']:,.0f} waiting drain at {ours['msgs_per_s'] / short['msgs_per_s']:.0%} of the rate of {short['messages']:,.0f}; "
+                f"{ours['messages']:,.0f} waiting drain at {ours['short_ratio']:.0%} of the rate of a short queue; "
                 f"{ours['anon_growth_mb']:.0f} MB more memory beyond the map; filled at {ours['fill_msgs_per_s']:,.0f}/s")
 
 
@@ -181,5 +193,8 @@ def markdown(result, pictures):
             lines.append("| " + " | ".join([*cells, *[""] * (len(COLUMNS) - len(cells))]) + " |")
         lines.append("")
     lines += ["## More", ""] + [f"- {name}: {value}" for name, value in specials(result)] + [""]
+    judged = list(aims.lines(result))
+    if judged:
+        lines += ["## Aims", "", "For two cores shared with the tools.", ""] + [f"- {line}" for line in judged] + [""]
     lines += ["Every run of every sender, and the parameters: [perf.json](perf.json)."]
     return "\n".join(lines) + "\n"

@@ -84,7 +84,7 @@ def relay(run):
     seconds = counts["last_at_ms"] / 1000 - injected["begun_at_us"] / 1e6
     return {
         "msgs_per_s": round(run.messages / seconds, 1), **figures, "delivery_p50_ms": counts["delivery_ms"]["p50"],
-        "delivery_p99_ms": counts["delivery_ms"]["p99"], "connections_out": counts["connections_peak"],
+        "delivery_p99_ms": counts["delivery_ms"]["p99"], "connections_out": counts["connections_peak"], "connections_made": counts["connections"],
     }
 
 
@@ -124,7 +124,7 @@ def send(run):
     return {
         "msgs_per_s": round((counts["messages"] - before) / seconds, 1), **figures,
         "fill_msgs_per_s": round(injected["per_second"], 1), "fill_cpu_us_per_msg": filling["cpu_us_per_msg"],
-        "fill_accept_p99_ms": filling["accept_p99_ms"], "connections_out": counts["connections_peak"],
+        "fill_accept_p99_ms": filling["accept_p99_ms"], "connections_out": counts["connections_peak"], "connections_made": counts["connections"],
     }
 
 

@@ -42,6 +42,10 @@ class Scenario:
     """Part of the rate that the base variant reached: below 1 messages come evenly at that pace."""
     senders: tuple = ()
     """Only these; all when empty."""
+    aim: dict = dataclasses.field(default_factory=dict)
+    """What this engine is to reach on two cores shared with the tools: `at_least` and `at_most`, of figures."""
+    order: int = 99
+    """Place in the table."""
     extra: bool = False
     """Only run when it is asked for by name."""
     patience_s: int = 300
@@ -55,6 +59,7 @@ class Scenario:
         self._check(0.0 < self.load <= 1.0, "load is above 0 and at most 1")
         self._check(self.message_bytes >= 600, "message_bytes is at least 600")
         self._check(1 <= self.destinations <= 99_999, "destinations is from 1 to 99999")
+        self._check(set(self.aim) <= {"at_least", "at_most"}, "aim has at_least and at_most")
         for table in (self.messages, self.quick_messages):
             self._check("other" in table and min(table.values()) > 0, "messages name `other`, and are above 0")
 
@@ -77,23 +82,22 @@ class Scenario:
     def parameters(self):
         """What a reader of the result needs to know, as JSON."""
         kept = dataclasses.asdict(self)
-        return {name: value for name, value in kept.items() if name not in ("title", "name", "variant", "extra")}
+        return {name: value for name, value in kept.items() if name not in ("title", "name", "variant", "extra", "order", "aim")}
 
 
 def load(folder=FOLDER):
-    """All scenarios by name, each as the list of its base and its variants, in the order of the files' names."""
+    """All scenarios by name in their order, each as the list of its base and its variants."""
     found = {}
     for file in sorted(folder.glob("*.toml")):
         found[file.stem] = read(file.stem, tomllib.loads(file.read_text()))
-    order = ["relay-10k", "relay-10k-dkim", "relay-10k-tls", "relay-1k", "accept-10k", "send-10k", "campaign-20k", "campaign-20k-dkim"]
-    return dict(sorted(found.items(), key=lambda one: order.index(one[0]) if one[0] in order else len(order)))
+    return dict(sorted(found.items(), key=lambda one: one[1][0].order))
 
 
 def read(name, table):
     """The base and the variants of one file."""
     variants = table.pop("variant", {})
     base = build(name, table)
-    more = [build(name, {**table, **changes}, variant) for variant, changes in variants.items()]
+    more = [build(name, {**table, "aim": {}, **changes}, variant) for variant, changes in variants.items()]
     return [base, *more]
 
 
@@ -110,6 +114,6 @@ def build(name, table, variant=""):
 
 
 def scaled(scenario, messages):
-    """The same with so many messages for every sender."""
+    """The same with so many messages for every sender, and no aim: it is not the workload that the aim is for."""
     table = {"other": messages}
-    return dataclasses.replace(scenario, messages=table, quick_messages=table)
+    return dataclasses.replace(scenario, messages=table, quick_messages=table, aim={})

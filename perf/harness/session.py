@@ -2,8 +2,8 @@
 
 import dataclasses
 import statistics
-import subprocess
 import sys
+import traceback
 
 from . import load, run, senders, stage
 from .group import process_seconds
@@ -107,7 +107,12 @@ def one_run(options, outcome, number, base):
         outcome.runs.append(figures)
         say(f"{scenario.label}: {outcome.sender} {number + 1}: {figures['msgs_per_s']:,.0f}/s, {figures['cpu_us_per_msg']:,.1f} µs, "
             f"{figures['rss_mb']:,.0f} MB, others {figures['other_cpu_share']:.0%}")
-    except (stage.Void, OSError, subprocess.SubprocessError) as error:
-        reason = str(error) if isinstance(error, stage.Void) else repr(error)
-        outcome.void.append(reason)
-        say(f"{scenario.label}: {outcome.sender} {number + 1}: void: {reason}")
+    except stage.Void as void:
+        reason = str(void)
+    except Exception as error:  # One run that goes wrong must not cost the session; it is shown, and fails the command.
+        traceback.print_exc()
+        reason = repr(error)
+    else:
+        return
+    outcome.void.append(reason)
+    say(f"{scenario.label}: {outcome.sender} {number + 1}: void: {reason}")

@@ -25,7 +25,8 @@ def figures(rate, **more):
 
 def result(facts=FACTS):
     """A session with three runs of ours, one of Postfix beside a void one, and no KumoMTA."""
-    table = {"title": "t", "kind": "relay", "messages": {"other": 9}, "quick_messages": {"other": 3}}
+    table = {"title": "t", "kind": "relay", "messages": {"other": 9}, "quick_messages": {"other": 3}, "aim": {
+        "at_least": {"msgs_per_s": 1500, "postfix_ratio": 25}, "at_most": {"spool_bytes_per_recipient": 300}}}
     (wanted,) = scenario.read("relay-1k", table)
     ours, theirs, none = (session.Outcome(wanted, name) for name in OPTIONS.senders)
     ours.runs = [figures(1000.0, accept_p50_ms=1.0, accept_p99_ms=2.0), figures(3000.0), figures(2000.0)]
@@ -43,6 +44,11 @@ class Report(unittest.TestCase):
         self.assertEqual(entry["kumomta"], {"missing": "not installed"})
         for name in ("msgs_per_s", "cpu_us_per_msg", "rss_mb", "durable"):
             self.assertIn(name, entry["staffetta"])
+
+    def test_aims_are_judged_where_something_was_measured(self):
+        (entry,) = result()["scenarios"]
+        self.assertEqual([(aim["figure"], aim["met"]) for aim in entry["aims"]], [("msgs_per_s", True), ("postfix_ratio", False)])
+        self.assertIn("postfix_ratio at least 25: 20.0 (missed)", report.text(result()))
 
     def test_nothing_in_memory_is_called_durable(self):
         facts = {**FACTS, "disk": {**FACTS["disk"], "is_memory": True, "filesystem": "tmpfs"}}
