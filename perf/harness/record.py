@@ -17,9 +17,13 @@ def write(folder, result):
     (folder / "perf.json").write_text(json.dumps(result, indent=1) + "\n")
     pictures = []
     for name, title, unit, figure in CHARTS:
-        groups = [(section, {sender: figures.get(figure) for sender, figures in found.items()}) for section, _, found in report.sections(result)]
-        picture = chart.svg(title, unit, groups)
+        picture = chart.svg(title, unit, [(section, points(found, figure)) for section, _, found in report.sections(result)])
         if picture:
             (folder / name).write_text(picture)
             pictures.append(name)
     (folder / "README.md").write_text(report.markdown(result, pictures))
+
+
+def points(found, figure):
+    """Median, lowest and highest of each sender that has the figure."""
+    return {sender: (figures[figure], *figures["spread"][figure]) for sender, figures in found.items() if figure in figures}

@@ -2,7 +2,7 @@
 
 from . import aims, senders
 
-MAIN = ("msgs_per_s", "cpu_us_per_msg", "rss_mb")
+MAIN = ("msgs_per_s", "cpu_us_per_msg", "rss_mb", "anon_mb")
 NOISY = 0.10
 """Part of the machine that others used, above which a figure is marked."""
 COLUMNS = ("", "msgs/s", "lowest - highest", "ratio", "CPU µs", "RSS MB", "anon MB", "accept p50/p99", "deliver p50/p99", "durable", "messages", "runs")
@@ -84,7 +84,7 @@ def head(result):
     if machine["load_before"] > machine["cores"] / 4:
         lines.append(f"NOT QUIET: others kept {machine['load_before']} processes running before the session. Rates mean little, ratios and CPU a little more.")
     if result["quick"]:
-        lines.append(f"QUICK: {result['runs']} short runs each. Figures wobble; see the README for full ones.")
+        lines.append(f"QUICK: {result['runs']} short runs each. Figures wobble; a run without --quick is the one to quote.")
     lines += ["", "The tools alone, injector to sink, on the same processors:"]
     for tool in result["tools"]:
         lines.append(

@@ -40,7 +40,7 @@ def ceilings(options, chosen):
     """What injector and sink reach with nothing between them, for each kind of message that the scenarios inject."""
     kinds = {}
     for base, *_ in chosen.values():
-        if base.kind != "campaign" and not base.extra:
+        if base.kind != "campaign":
             kinds.setdefault((base.message_bytes, base.mode, base.connections_in), base)
     return [ceiling(options, scenario) for scenario in kinds.values()]
 

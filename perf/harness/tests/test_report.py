@@ -70,7 +70,7 @@ class Report(unittest.TestCase):
             xml.parse(pathlib.Path(folder) / "rate.svg")
 
     def test_a_chart_of_nothing_is_empty(self):
-        self.assertEqual(chart.svg("t", "u", [("a", {"postfix": None})]), "")
+        self.assertEqual(chart.svg("t", "u", [("a", {"postfix": (0.0, 0.0, 0.0)}), ("b", {})]), "")
 
 
 class Proof(unittest.TestCase):
