@@ -5,6 +5,7 @@ ended. Elsewhere the tree below the first process is walked and the time of reap
 ended and was not yet waited for.
 """
 
+import itertools
 import os
 import pathlib
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
+NUMBERS = itertools.count()
 SAMPLE_S = 0.25
 """Between two looks at memory; longer for trees of many processes, so that looking costs them nothing that shows."""
 
@@ -20,8 +22,9 @@ class Group:
     """Start its processes with `wrap`; `close` ends what is left of them."""
 
     def __init__(self, name):
-        self.root = None
-        self.folder, self.read_cpu = make(f"staffetta-perf-{os.getpid()}-{name}")
+        self.roots = []
+        """Its first processes: what is asked where there is no cgroup."""
+        self.folder, self.read_cpu = make(f"staffetta-perf-{os.getpid()}-{next(NUMBERS)}-{name}")
 
     @property
     def how(self):
@@ -35,12 +38,12 @@ class Group:
 
     def cpu_seconds(self):
         """User and system time of all its processes so far."""
-        return self.read_cpu(self.folder) if self.folder else tree_seconds(self.root)
+        return self.read_cpu(self.folder) if self.folder else tree_seconds(self.roots)
 
     def pids(self):
         if self.folder:
             return [int(pid) for pid in (self.folder / "cgroup.procs").read_text().split()]
-        return below(self.root, stats())
+        return below(self.roots, stats())
 
     def close(self):
         """Ends the members that are still there, and the group."""
@@ -130,12 +133,12 @@ def stats():
     return found
 
 
-def below(root, found):
-    """The process and its descendants."""
+def below(roots, found):
+    """The processes and their descendants."""
     children = {}
     for pid, fields in found.items():
         children.setdefault(int(fields[1]), []).append(pid)
-    members, todo = [], [root]
+    members, todo = [], list(roots)
     while todo:
         pid = todo.pop()
         if pid in found:
@@ -144,9 +147,9 @@ def below(root, found):
     return members
 
 
-def tree_seconds(root):
+def tree_seconds(roots):
     found = stats()
-    return sum(int(tick) for pid in below(root, found) for tick in found[pid][11:15]) / TICKS
+    return sum(int(tick) for pid in below(roots, found) for tick in found[pid][11:15]) / TICKS
 
 
 def process_seconds(pid):

@@ -36,7 +36,7 @@ class Kumomta(Sender):
             environment["PERF_KEY"] = str(self.place.signing_key())
         command = self.place.pinned([str(self.place.kumomta), "--policy", str(stage.PEERS / "kumomta/init.lua"), "--user", "root"])
         self.process = self.place.start(self.group.wrap(command), env=environment, cwd=base)
-        self.group.root = self.process.pid
+        self.group.roots = [self.process.pid]
         stage.wait_for_port(self.port, self.process)
 
     def hold(self):

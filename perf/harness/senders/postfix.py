@@ -35,7 +35,7 @@ class Postfix(Sender):
 
     def start(self):
         self.port, self.milter_port = stage.free_port(), stage.free_port()
-        self.base, self.signer = self.place.dir / "postfix", None
+        self.base, self.signer, self.master = self.place.dir / "postfix", None, None
         self.program = stage.find_program("postfix")
         for name in ("", "etc", "queue", "lib"):
             (self.base / name).mkdir(mode=0o755)
@@ -47,7 +47,8 @@ class Postfix(Sender):
         if started.returncode != 0:
             raise stage.Void(f"Postfix did not start: {started.stderr[-500:]}")
         stage.wait_for_port(self.port)
-        self.group.root = int((self.base / "queue/pid/master.pid").read_text())
+        self.master = int((self.base / "queue/pid/master.pid").read_text())
+        self.group.roots = [self.master] + ([self.signer.pid] if self.signer else [])
 
     def start_signer(self):
         key = self.place.signing_key()
@@ -96,9 +97,11 @@ class Postfix(Sender):
             time.sleep(0.05)
 
     def stop(self):
+        if self.master is None:
+            return super().stop()
         subprocess.run(self.command("stop"), stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         until = time.monotonic() + 10
-        while pathlib.Path(f"/proc/{self.group.root}").exists() and time.monotonic() < until:
+        while pathlib.Path(f"/proc/{self.master}").exists() and time.monotonic() < until:
             time.sleep(0.05)
         if self.signer and self.signer.poll() is None:
             self.signer.terminate()

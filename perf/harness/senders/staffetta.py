@@ -24,7 +24,7 @@ class Staffetta(Sender):
         file.write_text(self.configuration())
         command = self.group.wrap(self.place.tool("staffetta", "serve", "--config", file))
         process = self.place.start(command, stdout=subprocess.PIPE)
-        self.group.root, self.process = process.pid, process
+        self.group.roots, self.process = [process.pid], process
         line = process.stdout.readline()
         if "ready" not in line:
             raise stage.Void(f"the engine did not start: {line}{self.place.log()}")

@@ -16,7 +16,7 @@ class Groups(unittest.TestCase):
     def test_children_that_have_ended_are_counted(self):
         script = f'for n in 1 2; do python3 -c "{BURN}"; done; echo; read wait'
         process = subprocess.Popen(self.group.wrap(["sh", "-c", script]), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.group.root = process.pid
+        self.group.roots = [process.pid]
         process.stdout.readline()
         spent = self.group.cpu_seconds()
         self.assertGreater(spent, 0.35)
@@ -26,7 +26,7 @@ class Groups(unittest.TestCase):
 
     def test_what_is_left_is_ended(self):
         process = subprocess.Popen(self.group.wrap(["sleep", "60"]))
-        self.group.root = process.pid
+        self.group.roots = [process.pid]
         if not self.group.folder:
             process.kill()
         while self.group.folder and process.pid not in self.group.pids():

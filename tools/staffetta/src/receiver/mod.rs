@@ -276,6 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn stamped_messages_are_timed_and_their_sizes_told() {
+        let mut receiver = start(Options { timed: true, ..Options::default() });
+        let begun_us = (human::now_ms() - 2000) * 1000;
+        for head in [format!("X-Inject-Time: {begun_us:016}\r\n"), String::new()] {
+            let message = format!("{head}Subject: s\r\n\r\nhi\r\n.\r\n");
+            let lines =
+                ["EHLO me\r\n", "MAIL FROM:<a@x.test>\r\n", "RCPT TO:<b@y.test>\r\n", "DATA\r\n", &message];
+            talk(receiver.doors()[0].address, &lines);
+        }
+        let told = receiver.json();
+        receiver.stop().expect("stopped");
+        assert_eq!((&told["messages"], &told["delivery_ms"]["count"]), (&2.into(), &1.into()), "{told}");
+        assert!(told["delivery_ms"]["p50"].as_f64().is_some_and(|ms| ms >= 1990.0), "{told}");
+        assert_eq!((&told["bytes_min"], &told["bytes_max"]), (&18.into(), &51.into()), "{told}");
+    }
+
+    #[test]
     fn a_world_decides_whose_mail_a_server_takes() {
         let world = World::from_toml(WORLD, 1).expect("a world");
         let mut receiver = start(Options { world: Some(world), ..Options::default() });
