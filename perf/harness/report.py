@@ -106,6 +106,8 @@ def sections(result):
     for entry in result["scenarios"]:
         yield entry["scenario"], entry["title"], figures_of(entry)
         for variant, found in entry.get("variants", {}).items():
+            if not figures_of(found):
+                continue
             yield f"{entry['scenario']}, {variant}", differences(entry["parameters"], found["parameters"]), figures_of(found)
 
 
