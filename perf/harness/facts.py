@@ -18,7 +18,7 @@ def facts(options):
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": commit(),
-        "profile": f"of {options.bin}" if options.is_given else options.profile,
+        "profile": "unknown (--bin)" if options.is_given else options.profile,
         "note": options.note,
         "cpu": cpu(),
         "cores": os.cpu_count(),
