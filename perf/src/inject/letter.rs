@@ -46,7 +46,7 @@ pub(crate) enum Part {
 impl Letter {
     /// A message as the options want it; `run` tells the messages of different runs apart.
     pub(crate) fn new(options: &Options, run: u64) -> Self {
-        let recipient = options.rcpt.replace("{n}", MARK).replace("{d}", DESTINATION_MARK);
+        let recipient = options.text.rcpt.replace("{n}", MARK).replace("{d}", DESTINATION_MARK);
         let mut body = message(options, &recipient, run);
         let data = match options.mode {
             Mode::Flight => format!("BDAT {} LAST\r\n", body.len()),
@@ -62,14 +62,14 @@ impl Letter {
             start..wire.len()
         };
         let parts = [
-            part(&format!("MAIL FROM:<{}>\r\n", options.from)),
+            part(&format!("MAIL FROM:<{}>\r\n", options.text.from)),
             part(&format!("RCPT TO:<{recipient}>\r\n")),
             part(&data),
             part(&body),
         ];
         let places = wire.match_indices(MARK).map(|(place, _)| place).collect();
         let destination_places = wire.match_indices(DESTINATION_MARK).map(|(place, _)| place).collect();
-        let destinations = u64::from(options.destinations);
+        let destinations = u64::from(options.text.destinations);
         let time_place = wire.find(TIME_MARK);
         Self { wire: wire.into_bytes(), places, destination_places, destinations, time_place, parts }
     }
@@ -120,17 +120,17 @@ fn message(options: &Options, recipient: &str, run: u64) -> String {
     let mut text = format!(
         "From: <{}>\r\nTo: <{recipient}>\r\nSubject: message {MARK}\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\
          Message-ID: <{run:x}.{MARK}@inject.test>\r\n",
-        options.from
+        options.text.from
     );
-    if options.stamp {
+    if options.text.stamp {
         text.push_str(&format!("X-Inject-Time: {TIME_MARK}\r\n"));
     }
-    for line in &options.header {
+    for line in &options.text.header {
         text.push_str(line.trim());
         text.push_str("\r\n");
     }
     text.push_str("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n");
-    fill(&mut text, options.bytes as usize);
+    fill(&mut text, options.text.bytes as usize);
     text
 }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 /// Sends test messages by SMTP, one recipient each, and prints rate and latencies as JSON.
 #[derive(Parser, Clone, Debug)]
@@ -29,15 +29,34 @@ pub(crate) struct Options {
     /// Messages in all
     #[arg(long, default_value_t = 10_000)]
     messages: u64,
-    /// Bytes of each message
-    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
-    bytes: u32,
+    #[command(flatten)]
+    text: Text,
     /// Messages per connection; 0 is no limit
     #[arg(long, default_value_t = 0)]
     per_connection: u64,
     /// How commands are sent
     #[arg(long, value_enum, default_value_t = Mode::Lockstep)]
     mode: Mode,
+    /// Messages per second in all, begun on time whether or not those before are answered; 0 is as fast as answers come
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    rate: f64,
+    /// Number of the first message
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Appends the recipient of every acknowledged message to this file, one a line
+    #[arg(long, value_name = "FILE")]
+    acknowledged: Option<PathBuf>,
+    /// Seconds to keep trying to connect, at the start and after a connection broke
+    #[arg(long, default_value_t = 5)]
+    patience: u64,
+}
+
+/// What stands in a message.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Text {
+    /// Bytes of each message
+    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
+    bytes: u32,
     /// Envelope sender
     #[arg(long, default_value = "sender@inject.test")]
     from: String,
@@ -50,21 +69,9 @@ pub(crate) struct Options {
     /// Header lines to add, as in "X-Staffetta-Class: bulk"
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
-    /// Messages per second in all, begun on time whether or not those before are answered; 0 is as fast as answers come
-    #[arg(long, default_value_t = 0.0, value_parser = rate)]
-    rate: f64,
     /// Adds the header X-Inject-Time to each message: microseconds since 1970 when it was (or should have been) begun
     #[arg(long)]
     stamp: bool,
-    /// Number of the first message
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    /// Appends the recipient of every acknowledged message to this file, one a line
-    #[arg(long, value_name = "FILE")]
-    acknowledged: Option<PathBuf>,
-    /// Seconds to keep trying to connect, at the start and after a connection broke
-    #[arg(long, default_value_t = 5)]
-    patience: u64,
 }
 
 /// How many replies are awaited before the next command.

@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     for tally in tallies {
         report.add(options, tally?, &mut acknowledged)?;
     }
-    report.bytes = report.sent * u64::from(options.bytes);
+    report.bytes = report.sent * u64::from(options.text.bytes);
     report.unsent = options.messages.saturating_sub(report.sent + report.failed);
     if let Some(file) = &options.acknowledged {
         append(file, &acknowledged)?;
@@ -262,7 +262,7 @@ impl Report {
         let room = ERRORS_SHOWN_MAX.saturating_sub(self.errors.len());
         self.errors.extend(tally.errors.into_iter().take(room));
         if options.acknowledged.is_some() {
-            let recipient = |&number: &u64| recipient(&options.rcpt, options.destinations, number);
+            let recipient = |&number: &u64| recipient(&options.text.rcpt, options.text.destinations, number);
             acknowledged.extend(tally.acknowledged.iter().map(recipient));
         }
         Ok(())
