@@ -3,8 +3,14 @@
 
 import argparse
 import json
+import statistics
+import subprocess
+import sys
 
-import bench
+sys.dont_write_bytecode = True
+from harness import build, cli, facts, stage  # noqa: E402  (no compiled files in the tree)
+
+RESULTS = stage.ROOT / "perf" / "results" / "spool.jsonl"
 
 MEMORY = {
     "scheduled": (["--how", "scheduled"], []),
@@ -77,32 +83,52 @@ MEASUREMENTS = {
 
 def rounds(run, *arguments):
     """What one call printed: a line for each round."""
-    done = bench.subprocess.run(run.command("spool-bench", *arguments), capture_output=True, text=True)
+    done = subprocess.run(run.tool("spool-bench", *arguments), capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"spool-bench {arguments[0]} failed: {done.stderr}")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return [{name: value for name, value in line.items() if name != "round"} for line in lines]
 
 
-def main():
+def options_of():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"any of {', '.join(MEASUREMENTS)}; default: all")
-    parser.add_argument("--recipients", type=int, default=1_000_000, help="of the campaign that is recovered")
-    parser.add_argument("--messages", type=int, default=100_000, help="of 10 KiB that are recovered")
-    parser.add_argument("--waiting", type=int, default=10_000_000, help="recipients whose memory is measured")
-    options = bench.arguments(parser)
-    bench.need(options.bin, "spool-bench")
+    parser.add_argument("--recipients", type=cli.positive, default=1_000_000, help="of the campaign that is recovered")
+    parser.add_argument("--messages", type=cli.positive, default=100_000, help="of 10 KiB that are recovered")
+    parser.add_argument("--waiting", type=cli.positive, default=10_000_000, help="recipients whose memory is measured")
+    parser.add_argument("--runs", type=cli.positive, default=5)
+    parser.add_argument("--no-record", action="store_true", help="print the result, do not add it to perf/results")
+    cli.add_common(parser)
+    options = parser.parse_args()
     unknown = set(options.what) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}")
+    options.senders, options.kumomta = [], None
+    options.bin = build.programs(options, ["spool-bench"])
+    return options
+
+
+def medians(runs):
+    """The median of every number that all runs have."""
+    names = [name for name, value in runs[0].items() if isinstance(value, (int, float))]
+    return {name: round(statistics.median(run[name] for run in runs), 3) for name in names}
+
+
+def main():
+    options = options_of()
+    machine = facts.facts(options)
     for name in options.what or MEASUREMENTS:
         print(f"{name}: {MEASUREMENTS[name].__doc__}", flush=True)
-        with bench.Bench(options) as run:
+        with stage.Stage(options) as run:
             runs = MEASUREMENTS[name](run, options)
         parameters = {"measurement": name, "cpus": options.cpus}
         if name in ("recover", "recover-messages", "memory"):
             parameters |= {"recipients": options.recipients, "messages": options.messages, "waiting": options.waiting}
-        bench.record("spool", options, parameters, runs)
+        result = {"scenario": "spool", "machine": machine, "parameters": parameters, "median": medians(runs), "runs": runs}
+        if not options.no_record:
+            with open(RESULTS, "a") as file:
+                file.write(json.dumps(result) + "\n")
+        print(json.dumps(result["median"], indent=2))
 
 
 if __name__ == "__main__":

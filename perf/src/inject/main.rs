@@ -2,6 +2,7 @@
 //! It makes no decisions about mail: a reply that is not the expected one is counted, and the connection is made again.
 
 mod letter;
+mod pace;
 mod run;
 mod session;
 mod usage;
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 /// Sends test messages by SMTP, one recipient each, and prints rate and latencies as JSON.
 #[derive(Parser, Clone, Debug)]
@@ -28,24 +29,17 @@ pub(crate) struct Options {
     /// Messages in all
     #[arg(long, default_value_t = 10_000)]
     messages: u64,
-    /// Bytes of each message
-    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
-    bytes: u32,
+    #[command(flatten)]
+    text: Text,
     /// Messages per connection; 0 is no limit
     #[arg(long, default_value_t = 0)]
     per_connection: u64,
     /// How commands are sent
     #[arg(long, value_enum, default_value_t = Mode::Lockstep)]
     mode: Mode,
-    /// Envelope sender
-    #[arg(long, default_value = "sender@inject.test")]
-    from: String,
-    /// Recipient; {n} is the number of the message
-    #[arg(long, default_value = "user{n}@sink.test")]
-    rcpt: String,
-    /// Header lines to add, as in "X-Staffetta-Class: bulk"
-    #[arg(long, value_name = "LINE")]
-    header: Vec<String>,
+    /// Messages per second in all, begun on time whether or not those before are answered; 0 is as fast as answers come
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    rate: f64,
     /// Number of the first message
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -57,6 +51,29 @@ pub(crate) struct Options {
     patience: u64,
 }
 
+/// What stands in a message.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Text {
+    /// Bytes of each message
+    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
+    bytes: u32,
+    /// Envelope sender
+    #[arg(long, default_value = "sender@inject.test")]
+    from: String,
+    /// Recipient; {n} is the number of the message, {d} that of its destination
+    #[arg(long, default_value = "user{n}@sink.test")]
+    rcpt: String,
+    /// Destinations that the messages go to in turn: what {d} counts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    destinations: u32,
+    /// Header lines to add, as in "X-Staffetta-Class: bulk"
+    #[arg(long, value_name = "LINE")]
+    header: Vec<String>,
+    /// Adds the header X-Inject-Time to each message: microseconds since 1970 when it was (or should have been) begun
+    #[arg(long)]
+    stamp: bool,
+}
+
 /// How many replies are awaited before the next command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
@@ -66,6 +83,13 @@ pub(crate) enum Mode {
     Pipelined,
     /// MAIL, RCPT, BDAT and the body together: one round trip.
     Flight,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("messages per second, at most 10 million".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
@@ -15,13 +15,14 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
 use crate::letter::{Letter, recipient};
+use crate::pace::{Pace, Parked};
 use crate::session::{Progress, Session};
 use crate::{Options, usage};
 
 /// Latencies are told apart up to a minute.
 const LATENCY_US_MAX: u64 = 60_000_000;
 /// Longer silence than this is a fault of the server.
-const SILENCE_MAX_S: i64 = 60;
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// So many broken connections without an acknowledgement in between, and the server is given up.
 const FAULTS_MAX: u32 = 1_000;
 /// Errors that are printed; the rest is only counted.
@@ -34,6 +35,8 @@ pub(crate) struct Report {
     /// Never begun, because the server was gone.
     unsent: u64,
     bytes: u64,
+    /// When the first message could begin, in microseconds since 1970.
+    begun_at_us: u64,
     elapsed: Duration,
     cpu: Option<Duration>,
     latencies_us: Histogram<u64>,
@@ -46,13 +49,13 @@ pub(crate) struct Report {
 /// When a file cannot be written. What the server does is in the report.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let next = AtomicU64::new(0);
-    let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
     let cpu_before = usage::cpu();
     let begun = Instant::now();
+    let pace = Pace::new(options.rate);
     let threads = options.threads.min(options.connections);
     let share = |thread: u16| usize::from((options.connections + threads - 1 - thread) / threads);
     let tallies: Vec<anyhow::Result<Tally>> = thread::scope(|scope| {
-        let work = |thread: u16| Worker::new(options, &next, run)?.work(share(thread));
+        let work = |thread: u16| Worker::new(options, &next, pace)?.work(share(thread));
         let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
         threads
             .into_iter()
@@ -66,6 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         failed: 0,
         unsent: 0,
         bytes: 0,
+        begun_at_us: pace.time_us(begun),
         elapsed,
         cpu,
         latencies_us: Histogram::new_with_max(LATENCY_US_MAX, 3)?,
@@ -73,9 +77,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     };
     let mut acknowledged = Vec::new();
     for tally in tallies {
-        report.add(&options.rcpt, tally?, &mut acknowledged)?;
+        report.add(options, tally?, &mut acknowledged)?;
     }
-    report.bytes = report.sent * u64::from(options.bytes);
+    report.bytes = report.sent * u64::from(options.text.bytes);
     report.unsent = options.messages.saturating_sub(report.sent + report.failed);
     if let Some(file) = &options.acknowledged {
         append(file, &acknowledged)?;
@@ -87,6 +91,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 struct Worker<'a> {
     options: &'a Options,
     next: &'a AtomicU64,
+    pace: Pace,
+    parked: Parked,
     ready: OwnedFd,
     letter: Letter,
     /// By place, which is also what readiness is told by; empty where the server stayed away.
@@ -110,12 +116,14 @@ struct Tally {
 }
 
 impl<'a> Worker<'a> {
-    fn new(options: &'a Options, next: &'a AtomicU64, run: u64) -> anyhow::Result<Self> {
+    fn new(options: &'a Options, next: &'a AtomicU64, pace: Pace) -> anyhow::Result<Self> {
         Ok(Self {
             options,
             next,
+            pace,
+            parked: Parked::default(),
             ready: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            letter: Letter::new(options, run),
+            letter: Letter::new(options, pace.time_us(Instant::now())),
             sessions: Vec::new(),
             tally: Tally {
                 faults: 0,
@@ -136,10 +144,14 @@ impl<'a> Worker<'a> {
         }
         let mut events = Vec::with_capacity(connections.max(1));
         while self.sessions.iter().any(Option::is_some) {
-            let timeout = Timespec { tv_sec: SILENCE_MAX_S, tv_nsec: 0 };
+            let wait = self.parked.wait(Instant::now());
+            let timeout = Timespec::try_from(wait.unwrap_or(SILENCE_MAX))?;
             epoll::wait(&self.ready, spare_capacity(&mut events), Some(&timeout))?;
-            if events.is_empty() {
+            if events.is_empty() && wait.is_none() {
                 self.give_up();
+            }
+            while let Some((due, number, place)) = self.parked.take_due(Instant::now()) {
+                self.begin(place, number, due);
             }
             for event in events.drain(..) {
                 self.advance(usize::try_from(event.data.u64())?);
@@ -180,7 +192,7 @@ impl<'a> Worker<'a> {
     }
 
     fn next_message(&mut self, place: usize) {
-        let Some(mut here) = self.sessions[place].take() else { return };
+        let Some(here) = self.sessions[place].take() else { return };
         if self.options.per_connection > 0 && here.messages >= self.options.per_connection {
             here.session.quit();
             return self.open(place);
@@ -189,8 +201,18 @@ impl<'a> Worker<'a> {
         if number >= self.options.messages {
             return here.session.quit();
         }
-        let begun = here.session.begin(self.options.first + number);
         self.sessions[place] = Some(here);
+        let due = self.pace.due(number);
+        if due > Instant::now() {
+            self.parked.park(due, number, place);
+        } else {
+            self.begin(place, number, due);
+        }
+    }
+
+    fn begin(&mut self, place: usize, number: u64, due: Instant) {
+        let Some(here) = &mut self.sessions[place] else { return };
+        let begun = here.session.begin(self.options.first + number, due, self.pace.time_us(due));
         if let Err(error) = begun {
             self.fail(place, &error);
         }
@@ -200,6 +222,7 @@ impl<'a> Worker<'a> {
     fn fail(&mut self, place: usize, error: &anyhow::Error) {
         let Some(here) = self.sessions[place].take() else { return };
         let was_busy = here.session.is_busy();
+        self.parked.forget(place);
         self.tally.complain(error);
         self.tally.failed += u64::from(was_busy);
         drop(here);
@@ -213,7 +236,7 @@ impl<'a> Worker<'a> {
     fn give_up(&mut self) {
         let silent = self.sessions.drain(..).flatten().filter(|here| here.session.is_busy()).count();
         self.tally.failed += silent as u64;
-        self.tally.complain(&anyhow!("the server was silent for {SILENCE_MAX_S} s"));
+        self.tally.complain(&anyhow!("the server was silent for {} s", SILENCE_MAX.as_secs()));
     }
 }
 
@@ -232,13 +255,16 @@ impl Tally {
 }
 
 impl Report {
-    fn add(&mut self, pattern: &str, tally: Tally, acknowledged: &mut Vec<String>) -> anyhow::Result<()> {
+    fn add(&mut self, options: &Options, tally: Tally, acknowledged: &mut Vec<String>) -> anyhow::Result<()> {
         self.sent += tally.latencies_us.len();
         self.failed += tally.failed;
         self.latencies_us.add(&tally.latencies_us)?;
         let room = ERRORS_SHOWN_MAX.saturating_sub(self.errors.len());
         self.errors.extend(tally.errors.into_iter().take(room));
-        acknowledged.extend(tally.acknowledged.iter().map(|&number| recipient(pattern, number)));
+        if options.acknowledged.is_some() {
+            let recipient = |&number: &u64| recipient(&options.text.rcpt, options.text.destinations, number);
+            acknowledged.extend(tally.acknowledged.iter().map(recipient));
+        }
         Ok(())
     }
 
@@ -256,6 +282,7 @@ impl Report {
             "sent": self.sent,
             "failed": self.failed,
             "unsent": self.unsent,
+            "begun_at_us": self.begun_at_us,
             "seconds": seconds,
             "per_second": self.sent as f64 / seconds.max(1e-9),
             "megabytes_per_second": self.bytes as f64 / seconds.max(1e-9) / 1e6,

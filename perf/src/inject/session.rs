@@ -115,11 +115,12 @@ impl Session {
         matches!(self.awaits, Await::Mail | Await::Rcpt | Await::Data | Await::Message)
     }
 
-    /// Begins message `number`.
-    pub(crate) fn begin(&mut self, number: u64) -> anyhow::Result<()> {
+    /// Begins message `number`, which was to be begun at `begun`, `time_us` microseconds after 1970.
+    pub(crate) fn begin(&mut self, number: u64, begun: Instant, time_us: u64) -> anyhow::Result<()> {
         self.letter.set_number(number);
+        self.letter.set_time(time_us);
         self.number = number;
-        self.begun = Instant::now();
+        self.begun = begun;
         self.awaits = Await::Mail;
         match self.mode {
             Mode::Lockstep => self.send(Part::Mail, Part::Mail),

@@ -48,10 +48,13 @@ pub(crate) struct Sink {
     /// The private key of --cert, in PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Measure how long messages were on their way, from the time that `inject --stamp` writes into them
+    #[arg(long)]
+    timed: bool,
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
-    /// Print the final counts as JSON
+    /// Print the final counts as JSON, and those so far upon SIGUSR1
     #[arg(long)]
     json: bool,
     /// No live line
@@ -73,23 +76,24 @@ impl Sink {
             ids: self.ids.clone(),
             reports: self.reports.clone(),
             latency: self.latency,
+            timed: self.timed,
             tls: self.cert.as_deref().zip(self.key.as_deref()).map(read_certificate).transpose()?,
         })?;
         let addresses: Vec<String> = receiver.doors().iter().map(|door| door.address.to_string()).collect();
         ui::line(&format!("ready {}", addresses.join(" ")))?;
         super::block_on(self.watch(&receiver))?;
         let tally = receiver.stop()?;
-        let providers = receiver.providers();
         if self.json {
-            Ok(ui::json(&receiver::final_json(&tally, &providers))?)
+            Ok(ui::json(&receiver.json())?)
         } else {
-            Ok(ui::out(&receiver::summary(&tally, &providers, Paint::stdout()))?)
+            Ok(ui::out(&receiver::summary(&tally, &receiver.providers(), Paint::stdout()))?)
         }
     }
 
     async fn watch(&self, receiver: &Receiver) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut asked = signal(SignalKind::user_defined1())?;
         let terminal = std::io::stderr().is_terminal();
         let interval = if terminal { LIVE_INTERVAL } else { PLAIN_INTERVAL };
         let mut pace = Pace::new(Instant::now());
@@ -98,6 +102,7 @@ impl Sink {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
+                _ = asked.recv() => if self.json { ui::json(&receiver.json())? },
                 () = tokio::time::sleep(interval), if !self.quiet => {
                     let tally = receiver.tally();
                     pace.observe(tally.messages, Instant::now());

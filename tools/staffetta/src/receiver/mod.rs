@@ -6,6 +6,7 @@ mod listen;
 mod reports;
 mod session;
 mod tally;
+mod timed;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) reports: Option<PathBuf>,
     /// How far away it pretends to be.
     pub(crate) latency: Latency,
+    /// How long messages were on their way is measured.
+    pub(crate) timed: bool,
     /// STARTTLS is offered with this.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -120,7 +123,8 @@ impl Receiver {
         let reports = options.reports.as_deref().map(Reports::open).transpose()?;
         let world = options.world.map(Mutex::new);
         let (latency, tls) = (options.latency, options.tls);
-        let desk = Arc::new(Desk { book: Mutex::default(), files, reports, world, latency, tls });
+        let book = Mutex::new(Book::new(options.timed)?);
+        let desk = Arc::new(Desk { book, files, reports, world, latency, tls });
         let (stop, stopped) = watch::channel(false);
         let mut receiver = Self { desk, doors: options.doors, stop, threads: Vec::new() };
         for index in 0..options.threads.max(1) {
@@ -167,6 +171,12 @@ impl Receiver {
         let all =
             world.into_iter().flat_map(|world| world.providers().map(move |provider| (world, provider)));
         all.map(|(world, provider)| (world.name(provider).to_owned(), world.counters(provider))).collect()
+    }
+
+    /// The counts at this moment as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let providers = self.providers();
+        self.desk.book().json(&providers)
     }
 
     /// The counts at this moment.
@@ -263,6 +273,23 @@ mod tests {
         assert_eq!(kept, message.trim_end_matches(".\r\n"));
         let ids = std::fs::read_to_string(ids).expect("lines");
         assert!(ids.lines().count() == 2 && ids.contains("127.0.0.1 b@y.test <1@x.test>"), "{ids}");
+    }
+
+    #[test]
+    fn stamped_messages_are_timed_and_their_sizes_told() {
+        let mut receiver = start(Options { timed: true, ..Options::default() });
+        let begun_us = (human::now_ms() - 2000) * 1000;
+        for head in [format!("X-Inject-Time: {begun_us:016}\r\n"), String::new()] {
+            let message = format!("{head}Subject: s\r\n\r\nhi\r\n.\r\n");
+            let lines =
+                ["EHLO me\r\n", "MAIL FROM:<a@x.test>\r\n", "RCPT TO:<b@y.test>\r\n", "DATA\r\n", &message];
+            talk(receiver.doors()[0].address, &lines);
+        }
+        let told = receiver.json();
+        receiver.stop().expect("stopped");
+        assert_eq!((&told["messages"], &told["delivery_ms"]["count"]), (&2.into(), &1.into()), "{told}");
+        assert!(told["delivery_ms"]["p50"].as_f64().is_some_and(|ms| ms >= 1990.0), "{told}");
+        assert_eq!((&told["bytes_min"], &told["bytes_max"]), (&18.into(), &51.into()), "{told}");
     }
 
     #[test]

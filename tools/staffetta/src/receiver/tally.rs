@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use serde_json::{Value, json};
 use smtp::server::ReceivedMessage;
 
+use super::timed::{self, Times};
 use crate::ui::{human, paint::Paint, table::Table};
 
 /// Domains and addresses that are listed in a summary.
@@ -31,6 +32,9 @@ pub(crate) struct Tally {
     pub(crate) recipients: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
+    /// Of the smallest message, and of the largest.
+    pub(crate) bytes_min: u64,
+    pub(crate) bytes_max: u64,
     /// Recipients of messages that had been taken for them before, by Message-ID.
     pub(crate) duplicates: u64,
     /// Connections in all.
@@ -50,14 +54,39 @@ pub(crate) struct Tally {
 pub(super) struct Book {
     pub(super) tally: Tally,
     seen: FxHashSet<u64>,
+    /// How long messages were on their way, when that is measured.
+    times: Option<Times>,
 }
 
 impl Book {
+    /// An empty book.
+    ///
+    /// # Errors
+    /// When there is no room for the times.
+    pub(super) fn new(timed: bool) -> anyhow::Result<Self> {
+        let times = timed.then(Times::new).transpose()?;
+        Ok(Self { times, ..Self::default() })
+    }
+
+    /// The counts as JSON, with those of the world's providers.
+    pub(super) fn json(&self, providers: &[(String, world::Counters)]) -> Value {
+        let mut json = final_json(&self.tally, providers);
+        if let Some(times) = &self.times {
+            json["delivery_ms"] = times.to_json();
+        }
+        json
+    }
+
     /// A message was taken.
     pub(super) fn arrived(&mut self, client: IpAddr, message: &ReceivedMessage, arrival: &Arrival) {
         self.tally.arrived(client, message, arrival);
         for &key in &arrival.keys {
             self.tally.duplicates += u64::from(!self.seen.insert(key));
+        }
+        if let Some(times) = &mut self.times
+            && let Some(elapsed_us) = timed::elapsed_us(&message.body)
+        {
+            times.add(elapsed_us);
         }
     }
 }
@@ -115,7 +144,10 @@ impl Tally {
 
     fn arrived(&mut self, client: IpAddr, message: &ReceivedMessage, arrival: &Arrival) {
         self.messages += 1;
-        self.bytes += message.body.len() as u64;
+        let bytes = message.body.len() as u64;
+        self.bytes += bytes;
+        self.bytes_min = if self.messages == 1 { bytes } else { self.bytes_min.min(bytes) };
+        self.bytes_max = self.bytes_max.max(bytes);
         self.first_at_ms.get_or_insert(arrival.at_ms);
         self.last_at_ms = Some(arrival.at_ms);
         self.clients.entry(client).or_default().messages += 1;
@@ -162,7 +194,8 @@ pub(crate) fn final_json(tally: &Tally, providers: &[(String, world::Counters)])
         })
         .collect();
     json!({
-        "messages": tally.messages, "recipients": tally.recipients, "bytes": tally.bytes, "duplicates": tally.duplicates,
+        "messages": tally.messages, "recipients": tally.recipients, "bytes": tally.bytes, "bytes_min": tally.bytes_min,
+        "bytes_max": tally.bytes_max, "duplicates": tally.duplicates,
         "connections": tally.connections, "connections_peak": tally.open_peak, "connections_open": tally.open,
         "first_at_ms": tally.first_at_ms, "last_at_ms": tally.last_at_ms, "per_second": tally.per_second(),
         "clients": clients, "domains": tally.domains, "providers": providers,
@@ -276,6 +309,7 @@ mod tests {
         let json = final_json(&tally, &[]);
         assert_eq!(json["clients"]["127.0.0.1"]["connections_peak"], 2);
         assert_eq!(json["domains"]["y.test"], 2);
+        assert_eq!((&json["bytes_min"], &json["bytes_max"]), (&json["bytes_max"], &json["bytes_min"]));
         let text = summary(&tally, &[], Paint::plain());
         assert!(text.contains("3 messages for 4 recipients") && text.contains("1 duplicate"), "{text}");
     }

@@ -1,0 +1,21 @@
+"""The load: `inject`, told what a scenario wants."""
+
+from . import stage
+
+SENDER = "sender@perf.test"
+
+
+def inject(place, port, scenario, messages, first=0, rate=0.0, stamp=True):
+    """Sends `messages`, numbered from `first`; what it measured. A message that was not acknowledged voids the run."""
+    recipient = "user{n}@sink.test" if scenario.destinations == 1 else "user{n}@d{d}.sink.test"
+    arguments = [
+        "--to", f"127.0.0.1:{port}", "--connections", min(scenario.connections_in, messages), "--messages", messages,
+        "--bytes", scenario.message_bytes, "--mode", scenario.mode, "--first", first, "--rate", rate,
+        "--from", SENDER, "--rcpt", recipient, "--destinations", scenario.destinations,
+    ]
+    if stamp:
+        arguments.append("--stamp")
+    told = place.answer(place.tool("inject", *arguments))
+    if told["failed"] or told["unsent"]:
+        raise stage.Void(f"the injector: {told['failed']} failed, {told['unsent']} unsent: {told['errors'][:1]}")
+    return told

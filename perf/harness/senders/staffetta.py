@@ -1,0 +1,72 @@
+"""This project's engine."""
+
+import subprocess
+import time
+
+from .. import stage
+from .control import Control
+from .sender import Sender
+
+
+class Staffetta(Sender):
+    name = "staffetta"
+    durable = True
+    durability = "fdatasync before each 250, shared by the messages that arrive meanwhile"
+
+    @classmethod
+    def version(cls, options):
+        done = subprocess.run([options.bin / "staffetta", "--version"], capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def start(self):
+        self.port = stage.free_port()
+        file = self.place.dir / "staffetta.toml"
+        file.write_text(self.configuration())
+        command = self.group.wrap(self.place.tool("staffetta", "serve", "--config", file))
+        process = self.place.start(command, stdout=subprocess.PIPE)
+        self.group.roots, self.process = [process.pid], process
+        line = process.stdout.readline()
+        if "ready" not in line:
+            raise stage.Void(f"the engine did not start: {line}{self.place.log()}")
+        self.control = Control(self.place.dir / "control.sock")
+
+    def configuration(self):
+        scenario, folder = self.scenario, stage.PEERS / "staffetta"
+        domain = stage.fill(folder / "signing.toml", key=self.place.signing_key()) if scenario.signed else ""
+        return stage.fill(
+            folder / "staffetta.toml", dir=self.place.dir, port=self.port, sink_port=self.sink.port,
+            tls="required" if scenario.tls else "off", connections=scenario.connections_out,
+            pipeline_depth=f"pipeline_depth = {scenario.pipeline_depth}" if scenario.pipeline_depth else "", domain=domain)
+
+    def hold(self):
+        answer = self.control.post("/v1/queue/suspend", {"for": "12h", "reason": "held for a measurement"})
+        if not answer["paths"]:
+            raise stage.Void("there was no path to hold")
+
+    def release(self):
+        self.control.post("/v1/queue/resume")
+
+    def ledger(self):
+        return self.control.get("/v1/ledger")
+
+    def queued(self):
+        return self.ledger()["queued"]
+
+    def settle(self, delivered):
+        until = time.monotonic() + 60
+        while self.ledger()["delivered"] < delivered:
+            if time.monotonic() > until:
+                raise stage.Void(f"the ledger does not say that all are delivered: {self.ledger()}")
+            time.sleep(0.02)
+
+    def figures(self):
+        ledger = self.ledger()
+        kept = sum(ledger[name] for name in ("delivered", "bounced", "expired", "cancelled", "suppressed", "queued"))
+        if ledger["accepted"] != kept:
+            raise stage.Void(f"the ledger does not balance: {ledger}")
+        return {"unknown_retries": ledger["unknown_retries"]}
+
+    def stop(self):
+        if self.process.poll() is None:
+            stage.stop(self.process)
+        super().stop()

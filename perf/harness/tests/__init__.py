@@ -1,0 +1,1 @@
+"""The runner's own tests; none needs a build: `python3 -m unittest discover -s perf -t perf`."""
