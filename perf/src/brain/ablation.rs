@@ -1,7 +1,5 @@
 //! Each mechanism switched off in turn: the figure that it is there for gets worse, or it is not needed.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use simulator::{Mechanisms, Options, Report, rehearse};
 
@@ -16,8 +14,6 @@ struct Trial {
     world: &'static str,
     figure: &'static str,
     of: fn(&Report) -> f64,
-    /// How long it is played, if not as long as the world says.
-    length: Option<Duration>,
     /// Whether a larger figure is a better one.
     more_is_better: bool,
 }
@@ -30,7 +26,6 @@ const TRIALS: &[Trial] = &[
         world: "limit-change-at-noon",
         figure: "recipients delivered an hour",
         of: per_hour,
-        length: None,
         more_is_better: true,
     },
     Trial {
@@ -40,7 +35,6 @@ const TRIALS: &[Trial] = &[
         world: "burnt-ip",
         figure: "replies that refuse the sender",
         of: blocked,
-        length: None,
         more_is_better: false,
     },
     Trial {
@@ -50,7 +44,6 @@ const TRIALS: &[Trial] = &[
         world: "burnt-ip",
         figure: "recipients delivered an hour",
         of: per_hour,
-        length: None,
         more_is_better: true,
     },
     Trial {
@@ -60,7 +53,6 @@ const TRIALS: &[Trial] = &[
         world: "cold-ips",
         figure: "replies that refuse the sender",
         of: blocked,
-        length: None,
         more_is_better: false,
     },
     Trial {
@@ -70,7 +62,6 @@ const TRIALS: &[Trial] = &[
         world: "one-bad-tenant",
         figure: "share of the worst list that providers saw",
         of: worst_exposure,
-        length: None,
         more_is_better: false,
     },
     Trial {
@@ -80,7 +71,6 @@ const TRIALS: &[Trial] = &[
         world: "one-bad-tenant",
         figure: "share of the worst list that providers saw, without a canary",
         of: worst_exposure,
-        length: None,
         more_is_better: false,
     },
     Trial {
@@ -90,7 +80,6 @@ const TRIALS: &[Trial] = &[
         world: "mailbox-full",
         figure: "attempts for each recipient delivered",
         of: |report| report.attempts.total as f64 / report.books.delivered.max(1) as f64,
-        length: None,
         more_is_better: false,
     },
     Trial {
@@ -100,17 +89,15 @@ const TRIALS: &[Trial] = &[
         world: "identity-limits",
         figure: "rate-limit replies",
         of: |report| report.attempts.rate_limited as f64,
-        length: None,
         more_is_better: false,
     },
     Trial {
         mechanism: "critical reserve",
         off: |mechanisms| mechanisms.reserve = false,
         besides: |_| (),
-        world: "priority",
+        world: "branches",
         figure: "p99 of critical mail, ms",
         of: critical_p99,
-        length: Some(Duration::from_secs(3600)),
         more_is_better: false,
     },
 ];
@@ -142,7 +129,7 @@ fn critical_p99(report: &Report) -> f64 {
 
 /// Plays every trial with and without its mechanism.
 pub(crate) fn play(seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
-    let own = [("priority", crate::priority::WORLD)];
+    let own = [("branches", include_str!("../../brain/branches.toml"))];
     let shipped = || world::World::shipped().iter().chain(&own);
     let mut rows = Vec::new();
     for trial in TRIALS {
@@ -155,7 +142,7 @@ pub(crate) fn play(seed: Option<u64>, shrink: u64) -> anyhow::Result<Value> {
         let figure = |mechanisms| -> anyhow::Result<f64> {
             Ok(round((trial.of)(&rehearse(
                 text,
-                &Options { seed, shrink, mechanisms, length: trial.length, ..Options::default() },
+                &Options { seed, shrink, mechanisms, ..Options::default() },
             )?)))
         };
         let (with, without) = (figure(with)?, figure(without)?);

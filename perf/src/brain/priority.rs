@@ -8,7 +8,7 @@ use simulator::{Only, Options, Report, rehearse};
 
 use crate::versus::round;
 
-pub(crate) const WORLD: &str = include_str!("../../brain/priority.toml");
+const WORLD: &str = include_str!("../../brain/priority.toml");
 const LENGTH: Duration = Duration::from_secs(3600);
 
 /// Plays the same hour three times: critical mail alone, bulk alone, both.

@@ -1,4 +1,4 @@
-//! What is put into the logs: messages of a size, and the recipients of a newsletter as `perf/campaign.py` makes them.
+//! What is put into the logs: messages of a size, and the recipients of a newsletter as the scenario campaign-20k makes them.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mail::{Phase, Reply};
-use policy::reaction::{Fate as Then, Reaction, reaction};
+use policy::reaction::{Fate as Then, PaceSignal, Reaction, reaction};
 use policy::retry::next_attempt;
 use policy::verdict::{Action, Verdict, judge_network};
 use queue::{FlowKey, Pull, Ticket};
@@ -60,8 +60,9 @@ impl Stage {
         }
         let verdict = self.judged(Phase::Banner, said, key.provider);
         let meant = reaction(&verdict);
-        let pool = self.lines.pool(path);
-        let (counted, is_open) = (pool.connections().saturating_sub(1), pool.open() > 0);
+        let counted = self.connections(key).saturating_sub(1);
+        let is_of_any_site = meant.pace == Some(PaceSignal::Connections);
+        let is_open = self.lines.pool(path).open() > 0 || is_of_any_site && self.is_any_open(key);
         self.heed(key, &meant, (counted, 0), &said.reply);
         let rests = || self.mind.rests_until(key, self.clock.now()).is_some();
         // With fewer connections or after the rest it goes on.
@@ -69,6 +70,17 @@ impl Stage {
         if !goes_on && !matches!(verdict.action, Action::Suspend(_)) {
             self.rest(path, &said.reply.text);
         }
+    }
+
+    /// Connections of all paths that share the budget of `key`, as the receiver may count them.
+    fn connections(&mut self, key: queue::PathKey) -> u32 {
+        let paths = self.queue.paths_of(key.source, key.provider);
+        paths.into_iter().map(|path| self.lines.pool(path).connections()).sum()
+    }
+
+    fn is_any_open(&mut self, key: queue::PathKey) -> bool {
+        let paths = self.queue.paths_of(key.source, key.provider);
+        paths.into_iter().any(|path| self.lines.pool(path).open() > 0)
     }
 
     /// What a connection does next.
@@ -208,7 +220,7 @@ impl Stage {
                 true
             }
             Some(_) => {
-                let open = self.lines.pool(path).connections().saturating_sub(1);
+                let open = self.connections(key).saturating_sub(1);
                 self.refused((key, path), (ticket, flow), (phase, &said), (open, before))
             }
         };

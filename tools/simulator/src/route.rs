@@ -45,7 +45,8 @@ impl Stage {
         }
         match self.choose(ticket, provider) {
             Choice::Source { source, .. } => {
-                self.enqueue(ticket, flow, PathKey { source, provider, site: 0 })
+                let site = self.site(ticket);
+                self.enqueue(ticket, flow, PathKey { source, provider, site });
             }
             Choice::Wait { until, .. } => {
                 self.gate_back(ticket, flow, provider);
@@ -90,6 +91,13 @@ impl Stage {
         choose_among(&wish, &candidates, &self.mind.tables.standings, self.clock.now())
     }
 
+    /// Which of its provider's sites has the recipient's mailbox.
+    fn site(&self, ticket: Ticket) -> u64 {
+        let provider = self.script.provider_of(self.letters.provider(ticket.id));
+        let provider = self.script.worlds[usize::from(provider)];
+        self.letters.mailbox(ticket.id) % u64::from(self.world.sites(provider))
+    }
+
     /// Puts a ticket on the timing wheel.
     pub(crate) fn schedule(&mut self, ticket: Ticket, campaign: Option<CampaignId>, due: UnixMs) {
         if self.queue.schedule(ticket, campaign, due).is_err() {
@@ -124,10 +132,10 @@ impl Stage {
     pub(crate) fn reroute(&mut self, source: u16, provider: u16, most: usize) {
         let mut out = Vec::new();
         for path in self.queue.paths_of(source, provider) {
-            self.queue.reroute(path, most, &mut out);
+            self.queue.reroute(path, most - out.len(), &mut out);
         }
         for (ticket, flow) in out {
-            let key = PathKey { source, provider, site: 0 };
+            let key = PathKey { source, provider, site: self.site(ticket) };
             self.measure.fairness.leaves(key, flow, false);
             self.leaves(key, ticket, flow);
             self.start(ticket);

@@ -1,7 +1,6 @@
 //! The slow decisions, once a second: budgets grow, the brain judges, and what it orders is carried out.
 
 use policy::brain::Order;
-use queue::PathKey;
 
 use crate::script::Mode;
 use crate::stage::Stage;
@@ -65,8 +64,7 @@ impl Stage {
 
     fn end_throttles(&mut self) {
         for ((source, provider), limits) in self.script.rules.over(self.clock.now()) {
-            let key = PathKey { source, provider, site: 0 };
-            if let Some(path) = self.queue.find_path(key) {
+            for path in self.queue.paths_of(source, provider) {
                 self.queue.set_limits(path, limits);
             }
         }

@@ -234,6 +234,12 @@ impl World {
         latency.command.0 * 2 + latency.body.0
     }
 
+    /// Sites with hosts of their own among which its customers are divided; a client connects to one of them.
+    #[must_use]
+    pub fn sites(&self, provider: ProviderIndex) -> u16 {
+        self.provider(provider).settings.hosts.sites.max(1)
+    }
+
     /// At which ages of the world its limits change; the first is zero.
     #[must_use]
     pub fn limit_changes(&self, provider: ProviderIndex) -> Vec<Duration> {

@@ -113,7 +113,7 @@ impl Provider {
     }
 
     pub(crate) fn host(&self) -> &str {
-        self.settings.host.as_deref().unwrap_or("mx.world.test")
+        self.settings.hosts.name.as_deref().unwrap_or("mx.world.test")
     }
 
     /// A roll that no other one is like.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mail::{Disposition, Phase, Reply};
 use policy::TlsPolicy;
-use policy::reaction::reaction;
+use policy::reaction::{PaceSignal, Reaction, reaction};
 use policy::verdict::{Action, Scope, Verdict};
 use queue::Pull;
 
@@ -39,9 +39,16 @@ pub(super) async fn heed(shard: &Rc<Shard>, pool: &Rc<Pool>, phase: Phase, reply
             bounce(shard, pool, (phase, reply), verdict).await;
         }
         // With fewer connections or after the rest it goes on.
-        _ if reaction.pace.is_some() && (pool.open_count() > 0 || rests(shard, pool)) => {}
+        _ if reaction.pace.is_some() && (has_others(shard, pool, &reaction) || rests(shard, pool)) => {}
         _ => shard.rest(pool, &reply.to_string()),
     }
+}
+
+/// Whether other connections are open without which there would be a place: where they are too many, those to any site.
+fn has_others(shard: &Shard, pool: &Pool, reaction: &Reaction) -> bool {
+    let is_of_any_site = reaction.pace == Some(PaceSignal::Connections);
+    pool.open_count() > 0
+        || is_of_any_site && shard.pools.of_budget(&pool.budget).iter().any(|pool| pool.open_count() > 0)
 }
 
 fn rests(shard: &Shard, pool: &Pool) -> bool {

@@ -18,7 +18,7 @@ use crate::words::{Cause, Manner};
 pub(crate) struct Settings {
     pub(crate) name: Spanned<String>,
     pub(crate) manner: Manner,
-    pub(crate) host: Option<String>,
+    pub(crate) hosts: Hosts,
     /// `*` has all domains that no other provider has.
     pub(crate) domains: Vec<Spanned<String>>,
     pub(crate) latency: Latency,
@@ -33,6 +33,15 @@ pub(crate) struct Settings {
     pub(crate) reputation: Option<Reputation>,
     /// Words of its own instead of those of its manner.
     pub(crate) replies: BTreeMap<Cause, Replies>,
+}
+
+/// Who answers for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts {
+    /// The name of its mail server.
+    pub(crate) name: Option<String>,
+    /// Among so many sites its customers are divided, each with hosts of its own; what it limits are all of them together.
+    pub(crate) sites: u16,
 }
 
 /// What it is limited to, as far as it was written.
@@ -250,6 +259,7 @@ enum Key {
     Name,
     Manner,
     Host,
+    Sites,
     Domains,
     Latency,
     Connections,
@@ -291,7 +301,8 @@ impl<'de> Visitor<'de> for Table {
             match key {
                 Key::Name => name = Some(map.next_value()?),
                 Key::Manner => settings.manner = map.next_value()?,
-                Key::Host => settings.host = Some(map.next_value()?),
+                Key::Host => settings.hosts.name = Some(map.next_value()?),
+                Key::Sites => settings.hosts.sites = map.next_value()?,
                 Key::Domains => domains = Some(map.next_value()?),
                 Key::Latency => settings.latency = map.next_value()?,
                 Key::Connections => settings.limits.connections = Some(map.next_value()?),
@@ -324,7 +335,7 @@ impl Settings {
         Self {
             name: Spanned::new(0..0, String::new()),
             manner: Manner::default(),
-            host: None,
+            hosts: Hosts { name: None, sites: 1 },
             domains: Vec::new(),
             latency: Latency::default(),
             limits: StatedLimits::default(),
