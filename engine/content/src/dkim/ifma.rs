@@ -11,7 +11,11 @@
 //! two powers takes a lane: up to four signatures share one vector, up to eight take two.
 //!
 //! Multiplication is Montgomery's in its almost reduced form: with R = 2^1040 and a modulus p below 2^1024, factors
-//! below 4p give a result below p + 16p²/R < 2p, so that nothing need be subtracted on the way.
+//! below 6p give a result below 2p + 36p²/R < 3p, so that nothing need be subtracted on the way.
+//!
+//! Each column but the last is reduced with k·p, where k = -1/p mod 2^52, instead of p: k·p ends in 52 ones, so the
+//! factor is the lowest limb itself and need not be computed. k·p + 1 is `reducer` · 2^52. Reduced with numbers so
+//! large, a result would be below k·p; the last column is reduced with p and brings it below 2p (and a·b/R).
 //!
 //! # Constant time
 //! No branch and no address depends on a key, a message or anything computed from them: loops have fixed bounds, all
@@ -27,15 +31,18 @@
     reason = "vector instructions: loads, stores, and calls that need the processor to have them"
 )]
 
+mod wide;
+
 use std::arch::x86_64::{
     __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
     _mm512_load_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_mov_epi64, _mm512_or_si512,
     _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi64, _mm512_srl_epi64,
-    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_test_epi64_mask, _mm512_xor_si512,
+    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_test_epi64_mask,
 };
 
 use zeroize::{DefaultIsZeroes, Zeroize};
 
+use self::wide::{add_column, check, next_column};
 use super::limbs::{FULL_LIMBS, Full, HALF_LIMBS, LIMB_BITS, LIMB_MASK};
 use super::private::{EXPONENT_WORDS, Prime, Private};
 
@@ -43,10 +50,10 @@ use super::private::{EXPONENT_WORDS, Prime, Private};
 pub(super) const LANES: usize = 8;
 /// Bits of a digit of the exponent.
 const DIGIT_BITS: usize = 4;
+/// Digits of an exponent.
+const DIGITS: usize = EXPONENT_WORDS * 64 / DIGIT_BITS;
 /// Powers in the table: one for each value of a digit.
 const POWERS: usize = 1 << DIGIT_BITS;
-/// Squarings by which a number is raised to 65536.
-const PUBLIC_SQUARINGS: usize = 16;
 
 /// One limb of eight numbers.
 #[derive(Clone, Copy, Default)]
@@ -70,10 +77,17 @@ struct Moduli<const L: usize> {
     r2: Number<L>,
 }
 
+/// Eight primes.
+struct Primes {
+    moduli: Moduli<HALF_LIMBS>,
+    /// (k·p + 1)/2^52 with k = -1/p mod 2^52.
+    reducer: Number<HALF_LIMBS>,
+}
+
 /// Powers of eight numbers under way.
 struct Powers {
-    moduli: Moduli<HALF_LIMBS>,
-    /// R³ mod modulus.
+    primes: Primes,
+    /// R³ mod p.
     r3: Number<HALF_LIMBS>,
     exponent: [Lanes; EXPONENT_WORDS],
     table: [Number<HALF_LIMBS>; POWERS],
@@ -85,22 +99,42 @@ impl<const L: usize> Moduli<L> {
         Self { modulus: [Lanes([0; LANES]); L], inverse: Lanes([0; LANES]), r2: [Lanes([0; LANES]); L] };
 }
 
+impl Primes {
+    const NONE: Self = Self { moduli: Moduli::NONE, reducer: [Lanes([0; LANES]); HALF_LIMBS] };
+
+    /// Fills a lane.
+    fn put(&mut self, lane: usize, prime: &Prime) {
+        put(&mut self.moduli.modulus, lane, &prime.modulus);
+        put(&mut self.moduli.r2, lane, &prime.r2);
+        self.moduli.inverse.0[lane] = prime.inverse;
+        put(&mut self.reducer, lane, &prime.reducer);
+    }
+
+    fn wipe(&mut self) {
+        self.moduli.modulus.zeroize();
+        self.moduli.r2.zeroize();
+        self.moduli.inverse.zeroize();
+        self.reducer.zeroize();
+    }
+}
+
 impl Powers {
     const NONE: Self = Self {
-        moduli: Moduli::NONE,
+        primes: Primes::NONE,
         r3: [Lanes([0; LANES]); HALF_LIMBS],
         exponent: [Lanes([0; LANES]); EXPONENT_WORDS],
         table: [[Lanes([0; LANES]); HALF_LIMBS]; POWERS],
         x: [Lanes([0; LANES]); HALF_LIMBS],
     };
 
-    /// Fills a lane. Only what is computed from the message is left as it is.
-    fn put(&mut self, lane: usize, prime: &Prime) {
-        put(&mut self.moduli.modulus, lane, &prime.modulus);
-        put(&mut self.moduli.r2, lane, &prime.r2);
+    /// Fills a lane. The halves of the message lie where the first two powers will.
+    fn put(&mut self, lane: usize, prime: &Prime, message: &Full) {
+        self.primes.put(lane, prime);
         put(&mut self.r3, lane, &prime.r3);
-        self.moduli.inverse.0[lane] = prime.inverse;
         put(&mut self.exponent, lane, &prime.exponent);
+        for (place, limb) in message.iter().enumerate() {
+            self.table[place / HALF_LIMBS][place % HALF_LIMBS].0[lane] = *limb;
+        }
     }
 }
 
@@ -116,10 +150,13 @@ fn take<const L: usize>(number: &Number<L>, lane: usize) -> [u64; L] {
 
 /// The memory in which signatures are made; wiped when it is dropped.
 pub(super) struct Workspace {
-    powers: [Powers; 2],
-    /// Of p, in the lanes of the signatures.
-    recombination: Moduli<HALF_LIMBS>,
+    powers: Powers,
+    /// From here on lanes are those of the signatures.
+    p: Primes,
+    q: Number<HALF_LIMBS>,
     q_inverse: Number<HALF_LIMBS>,
+    /// The messages modulo p and q, raised.
+    residues: [Number<HALF_LIMBS>; 2],
     public: Moduli<FULL_LIMBS>,
     message: Number<FULL_LIMBS>,
     signature: Number<FULL_LIMBS>,
@@ -127,17 +164,15 @@ pub(super) struct Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        for powers in &mut self.powers {
-            powers.moduli.modulus.zeroize();
-            powers.moduli.inverse.zeroize();
-            powers.moduli.r2.zeroize();
-            powers.r3.zeroize();
-            powers.exponent.zeroize();
-            powers.table.zeroize();
-            powers.x.zeroize();
-        }
-        self.recombination.modulus.zeroize();
+        self.powers.primes.wipe();
+        self.powers.r3.zeroize();
+        self.powers.exponent.zeroize();
+        self.powers.table.zeroize();
+        self.powers.x.zeroize();
+        self.p.wipe();
+        self.q.zeroize();
         self.q_inverse.zeroize();
+        self.residues.zeroize();
         self.signature.zeroize();
     }
 }
@@ -148,9 +183,11 @@ impl Workspace {
         let has_all = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma");
         has_all.then(|| {
             Box::new(Self {
-                powers: [Powers::NONE, Powers::NONE],
-                recombination: Moduli::NONE,
+                powers: Powers::NONE,
+                p: Primes::NONE,
+                q: [Lanes::default(); HALF_LIMBS],
                 q_inverse: [Lanes::default(); HALF_LIMBS],
+                residues: [[Lanes::default(); HALF_LIMBS]; 2],
                 public: Moduli::NONE,
                 message: [Lanes::default(); FULL_LIMBS],
                 signature: [Lanes::default(); FULL_LIMBS],
@@ -165,122 +202,116 @@ impl Workspace {
     /// With more than eight.
     pub(super) fn sign(&mut self, jobs: &[(&Private, Full)]) -> [Option<Full>; LANES] {
         assert!(jobs.len() <= LANES, "a batch has eight lanes");
+        if jobs.is_empty() {
+            return [None; LANES];
+        }
         // SAFETY: a `Workspace` is made by `new` only, and only where the processor has these instructions.
         unsafe { self.sign_in_lanes(jobs) }
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn sign_in_lanes(&mut self, jobs: &[(&Private, Full)]) -> [Option<Full>; LANES] {
-        let vectors = if 2 * jobs.len() <= LANES { 1 } else { 2 };
         // The lanes behind the last job repeat the first, so that they hold numbers that can be computed with.
-        let slots = |count: usize| (0..count).filter_map(|slot| jobs.get(slot).or(jobs.first()));
-        for (lane, (key, message)) in slots(LANES).enumerate() {
-            put(&mut self.recombination.modulus, lane, &key.p.modulus);
-            self.recombination.inverse.0[lane] = key.p.inverse;
+        let job = |lane: usize| jobs.get(lane).unwrap_or(&jobs[0]);
+        // One vector has room for both powers of up to four signatures. The vectors are raised one after the other: so the
+        // table stays near the processor.
+        let vectors = if 2 * jobs.len() <= LANES { 1 } else { 2 };
+        let per_prime = LANES * vectors / 2;
+        for vector in 0..vectors {
+            let slots = (0..LANES).map(|lane| (lane, vector * LANES + lane));
+            for (lane, slot) in slots.clone() {
+                let (key, message) = job(slot % per_prime);
+                let prime = if slot < per_prime { &key.p } else { &key.q };
+                self.powers.put(lane, prime, message);
+            }
+            raise(&mut self.powers);
+            for (lane, slot) in slots {
+                let residue = take(&self.powers.x, lane);
+                put(&mut self.residues[slot / per_prime], slot % per_prime, &residue);
+            }
+        }
+        for lane in 0..LANES {
+            let (key, message) = job(lane);
+            self.p.put(lane, &key.p);
+            put(&mut self.q, lane, &key.q.modulus);
             put(&mut self.q_inverse, lane, &key.q_inverse);
             put(&mut self.public.modulus, lane, &key.modulus);
             put(&mut self.public.r2, lane, &key.r2);
             self.public.inverse.0[lane] = key.inverse;
             put(&mut self.message, lane, message);
         }
-        let half = LANES * vectors / 2;
-        for (lane, (key, message)) in slots(half).enumerate() {
-            for (slot, prime) in [(lane, &key.p), (half + lane, &key.q)] {
-                let (powers, lane) = (&mut self.powers[slot / LANES], slot % LANES);
-                powers.put(lane, prime);
-                let (low, high) = message.split_at(HALF_LIMBS);
-                // The halves of the message lie where the first two powers will.
-                for (place, (low, high)) in low.iter().zip(high).enumerate() {
-                    powers.table[0][place].0[lane] = *low;
-                    powers.table[1][place].0[lane] = *high;
-                }
-            }
-        }
-        raise(&mut self.powers[..vectors]);
-        let mut residues = [[Lanes::default(); HALF_LIMBS]; 2];
-        for slot in 0..2 * half {
-            let limbs = take(&self.powers[slot / LANES].x, slot % LANES);
-            put(&mut residues[slot / half], slot % half, &limbs);
-        }
-        let q = std::array::from_fn(|place| {
-            Lanes(std::array::from_fn(|lane| match jobs.get(lane) {
-                Some((key, _)) => key.q.modulus[place],
-                None => 0,
-            }))
-        });
-        self.signature = recombine(&residues, &self.recombination, &q, &self.q_inverse);
-        residues.zeroize();
-        let right = self.check();
+        self.recombine();
+        let right = check(&self.signature, &self.message, &self.public);
         std::array::from_fn(|lane| {
             (lane < jobs.len() && right & 1 << lane != 0).then(|| take(&self.signature, lane))
         })
     }
 
-    /// A bit for each lane in which signature^65537 mod n is the message.
+    /// s = sq + q·h with h = (sp - sq)/q mod p (RFC 8017 section 5.1.2), for sp below p, sq below q and q below 2p.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn check(&self) -> u8 {
-        let mut x = self.signature;
-        multiply_wide(&mut x, &self.public.r2, &self.public);
-        for _ in 0..PUBLIC_SQUARINGS {
-            let factor = x;
-            multiply_wide(&mut x, &factor, &self.public);
+    fn recombine(&mut self) {
+        let [sp, sq] = &self.residues;
+        let mut h = [Lanes::default(); HALF_LIMBS];
+        let mut carry = _mm512_setzero_si512();
+        for place in 0..HALF_LIMBS {
+            let p_twice = _mm512_slli_epi64::<1>(load(&self.p.moduli.modulus[place]));
+            let difference = _mm512_sub_epi64(load(&sp[place]), load(&sq[place]));
+            let sum = _mm512_add_epi64(_mm512_add_epi64(difference, p_twice), carry);
+            carry = _mm512_srai_epi64::<LIMB_BITS>(sum);
+            store(&mut h[place], _mm512_and_si512(sum, limb_mask()));
         }
-        multiply_wide(&mut x, &self.signature, &self.public);
-        reduce(&mut x, &self.public.modulus);
-        let mut difference = _mm512_setzero_si512();
-        for (x, message) in x.iter().zip(&self.message) {
-            difference = _mm512_or_si512(difference, _mm512_xor_si512(load(x), load(message)));
+        multiply(&mut h, &self.q_inverse, &self.p);
+        reduce(&mut h, &self.p.moduli.modulus);
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for (column, limb) in self.signature.iter_mut().enumerate() {
+            if let Some(sq) = sq.get(column) {
+                sums[0] = _mm512_add_epi64(sums[0], load(sq));
+            }
+            sums = add_column(sums, column, &self.q, &h);
+            store(limb, _mm512_and_si512(sums[0], limb_mask()));
+            sums = next_column(sums);
         }
-        !_mm512_test_epi64_mask(difference, difference)
+        h.zeroize();
     }
 }
 
-/// Puts message^exponent mod modulus into `x` of each. The halves of the message stand in the first two places of the
-/// tables.
+/// Puts message^exponent mod p into `x`. The halves of the message stand in the first two places of the table.
 ///
 /// The digits of the exponent are taken from the highest: for each, x^16 is multiplied by that power of the message.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn raise(all: &mut [Powers]) {
-    for powers in all.iter_mut() {
-        fill_table(powers);
-        powers.x = select(powers, EXPONENT_WORDS * 64 / DIGIT_BITS - 1);
-    }
-    for digit in (0..EXPONENT_WORDS * 64 / DIGIT_BITS - 1).rev() {
-        // In turns, because the end of one multiplication waits for its carries while the next can begin.
+fn raise(powers: &mut Powers) {
+    fill_table(powers);
+    powers.x = select(powers, DIGITS - 1);
+    for digit in (0..DIGITS - 1).rev() {
         for _ in 0..DIGIT_BITS {
-            for powers in all.iter_mut() {
-                square(&mut powers.x, &powers.moduli);
-            }
+            square(&mut powers.x, &powers.primes);
         }
-        for powers in all.iter_mut() {
-            let factor = select(powers, digit);
-            multiply(&mut powers.x, &factor, &powers.moduli);
-        }
+        let factor = select(powers, digit);
+        multiply(&mut powers.x, &factor, &powers.primes);
     }
-    for powers in all.iter_mut() {
-        multiply(&mut powers.x, &one(), &powers.moduli);
-        reduce(&mut powers.x, &powers.moduli.modulus);
-    }
+    multiply(&mut powers.x, &one(), &powers.primes);
+    reduce(&mut powers.x, &powers.primes.moduli.modulus);
 }
 
 /// Fills the table with the powers 0 to 15 of the message, in Montgomery's form.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn fill_table(powers: &mut Powers) {
+    let primes = &powers.primes;
     let [low, high, ..] = &mut powers.table;
-    multiply(low, &powers.moduli.r2, &powers.moduli);
-    multiply(high, &powers.r3, &powers.moduli);
-    // low · R + high · R · 2^1040, below 4p.
+    multiply(low, &primes.moduli.r2, primes);
+    multiply(high, &powers.r3, primes);
+    // low · R + high · 2^1040 · R, each below 2p + p.
     let mut carry = _mm512_setzero_si512();
     for (low, high) in low.iter().zip(high.iter_mut()) {
         let sum = _mm512_add_epi64(_mm512_add_epi64(load(low), load(high)), carry);
         carry = _mm512_srli_epi64::<LIMB_BITS>(sum);
         store(high, _mm512_and_si512(sum, limb_mask()));
     }
-    powers.table[0] = powers.moduli.r2;
-    multiply(&mut powers.table[0], &one(), &powers.moduli);
+    powers.table[0] = primes.moduli.r2;
+    multiply(&mut powers.table[0], &one(), primes);
     for power in 2..POWERS {
         let mut x = powers.table[power - 1];
-        multiply(&mut x, &powers.table[1], &powers.moduli);
+        multiply(&mut x, &powers.table[1], primes);
         powers.table[power] = x;
     }
 }
@@ -305,102 +336,37 @@ fn select(powers: &Powers, digit: usize) -> Number<HALF_LIMBS> {
     number
 }
 
-/// s = sq + q·h with h = (sp - sq)/q mod p (RFC 8017 section 5.1.2), for sp below p, sq below q and q below 2p.
+/// x := x·b/R mod p with R = 2^1040, below 2p + x·b/R.
+///
+/// In simple form: for each limb of b, add x times that limb; then add the multiple of p that makes the lowest column a
+/// multiple of 2^52; then leave that column out. The columns stay in registers.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn recombine(
-    [sp, sq]: &[Number<HALF_LIMBS>; 2],
-    p: &Moduli<HALF_LIMBS>,
-    q: &Number<HALF_LIMBS>,
-    q_inverse: &Number<HALF_LIMBS>,
-) -> Number<FULL_LIMBS> {
-    let mut h = [Lanes::default(); HALF_LIMBS];
-    let mut carry = _mm512_setzero_si512();
-    for place in 0..HALF_LIMBS {
-        let p_twice = _mm512_slli_epi64::<1>(load(&p.modulus[place]));
-        let difference = _mm512_sub_epi64(load(&sp[place]), load(&sq[place]));
-        let sum = _mm512_add_epi64(_mm512_add_epi64(difference, p_twice), carry);
-        carry = _mm512_srai_epi64::<LIMB_BITS>(sum);
-        store(&mut h[place], _mm512_and_si512(sum, limb_mask()));
+fn multiply(x: &mut Number<HALF_LIMBS>, b: &Number<HALF_LIMBS>, primes: &Primes) {
+    let mut sums = [_mm512_setzero_si512(); HALF_LIMBS + 1];
+    let (last, others) = b.split_last().expect("a number has limbs");
+    for limb in others {
+        add_row(&mut sums, x, limb);
+        sums = reduced(&sums, primes);
     }
-    multiply(&mut h, q_inverse, p);
-    reduce(&mut h, &p.modulus);
-    let mut signature = [Lanes::default(); FULL_LIMBS];
-    let mut sums = (_mm512_setzero_si512(), _mm512_setzero_si512());
-    for (column, limb) in signature.iter_mut().enumerate() {
-        if let Some(sq) = sq.get(column) {
-            sums.0 = _mm512_add_epi64(sums.0, load(sq));
-        }
-        add_column(&mut sums, column, q, &h);
-        store(limb, _mm512_and_si512(sums.0, limb_mask()));
-        sums = (_mm512_add_epi64(sums.1, _mm512_srli_epi64::<LIMB_BITS>(sums.0)), _mm512_setzero_si512());
-    }
-    h.zeroize();
-    signature
+    add_row(&mut sums, x, last);
+    carry(&reduced_at_last(&sums, primes), x);
 }
 
-/// Adds the products of limbs whose places add up to `column`: lower halves to the first sum, upper halves to the second,
-/// which is that of the next column.
+/// Adds `x` times a limb.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn add_column<const L: usize>(sums: &mut (__m512i, __m512i), column: usize, a: &Number<L>, b: &Number<L>) {
-    for place in column.saturating_sub(L - 1)..=column.min(L - 1) {
-        let (a, b) = (load(&a[place]), load(&b[column - place]));
-        sums.0 = _mm512_madd52lo_epu64(sums.0, a, b);
-        sums.1 = _mm512_madd52hi_epu64(sums.1, a, b);
+fn add_row(sums: &mut Window, x: &Number<HALF_LIMBS>, limb: &Lanes) {
+    let limb = load(limb);
+    for (place, x) in x.iter().enumerate() {
+        let x = load(x);
+        sums[place] = _mm512_madd52lo_epu64(sums[place], x, limb);
+        sums[place + 1] = _mm512_madd52hi_epu64(sums[place + 1], x, limb);
     }
 }
 
-/// x := x·b/R mod modulus with R = 2^2080, column after column; the result is below the modulus and a 2^-30th of it. For
-/// the check, where it is called a hundredth as often as [`multiply`].
+/// x := x²/R mod p: as [`multiply`], but the products of two different limbs are added once, with one of them doubled.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn multiply_wide(x: &mut Number<FULL_LIMBS>, b: &Number<FULL_LIMBS>, moduli: &Moduli<FULL_LIMBS>) {
-    let zero = _mm512_setzero_si512();
-    let mut factors = [Lanes::default(); FULL_LIMBS];
-    let mut product = [Lanes::default(); FULL_LIMBS];
-    let inverse = load(&moduli.inverse);
-    let mut sums = (zero, zero);
-    for column in 0..2 * FULL_LIMBS {
-        let mut more = (zero, zero);
-        add_column(&mut sums, column, x, b);
-        add_column(&mut more, column, &factors, &moduli.modulus);
-        sums = (_mm512_add_epi64(sums.0, more.0), _mm512_add_epi64(sums.1, more.1));
-        if column < FULL_LIMBS {
-            // Its own product is not among those of the column yet: the factor was zero.
-            let factor = _mm512_madd52lo_epu64(zero, sums.0, inverse);
-            store(&mut factors[column], factor);
-            let lowest = load(&moduli.modulus[0]);
-            sums.0 = _mm512_madd52lo_epu64(sums.0, factor, lowest);
-            sums.1 = _mm512_madd52hi_epu64(sums.1, factor, lowest);
-        } else {
-            store(&mut product[column - FULL_LIMBS], _mm512_and_si512(sums.0, limb_mask()));
-        }
-        sums = (_mm512_add_epi64(sums.1, _mm512_srli_epi64::<LIMB_BITS>(sums.0)), zero);
-    }
-    *x = product;
-}
-
-/// x := x·b/R mod modulus with R = 2^1040, below 2·modulus for factors below 4·modulus.
-///
-/// In simple form: for each limb of b, add x times that limb; then add the multiple of the modulus that makes the lowest
-/// column a multiple of 2^52; then leave that column out. The columns stay in registers.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn multiply(x: &mut Number<HALF_LIMBS>, b: &Number<HALF_LIMBS>, moduli: &Moduli<HALF_LIMBS>) {
-    let mut sums = [_mm512_setzero_si512(); HALF_LIMBS + 1];
-    for limb in b {
-        let limb = load(limb);
-        for place in 0..HALF_LIMBS {
-            let a = load(&x[place]);
-            sums[place] = _mm512_madd52lo_epu64(sums[place], a, limb);
-            sums[place + 1] = _mm512_madd52hi_epu64(sums[place + 1], a, limb);
-        }
-        sums = reduced_column(&sums, moduli);
-    }
-    carry(&sums, x);
-}
-
-/// x := x²/R mod modulus: as [`multiply`], but the products of two different limbs are added once, with one of them doubled.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn square(x: &mut Number<HALF_LIMBS>, moduli: &Moduli<HALF_LIMBS>) {
+fn square(x: &mut Number<HALF_LIMBS>, primes: &Primes) {
     // The limbs of 2x, and what they are when the limb below gives them nothing.
     let mut doubled = [Lanes::default(); HALF_LIMBS];
     let mut alone = [Lanes::default(); HALF_LIMBS];
@@ -413,27 +379,46 @@ fn square(x: &mut Number<HALF_LIMBS>, moduli: &Moduli<HALF_LIMBS>) {
     }
     let mut sums = [_mm512_setzero_si512(); HALF_LIMBS + 1];
     let rows = Rows { x, doubled: &doubled, alone: &alone };
-    square_row::<0>(&mut sums, &rows, moduli);
-    square_row::<1>(&mut sums, &rows, moduli);
-    square_row::<2>(&mut sums, &rows, moduli);
-    square_row::<3>(&mut sums, &rows, moduli);
-    square_row::<4>(&mut sums, &rows, moduli);
-    square_row::<5>(&mut sums, &rows, moduli);
-    square_row::<6>(&mut sums, &rows, moduli);
-    square_row::<7>(&mut sums, &rows, moduli);
-    square_row::<8>(&mut sums, &rows, moduli);
-    square_row::<9>(&mut sums, &rows, moduli);
-    square_row::<10>(&mut sums, &rows, moduli);
-    square_row::<11>(&mut sums, &rows, moduli);
-    square_row::<12>(&mut sums, &rows, moduli);
-    square_row::<13>(&mut sums, &rows, moduli);
-    square_row::<14>(&mut sums, &rows, moduli);
-    square_row::<15>(&mut sums, &rows, moduli);
-    square_row::<16>(&mut sums, &rows, moduli);
-    square_row::<17>(&mut sums, &rows, moduli);
-    square_row::<18>(&mut sums, &rows, moduli);
-    square_row::<19>(&mut sums, &rows, moduli);
-    carry(&sums, x);
+    add_square_row::<0>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<1>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<2>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<3>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<4>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<5>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<6>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<7>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<8>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<9>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<10>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<11>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<12>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<13>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<14>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<15>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<16>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<17>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<18>(&mut sums, &rows);
+    sums = reduced(&sums, primes);
+    add_square_row::<19>(&mut sums, &rows);
+    carry(&reduced_at_last(&sums, primes), x);
 }
 
 /// What a squaring multiplies.
@@ -443,10 +428,10 @@ struct Rows<'a> {
     alone: &'a Number<HALF_LIMBS>,
 }
 
-/// Limb `ROW` times itself and times the double of what stands above it. The columns below 2·`ROW` were complete before.
+/// Adds limb `ROW` times itself and times the double of what stands above it. The columns below 2·`ROW` are complete before.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn square_row<const ROW: usize>(sums: &mut Window, rows: &Rows<'_>, moduli: &Moduli<HALF_LIMBS>) {
+fn add_square_row<const ROW: usize>(sums: &mut Window, rows: &Rows<'_>) {
     let limb = load(&rows.x[ROW]);
     for place in ROW..HALF_LIMBS {
         let other = match place - ROW {
@@ -458,22 +443,41 @@ fn square_row<const ROW: usize>(sums: &mut Window, rows: &Rows<'_>, moduli: &Mod
         sums[place] = _mm512_madd52lo_epu64(sums[place], other, limb);
         sums[place + 1] = _mm512_madd52hi_epu64(sums[place + 1], other, limb);
     }
-    *sums = reduced_column(sums, moduli);
 }
 
-/// Adds the multiple of the modulus that makes the lowest column a multiple of 2^52, and goes on to the next. The window is
-/// built anew, not moved within itself: so the compiler keeps it in registers.
+/// Adds the multiple of k·p that makes the lowest column a multiple of 2^52, and goes on to the next: subtracts the lowest
+/// limb and adds it times `reducer` one column higher. The window is built anew, not moved within itself: so the compiler
+/// keeps it in registers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn reduced_column(sums: &Window, moduli: &Moduli<HALF_LIMBS>) -> Window {
+fn reduced(sums: &Window, primes: &Primes) -> Window {
     let zero = _mm512_setzero_si512();
-    let factor = _mm512_madd52lo_epu64(zero, sums[0], load(&moduli.inverse));
-    let mut limb = load(&moduli.modulus[0]);
+    let factor = _mm512_and_si512(sums[0], limb_mask());
+    let carry = _mm512_srli_epi64::<LIMB_BITS>(sums[0]);
+    let mut limb = load(&primes.reducer[0]);
+    let mut next = [zero; HALF_LIMBS + 1];
+    next[0] = _mm512_madd52lo_epu64(_mm512_add_epi64(sums[1], carry), limb, factor);
+    for place in 1..HALF_LIMBS {
+        let sum = _mm512_madd52hi_epu64(sums[place + 1], limb, factor);
+        limb = load(&primes.reducer[place]);
+        next[place] = _mm512_madd52lo_epu64(sum, limb, factor);
+    }
+    next[HALF_LIMBS] = _mm512_madd52hi_epu64(zero, limb, factor);
+    next
+}
+
+/// The same with a multiple of p itself.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn reduced_at_last(sums: &Window, primes: &Primes) -> Window {
+    let zero = _mm512_setzero_si512();
+    let factor = _mm512_madd52lo_epu64(zero, sums[0], load(&primes.moduli.inverse));
+    let mut limb = load(&primes.moduli.modulus[0]);
     let lowest = _mm512_madd52lo_epu64(sums[0], limb, factor);
     let mut next = [zero; HALF_LIMBS + 1];
     for place in 1..HALF_LIMBS {
         let sum = _mm512_madd52hi_epu64(sums[place], limb, factor);
-        limb = load(&moduli.modulus[place]);
+        limb = load(&primes.moduli.modulus[place]);
         next[place - 1] = _mm512_madd52lo_epu64(sum, limb, factor);
     }
     next[HALF_LIMBS - 1] = _mm512_madd52hi_epu64(sums[HALF_LIMBS], limb, factor);
@@ -493,21 +497,23 @@ fn carry(sums: &Window, out: &mut Number<HALF_LIMBS>) {
     }
 }
 
-/// x := x - modulus in the lanes where that is not negative.
+/// Brings numbers below three times their modulus below it: subtracts it twice, where the difference is not negative.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn reduce<const L: usize>(x: &mut Number<L>, modulus: &Number<L>) {
-    let mut less = [Lanes::default(); L];
-    let mut borrow = _mm512_setzero_si512();
-    for place in 0..L {
-        let difference = _mm512_sub_epi64(load(&x[place]), load(&modulus[place]));
-        let difference = _mm512_add_epi64(difference, borrow);
-        borrow = _mm512_srai_epi64::<63>(difference);
-        store(&mut less[place], _mm512_and_si512(difference, limb_mask()));
-    }
-    let keep = _mm512_test_epi64_mask(borrow, borrow);
-    for (x, less) in x.iter_mut().zip(&less) {
-        let kept = _mm512_mask_mov_epi64(load(less), keep, load(x));
-        store(x, kept);
+    for _ in 0..2 {
+        let mut less = [Lanes::default(); L];
+        let mut borrow = _mm512_setzero_si512();
+        for place in 0..L {
+            let difference = _mm512_sub_epi64(load(&x[place]), load(&modulus[place]));
+            let difference = _mm512_add_epi64(difference, borrow);
+            borrow = _mm512_srai_epi64::<63>(difference);
+            store(&mut less[place], _mm512_and_si512(difference, limb_mask()));
+        }
+        let keep = _mm512_test_epi64_mask(borrow, borrow);
+        for (x, less) in x.iter_mut().zip(&less) {
+            let kept = _mm512_mask_mov_epi64(load(less), keep, load(x));
+            store(x, kept);
+        }
     }
 }
 
@@ -541,19 +547,19 @@ fn store(lanes: &mut Lanes, value: __m512i) {
 /// The arithmetic by itself, for whoever has a workspace.
 #[cfg(test)]
 impl Workspace {
-    fn multiply(&self, x: &mut Number<HALF_LIMBS>, b: &Number<HALF_LIMBS>, moduli: &Moduli<HALF_LIMBS>) {
+    fn multiply(&self, x: &mut Number<HALF_LIMBS>, b: &Number<HALF_LIMBS>, primes: &Primes) {
         // SAFETY: a `Workspace` is made only where the processor has these instructions.
-        unsafe { multiply(x, b, moduli) }
+        unsafe { multiply(x, b, primes) }
     }
 
-    fn square(&self, x: &mut Number<HALF_LIMBS>, moduli: &Moduli<HALF_LIMBS>) {
+    fn square(&self, x: &mut Number<HALF_LIMBS>, primes: &Primes) {
         // SAFETY: as above.
-        unsafe { square(x, moduli) }
+        unsafe { square(x, primes) }
     }
 
     fn multiply_wide(&self, x: &mut Number<FULL_LIMBS>, b: &Number<FULL_LIMBS>, moduli: &Moduli<FULL_LIMBS>) {
         // SAFETY: as above.
-        unsafe { multiply_wide(x, b, moduli) }
+        unsafe { wide::multiply_wide(x, b, moduli) }
     }
 }
 

@@ -69,6 +69,19 @@ pub(super) fn negative_inverse(modulus: u64) -> u64 {
     inverse.wrapping_neg() & LIMB_MASK
 }
 
+/// (k · `modulus` + 1)/2^52 with k = [`negative_inverse`] of the modulus, which makes the division exact.
+pub(super) fn reducer(modulus: &Half) -> Half {
+    let k = u128::from(negative_inverse(modulus[0]));
+    let mut carry = (u128::from(modulus[0]) * k + 1) >> LIMB_BITS;
+    let mut reducer = [0; HALF_LIMBS];
+    for (place, to) in reducer.iter_mut().enumerate() {
+        let sum = u128::from(modulus.get(place + 1).copied().unwrap_or_default()) * k + carry;
+        *to = sum as u64 & LIMB_MASK;
+        carry = sum >> LIMB_BITS;
+    }
+    reducer
+}
+
 /// `value` · 2^`bits` mod `modulus`, for a value below the modulus and a modulus that leaves the highest bit of the limbs
 /// free.
 pub(super) fn shifted<const L: usize>(value: &[u64; L], bits: usize, modulus: &[u64; L]) -> [u64; L] {

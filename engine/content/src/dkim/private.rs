@@ -37,6 +37,8 @@ pub(super) struct Prime {
     pub(super) inverse: u64,
     pub(super) r2: Half,
     pub(super) r3: Half,
+    /// (k·modulus + 1)/2^52 with k = -1/modulus mod 2^52.
+    pub(super) reducer: Half,
     pub(super) exponent: [u64; EXPONENT_WORDS],
 }
 
@@ -80,6 +82,7 @@ impl Drop for Private {
             prime.modulus.zeroize();
             prime.r2.zeroize();
             prime.r3.zeroize();
+            prime.reducer.zeroize();
             prime.inverse.zeroize();
             prime.exponent.zeroize();
         }
@@ -89,7 +92,7 @@ impl Drop for Private {
 
 impl Prime {
     /// Takes an odd prime with 2^1023 <= prime < 2^1024 and an exponent of up to 128 bytes, both big-endian.
-    fn new(modulus: &[u8], exponent: &[u8]) -> Self {
+    pub(super) fn new(modulus: &[u8], exponent: &[u8]) -> Self {
         let modulus = limbs::from_bytes(modulus);
         let mut one = [0; HALF_LIMBS];
         one[0] = 1;
@@ -103,6 +106,7 @@ impl Prime {
             r3: limbs::shifted(&r2, bits, &modulus),
             r2,
             inverse: limbs::negative_inverse(modulus[0]),
+            reducer: limbs::reducer(&modulus),
             modulus,
             exponent: words,
         }

@@ -8,10 +8,10 @@ use super::sign::{Part, Unsigned};
 use super::{limbs, rsa};
 
 /// From how many RSA-2048 signatures on the lanes are quicker than as many calls of aws-lc-rs, which makes one in 230 to 350
-/// µs: the lanes take 330 µs for up to four and 610 for up to eight (bench/benches/content.rs).
+/// µs: the lanes take 300 µs for up to four and 560 for up to eight (bench/benches/content.rs).
 const LANES_MIN: usize = 2;
 
-/// Signs. Holds the memory of the lanes, 50 KiB: one for each thread that signs much.
+/// Signs. Holds the memory of the lanes, 50 KB: one for each thread that signs much.
 pub struct Signatory {
     lanes: Option<Box<Workspace>>,
 }

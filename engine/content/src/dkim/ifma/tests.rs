@@ -88,35 +88,35 @@ fn moduli(bits: usize, more: &[BigUint]) -> Vec<BigUint> {
     all
 }
 
-/// Factors below 4·modulus at which carries and reductions change, then others.
+/// Factors below 6·modulus at which carries and reductions change, then others.
 fn factors(modulus: &BigUint, chance: &mut Chance) -> Vec<BigUint> {
     let mut all: Vec<BigUint> = [0_u8, 1, 2].map(BigUint::from).to_vec();
-    for times in 1_u8..=3 {
+    for times in 1_u8..=5 {
         all.extend([modulus * times - 1_u8, modulus * times, modulus * times + 1_u8]);
     }
-    all.push(modulus * 4_u8 - 1_u8);
+    all.push(modulus * 6_u8 - 1_u8);
     let bits = modulus.bits() as usize;
     all.extend([power_of_two(bits) - 1_u8, power_of_two(bits - 1), power_of_two(bits / 2)]);
-    all.extend((0..16).map(|_| chance.below(&(modulus * 4_u8))));
+    all.extend((0..16).map(|_| chance.below(&(modulus * 6_u8))));
     all
 }
 
-/// Multiplies in lanes: each with its own modulus and factors.
-fn products<const L: usize>(
-    multiply: impl Fn(&mut Number<L>, &Number<L>, &Moduli<L>),
-    cases: &[(BigUint, BigUint, BigUint)],
+/// Multiplies in lanes, each with its own modulus and factors. A product is below `modulus_times` · modulus + a·b/R.
+fn products<const L: usize, M>(
+    multiply: impl Fn(&mut Number<L>, &Number<L>, &M),
+    moduli: impl Fn(&[BigUint]) -> M,
+    cases: &[[BigUint; 3]],
+    modulus_times: u8,
 ) {
     for cases in cases.chunks(LANES) {
-        let (mut x, mut b, mut moduli) = ([Lanes::default(); L], [Lanes::default(); L], Moduli::NONE);
-        for (lane, (modulus, a, factor)) in cases.iter().enumerate() {
-            let limbs: [u64; L] = limbs_of(modulus);
-            put(&mut moduli.modulus, lane, &limbs);
-            moduli.inverse.0[lane] = limbs::negative_inverse(limbs[0]);
+        let (mut x, mut b) = ([Lanes::default(); L], [Lanes::default(); L]);
+        for (lane, [_, a, factor]) in cases.iter().enumerate() {
             put(&mut x, lane, &limbs_of(a));
             put(&mut b, lane, &limbs_of(factor));
         }
-        multiply(&mut x, &b, &moduli);
-        for (lane, (modulus, a, factor)) in cases.iter().enumerate() {
+        let all: Vec<BigUint> = cases.iter().map(|[modulus, ..]| modulus.clone()).collect();
+        multiply(&mut x, &b, &moduli(&all));
+        for (lane, [modulus, a, factor]) in cases.iter().enumerate() {
             let product: [u64; L] = take(&x, lane);
             assert!(product.iter().all(|limb| *limb <= LIMB_MASK), "{modulus} {a} {factor}");
             let product = big(&product);
@@ -125,10 +125,28 @@ fn products<const L: usize>(
                 a * factor % modulus,
                 "{a} {factor}"
             );
-            let most = modulus + 1_u8 + ((a * factor) >> (L * LIMB_BITS as usize));
-            assert!(product <= most && most < modulus * 2_u8, "{product} of {a} and {factor} mod {modulus}");
+            let most = modulus * modulus_times + 1_u8 + ((a * factor) >> (L * LIMB_BITS as usize));
+            assert!(product <= most && most < modulus * 3_u8, "{product} of {a} and {factor} mod {modulus}");
         }
     }
+}
+
+fn public(all: &[BigUint]) -> Moduli<FULL_LIMBS> {
+    let mut moduli = Moduli::NONE;
+    for (lane, modulus) in all.iter().enumerate() {
+        let limbs: Full = limbs_of(modulus);
+        put(&mut moduli.modulus, lane, &limbs);
+        moduli.inverse.0[lane] = limbs::negative_inverse(limbs[0]);
+    }
+    moduli
+}
+
+fn primes(all: &[BigUint]) -> Primes {
+    let mut primes = Primes::NONE;
+    for (lane, modulus) in all.iter().enumerate() {
+        primes.put(lane, &Prime::new(&modulus.to_bytes_be(), &[1]));
+    }
+    primes
 }
 
 #[test]
@@ -136,30 +154,30 @@ fn products_and_squares_equal_those_of_big_integers() {
     let Some(workspace) = workspace() else { return };
     let keys = keys(2);
     let mut chance = Chance(1);
-    let primes: Vec<BigUint> =
+    let of_keys: Vec<BigUint> =
         keys.iter().map(private).flat_map(|key| [big(&key.p.modulus), big(&key.q.modulus)]).collect();
     let (mut squares, mut mixed) = (Vec::new(), Vec::new());
-    for modulus in moduli(1024, &primes) {
+    for modulus in moduli(1024, &of_keys) {
         let factors = factors(&modulus, &mut chance);
         for a in &factors {
-            squares.push((modulus.clone(), a.clone(), a.clone()));
+            squares.push([modulus.clone(), a.clone(), a.clone()]);
             let others = factors.iter().filter(|b| b.bits() % 3 == a.bits() % 3 || *b >= &modulus);
-            mixed.extend(others.map(|b| (modulus.clone(), a.clone(), b.clone())));
+            mixed.extend(others.map(|b| [modulus.clone(), a.clone(), b.clone()]));
         }
         // Half a message: any limbs at all, times what is below the modulus.
         let all_ones = power_of_two(HALF_LIMBS * LIMB_BITS as usize) - 1_u8;
-        mixed.push((modulus.clone(), all_ones, &modulus - 1_u8));
+        mixed.push([modulus.clone(), all_ones, &modulus - 1_u8]);
     }
-    products::<HALF_LIMBS>(|x, b, moduli| workspace.multiply(x, b, moduli), &mixed);
-    products::<HALF_LIMBS>(|x, _, moduli| workspace.square(x, moduli), &squares);
-    let modulus: Vec<BigUint> = keys.iter().map(|key| big(&private(key).modulus)).collect();
+    products::<HALF_LIMBS, _>(|x, b, p| workspace.multiply(x, b, p), primes, &mixed, 2);
+    products::<HALF_LIMBS, _>(|x, _, p| workspace.square(x, p), primes, &squares, 2);
+    let of_keys: Vec<BigUint> = keys.iter().map(|key| big(&private(key).modulus)).collect();
     let mut wide = Vec::new();
-    for modulus in moduli(2048, &modulus) {
+    for modulus in moduli(2048, &of_keys) {
         let factors = factors(&modulus, &mut chance);
         let pairs = factors.iter().zip(factors.iter().rev()).chain(factors.iter().zip(&factors));
-        wide.extend(pairs.map(|(a, b)| (modulus.clone(), a.clone(), b.clone())));
+        wide.extend(pairs.map(|(a, b)| [modulus.clone(), a.clone(), b.clone()]));
     }
-    products::<FULL_LIMBS>(|x, b, moduli| workspace.multiply_wide(x, b, moduli), &wide);
+    products::<FULL_LIMBS, _>(|x, b, n| workspace.multiply_wide(x, b, n), public, &wide, 1);
 }
 
 #[test]
@@ -174,6 +192,8 @@ fn limbs_read_and_write_what_was_meant() {
     for modulus in moduli(1024, &[]) {
         let limbs: Half = limbs_of(&modulus);
         assert_eq!(limbs::negative_inverse(limbs[0]).wrapping_mul(limbs[0]) & LIMB_MASK, LIMB_MASK);
+        let k = limbs::negative_inverse(limbs[0]);
+        assert_eq!(big(&limbs::reducer(&limbs)) << LIMB_BITS, &modulus * k + 1_u8);
         for value in [BigUint::ZERO, BigUint::from(1_u8), &modulus - 1_u8, chance.below(&modulus)] {
             let shifted = limbs::shifted(&limbs_of(&value), 1041, &limbs);
             assert_eq!(big(&shifted), (value << 1041_u32) % &modulus);
@@ -240,7 +260,7 @@ fn limb_of(key: &mut Private, at: usize) -> &mut u64 {
     for prime in [p, q] {
         all.push(&mut prime.inverse);
         all.extend(prime.modulus.iter_mut().chain(&mut prime.r2).chain(&mut prime.r3));
-        all.extend(&mut prime.exponent);
+        all.extend(prime.reducer.iter_mut().chain(&mut prime.exponent));
     }
     all.push(inverse);
     all.extend(q_inverse.iter_mut().chain(modulus).chain(r2));
@@ -256,7 +276,7 @@ fn a_fault_anywhere_in_a_key_gives_no_signature_and_spoils_no_neighbour() {
     let message: Full = limbs_of(&chance.below(&power_of_two(2047)));
     let right = workspace.sign(&[(private(&keys[0]), message), (private(&keys[1]), message)]);
     assert!(right[0].is_some() && right[1].is_some());
-    for round in 0..48 {
+    for round in 0..32 {
         let mut damaged = copy(private(&keys[0]));
         *limb_of(&mut damaged, chance.next() as usize) ^= 1 << chance.index(52);
         let place = round % 4;
