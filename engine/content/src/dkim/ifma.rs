@@ -35,9 +35,10 @@ mod wide;
 
 use std::arch::x86_64::{
     __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
-    _mm512_load_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_mov_epi64, _mm512_or_si512,
-    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi64, _mm512_srl_epi64,
-    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_test_epi64_mask,
+    _mm512_load_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_mov_epi64,
+    _mm512_maskz_set1_epi64, _mm512_or_si512, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64,
+    _mm512_srai_epi64, _mm512_srl_epi64, _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64,
+    _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
 };
 
 use zeroize::{DefaultIsZeroes, Zeroize};
@@ -325,8 +326,10 @@ fn select(powers: &Powers, digit: usize) -> Number<HALF_LIMBS> {
     let mut found = [_mm512_setzero_si512(); HALF_LIMBS];
     for (power, number) in powers.table.iter().enumerate() {
         let is_it = _mm512_cmpeq_epi64_mask(wanted, _mm512_set1_epi64(power as i64));
+        let all_or_none = _mm512_maskz_set1_epi64(is_it, -1);
         for (found, limb) in found.iter_mut().zip(number) {
-            *found = _mm512_mask_mov_epi64(*found, is_it, load(limb));
+            // found | (all_or_none & limb): twice as quick as a load under a mask.
+            *found = _mm512_ternarylogic_epi64::<0xf8>(*found, all_or_none, load(limb));
         }
     }
     let mut number = [Lanes::default(); HALF_LIMBS];
