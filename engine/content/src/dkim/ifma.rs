@@ -328,7 +328,7 @@ fn select(powers: &Powers, digit: usize) -> Number<HALF_LIMBS> {
         let is_it = _mm512_cmpeq_epi64_mask(wanted, _mm512_set1_epi64(power as i64));
         let all_or_none = _mm512_maskz_set1_epi64(is_it, -1);
         for (found, limb) in found.iter_mut().zip(number) {
-            // found | (all_or_none & limb): twice as quick as a load under a mask.
+            // found | (all_or_none & limb): measured quicker than a load under a mask.
             *found = _mm512_ternarylogic_epi64::<0xf8>(*found, all_or_none, load(limb));
         }
     }
