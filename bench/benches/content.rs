@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::time::Duration;
 
 use content::dkim::{
-    Algorithm, BodyHash, Canonicalization, Key, Signer, generate_ed25519, generate_rsa_2048, sign,
+    Algorithm, BodyHash, Canonicalization, Key, Signatory, Signer, Unsigned, generate_ed25519,
+    generate_rsa_2048, sign,
 };
 use content::dsn::{Event, Original, RecipientReport, Report, bounce};
 use content::header::split_head_body;
@@ -146,6 +148,54 @@ fn signatures(criterion: &mut Criterion) {
             });
         });
     }
+    group.finish();
+    private_operations(criterion);
+}
+
+/// The processor's time that this thread has taken.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// The private operation alone, for so many messages at once: processor time, because it is long enough to be interrupted.
+/// Time is per batch, throughput per signature.
+fn private_operations(criterion: &mut Criterion) {
+    let message = bench::message(MESSAGE_BYTES);
+    let pem = generate_rsa_2048().expect("a key");
+    let signers = signer(&pem, Algorithm::RsaSha256);
+    let hash = BodyHash::of(Canonicalization::Relaxed, split_head_body(&message).1);
+    let mut group = criterion.benchmark_group("content/RSA-2048 signatures");
+    for (name, mut signatory) in
+        [("aws-lc-rs", Signatory::one_by_one()), ("best of this processor", Signatory::new())]
+    {
+        for count in [1, 2, 3, 4, 5, 6, 7, 8] {
+            if name == "aws-lc-rs" && count > 1 {
+                break;
+            }
+            let unsigned =
+                || Unsigned::new(&signers, &message, Some(&hash), NOW.seconds()).expect("it has a From");
+            let mut messages: Vec<Unsigned> = (0..count).map(|_| unsigned()).collect();
+            group.throughput(Throughput::Elements(count));
+            group.bench_function(format!("{count} by {name}"), |bencher| {
+                bencher.iter_custom(|rounds| {
+                    let began = cpu_time();
+                    for _ in 0..rounds {
+                        signatory.sign(black_box(&mut messages.iter_mut().collect::<Vec<_>>()));
+                    }
+                    cpu_time() - began
+                });
+            });
+        }
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("content/DKIM without the private operation");
+    group.bench_function("select and hash the head", |bencher| {
+        bencher.iter(|| Unsigned::new(&signers, black_box(&message), Some(&hash), NOW.seconds()));
+    });
+    group.bench_function("read an RSA key", |bencher| {
+        bencher.iter(|| Key::from_pem(black_box(&pem), Algorithm::RsaSha256));
+    });
     group.finish();
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use content::dkim::{Algorithm, BodyHash, Key, Signer, sign};
+use content::dkim::{Algorithm, BodyHash, Key, Signer, Unsigned};
 use mail::UnixMs;
 use policy::config::{Config, DkimAlgorithm};
 
@@ -40,23 +40,19 @@ impl Signing {
         Ok(Self { by_domain })
     }
 
-    /// Appends the signatures for mail from `identity` to `headers`. A message that cannot be signed, because it has no
-    /// author, is sent without: to lose it would be worse.
-    pub(crate) fn sign(
+    /// What is to be signed of mail from `identity`: nothing when it has no key. A message that cannot be signed, because it
+    /// has no author, is sent without: to lose it would be worse.
+    pub(crate) fn unsigned(
         &self,
         identity: &str,
         message: &[u8],
         body_hash: Option<&BodyHash>,
         now: UnixMs,
-        headers: &mut Vec<u8>,
-    ) {
-        let signers = self.signers(identity);
-        if signers.is_empty() {
-            return;
-        }
-        if let Err(error) = sign(signers, message, body_hash, now.seconds(), headers) {
+    ) -> Unsigned {
+        Unsigned::new(self.signers(identity), message, body_hash, now.seconds()).unwrap_or_else(|error| {
             tracing::warn!(identity, %error, "a message leaves without signature");
-        }
+            Unsigned::default()
+        })
     }
 
     /// The signers for mail from `identity`, the domain of From: those of that domain or of the nearest one above it

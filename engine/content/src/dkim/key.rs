@@ -5,15 +5,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey, Sha256};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+
+use super::private::Private;
+use super::rsa::Rsa;
 
 /// The library's word for an RSA key of fewer than 2048 bits.
 const TOO_SHORT: &str = "TooSmall";
@@ -83,12 +86,19 @@ pub enum KeyError {
     Generate,
 }
 
-/// A private key ready to sign.
+/// A private key ready to sign. Clones share it.
+#[derive(Clone)]
 pub struct Key {
-    pub(super) inner: DkimKey,
+    pair: Arc<Pair>,
     algorithm: Algorithm,
     /// What stands behind `p=` in the DNS record.
-    public: String,
+    public: Arc<str>,
+}
+
+/// The key itself.
+pub(super) enum Pair {
+    Rsa(Rsa),
+    Ed25519(Ed25519KeyPair),
 }
 
 impl Key {
@@ -99,26 +109,38 @@ impl Key {
     pub fn from_pem(pem: &str, algorithm: Algorithm) -> Result<Self, KeyError> {
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Pem)?;
         let unusable = |reason: String| KeyError::Unusable { algorithm, reason };
-        let (inner, public) = match algorithm {
+        let (pair, public) = match algorithm {
             Algorithm::RsaSha256 => {
-                let public = rsa_public(&der).map_err(|reason| match reason.as_str() {
+                let pair = Rsa::from_der(&der).map_err(|reason| match reason.as_str() {
                     TOO_SHORT => KeyError::TooShort,
                     _ => unusable(reason),
                 })?;
-                let key = RsaKey::<Sha256>::from_key_der(der).map_err(|error| unusable(error.to_string()))?;
-                (DkimKey::Rsa(key), public)
+                let public = pair.public().map_err(unusable)?;
+                (Pair::Rsa(pair), public)
             }
             Algorithm::Ed25519Sha256 => {
                 let PrivateKeyDer::Pkcs8(der) = &der else {
                     return Err(unusable("it is not in PKCS#8".to_owned()));
                 };
-                let key = Ed25519Key::from_pkcs8_maybe_unchecked_der(der.secret_pkcs8_der())
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der())
                     .map_err(|error| unusable(error.to_string()))?;
-                let public = key.public_key();
-                (DkimKey::Ed25519(key), public)
+                let public = pair.public_key().as_ref().to_vec();
+                (Pair::Ed25519(pair), public)
             }
         };
-        Ok(Self { inner, algorithm, public: STANDARD.encode(public) })
+        Ok(Self { pair: Arc::new(pair), algorithm, public: STANDARD.encode(public).into() })
+    }
+
+    pub(super) fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// The key for the lanes, if it is of their kind.
+    pub(super) fn lanes(&self) -> Option<&Private> {
+        match &*self.pair {
+            Pair::Rsa(rsa) => rsa.lanes(),
+            Pair::Ed25519(_) => None,
+        }
     }
 
     /// What it signs with.
@@ -138,23 +160,21 @@ impl Key {
     }
 }
 
+#[cfg(test)]
+impl Key {
+    /// The same key with a fault in what the lanes compute with.
+    pub(super) fn damaged(mut self) -> Self {
+        if let Some(Pair::Rsa(rsa)) = Arc::get_mut(&mut self.pair) {
+            rsa.damage();
+        }
+        self
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
-}
-
-/// The SubjectPublicKeyInfo of an RSA key, or the library's words.
-fn rsa_public(der: &PrivateKeyDer<'_>) -> Result<Vec<u8>, String> {
-    let pair = match der {
-        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        _ => return Err("it is neither in PKCS#8 nor in PKCS#1".to_owned()),
-    };
-    let pair = pair.map_err(|error| error.to_string())?;
-    let public: PublicKeyX509Der<'_> =
-        pair.public_key().as_der().map_err(|_| "its public part cannot be written".to_owned())?;
-    Ok(public.as_ref().to_vec())
 }
 
 /// Makes an RSA key of 2048 bits, as PKCS#8 PEM.
@@ -177,7 +197,7 @@ pub fn generate_ed25519() -> Result<String, KeyError> {
     Ok(pem(der.as_ref()))
 }
 
-fn pem(der: &[u8]) -> String {
+pub(super) fn pem(der: &[u8]) -> String {
     let mut text = "-----BEGIN PRIVATE KEY-----\n".to_owned();
     for (index, c) in STANDARD.encode(der).chars().enumerate() {
         if index > 0 && index % 64 == 0 {

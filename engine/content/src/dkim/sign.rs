@@ -1,12 +1,11 @@
 //! Signs messages: which fields, in which order, in which form (RFC 6376 sections 3.5, 3.7 and 5).
 
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mail_auth::common::crypto::SigningKey;
-use mail_auth::common::headers::{Writable, Writer};
 use memchr::memchr;
 
-use super::{BodyHash, Canonicalization, Key};
+use super::{BodyHash, Canonicalization, Key, Signatory};
 use crate::header::{self, Field};
 
 /// Fields that are signed one time more often than they occur, so that none can be added on the way.
@@ -59,18 +58,15 @@ pub enum SignError {
     #[error("a message without a From field cannot be signed")]
     NoFrom,
     /// The library failed.
-    #[error("signing for {domain} failed: {reason}")]
-    Library {
-        /// Whose signature it was to be.
-        domain: String,
-        /// The library's words.
-        reason: String,
-    },
+    #[error("the signature could not be made")]
+    Library,
 }
 
 /// Appends one DKIM-Signature field per signer to `headers`; they belong before the message. All are relaxed/relaxed.
 /// `message` is complete with CRLF line ends. A `body_hash` that is given saves hashing; it must be the relaxed one of
 /// this body (another canonicalisation is not used).
+///
+/// This is for a lone message: see [`Unsigned`] for many.
 ///
 /// # Errors
 /// When there is no From field or the library fails; `headers` is then as it was.
@@ -81,31 +77,94 @@ pub fn sign(
     now_seconds: u64,
     headers: &mut Vec<u8>,
 ) -> Result<(), SignError> {
-    if signers.is_empty() {
-        return Ok(());
-    }
-    let before = headers.len();
-    let (head, body) = header::split_head_body(message);
-    let given = body_hash.filter(|hash| hash.canonicalization() == Canonicalization::Relaxed);
-    let body_hash = given.copied().unwrap_or_else(|| BodyHash::of(Canonicalization::Relaxed, body));
-    let Selected { names, mut input } = select(head)?;
-    let fields_bytes = input.len();
-    for signer in signers {
-        input.truncate(fields_bytes);
-        let field_begins = headers.len();
-        write_unsigned(signer, &names, &body_hash, now_seconds, headers);
-        write_relaxed(&header::field(&headers[field_begins..]), &mut input);
-        // Its own field is signed without its line end (RFC 6376 section 3.7).
-        input.truncate(input.len() - 2);
-        match signer.key.inner.sign(Input(&input)) {
-            Ok(signature) => write_signature(&signature, headers),
-            Err(error) => {
-                headers.truncate(before);
-                return Err(SignError::Library { domain: signer.domain.clone(), reason: error.to_string() });
-            }
+    let mut unsigned = Unsigned::new(signers, message, body_hash, now_seconds)?;
+    Signatory::one_by_one().sign(&mut [&mut unsigned]);
+    unsigned.finish(headers)
+}
+
+/// What is signed of one message. First it is made, which hashes the message; then a [`Signatory`] makes its signatures, those
+/// of many messages together; then it is finished.
+#[derive(Debug, Default)]
+pub struct Unsigned {
+    /// The fields one after the other, each up to its `b=`.
+    fields: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+/// One signature to be made.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) key: Key,
+    /// SHA-256 of what is signed.
+    pub(super) digest: Digest,
+    pub(super) signature: Option<Vec<u8>>,
+    /// Where its field ends among the fields.
+    end: usize,
+}
+
+impl Unsigned {
+    /// Selects and hashes. Arguments as of [`sign`].
+    ///
+    /// # Errors
+    /// When there is no From field.
+    pub fn new(
+        signers: &[Signer],
+        message: &[u8],
+        body_hash: Option<&BodyHash>,
+        now_seconds: u64,
+    ) -> Result<Self, SignError> {
+        if signers.is_empty() {
+            return Ok(Self::default());
         }
+        let (head, body) = header::split_head_body(message);
+        let given = body_hash.filter(|hash| hash.canonicalization() == Canonicalization::Relaxed);
+        let body_hash = given.copied().unwrap_or_else(|| BodyHash::of(Canonicalization::Relaxed, body));
+        let Selected { names, mut input } = select(head)?;
+        let fields_bytes = input.len();
+        let mut unsigned = Self { fields: Vec::new(), parts: Vec::with_capacity(signers.len()) };
+        for signer in signers {
+            input.truncate(fields_bytes);
+            let field_begins = unsigned.fields.len();
+            write_unsigned(signer, &names, &body_hash, now_seconds, &mut unsigned.fields);
+            write_relaxed(&header::field(&unsigned.fields[field_begins..]), &mut input);
+            // Its own field is signed without its line end (RFC 6376 section 3.7).
+            input.truncate(input.len() - 2);
+            unsigned.parts.push(Part {
+                key: signer.key.clone(),
+                digest: digest(&SHA256, &input),
+                signature: None,
+                end: unsigned.fields.len(),
+            });
+        }
+        Ok(unsigned)
     }
-    Ok(())
+
+    /// Whether there is nothing to be signed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn parts_mut(&mut self) -> &mut [Part] {
+        &mut self.parts
+    }
+
+    /// Appends the signed fields to `headers`.
+    ///
+    /// # Errors
+    /// When a signature could not be made, or was not; `headers` is then as it was.
+    pub fn finish(&self, headers: &mut Vec<u8>) -> Result<(), SignError> {
+        if self.parts.iter().any(|part| part.signature.is_none()) {
+            return Err(SignError::Library);
+        }
+        let mut begin = 0;
+        for part in &self.parts {
+            headers.extend_from_slice(&self.fields[begin..part.end]);
+            write_signature(part.signature.as_deref().unwrap_or_default(), headers);
+            begin = part.end;
+        }
+        Ok(())
+    }
 }
 
 /// The field up to and with `b=`, which stands last: some verifiers do not forgive blanks between the signature and
@@ -128,15 +187,6 @@ fn write_signature(signature: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(line);
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Bytes to be signed.
-struct Input<'a>(&'a [u8]);
-
-impl Writable for Input<'_> {
-    fn write(self, writer: &mut impl Writer) {
-        writer.write(self.0);
-    }
 }
 
 /// The fields to sign: the folded value of `h=`, and their normalised text.

@@ -237,11 +237,13 @@ impl Connection {
             true => SevenBit::NotNeeded,
             false => SevenBit::Needed,
         };
-        if let Err(reply) = job.render(&self.shard, &mut self.scratch, seven_bit) {
-            for ticket in job.into_tickets() {
-                self.never_sent(ticket, reply.clone()).await;
-            }
-            return;
+        let unsigned = match job.render(&self.shard, &mut self.scratch, seven_bit) {
+            Ok(unsigned) => unsigned,
+            Err(reply) => return self.unsendable(job, reply).await,
+        };
+        if !unsigned.is_empty() {
+            let signed = self.shard.pools.desk.sign(unsigned, flow.class).await;
+            self.scratch.join(&signed);
         }
         self.send(job, flow).await;
     }

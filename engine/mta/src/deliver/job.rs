@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use content::dkim::Unsigned;
 use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
 use mail::{CampaignId, Enhanced, Reply, TlsWish};
@@ -40,7 +41,10 @@ impl Scratch {
     }
 
     /// Puts the signatures before the message without moving it, if there is room.
-    fn join(&mut self) {
+    pub(super) fn join(&mut self, signed: &Unsigned) {
+        if let Err(error) = signed.finish(&mut self.headers) {
+            tracing::warn!(%error, "a message leaves without signature");
+        }
         match HEADROOM.checked_sub(self.headers.len()) {
             Some(start) => {
                 self.start = start;
@@ -170,22 +174,25 @@ impl Job {
 
     /// Makes the message in `scratch`, unless it is sent as it lies in the spool: then `scratch` stays empty. For a server
     /// that does not take bytes above 127 it is put into ASCII (RFC 6152 section 3), before it is signed.
+    ///
+    /// Returns what is to be signed of it, and then given to [`Scratch::join`].
     pub(super) fn render(
         &self,
         shard: &Shard,
         scratch: &mut Scratch,
         seven_bit: SevenBit,
-    ) -> Result<(), Reply> {
+    ) -> Result<Unsigned, Reply> {
         scratch.clear();
         let signing = &shard.shared.signing;
         match &self.text {
             Text::Message(content) => {
                 let converted = seven_bit.convert(content.body());
                 let body = converted.as_deref().unwrap_or(content.body());
-                signing.sign(content.identity(), body, None, shard.now(), &mut scratch.headers);
-                if !scratch.headers.is_empty() || converted.is_some() {
+                let unsigned = signing.unsigned(content.identity(), body, None, shard.now());
+                if !unsigned.is_empty() || converted.is_some() {
                     scratch.bytes.extend_from_slice(body);
                 }
+                Ok(unsigned)
             }
             Text::Template(head, campaign) => {
                 self.render_template(shard, head, campaign, &mut scratch.bytes)?;
@@ -196,11 +203,9 @@ impl Job {
                     body_hash = None;
                 }
                 let message = &scratch.bytes[HEADROOM..];
-                signing.sign(head.identity(), message, body_hash, shard.now(), &mut scratch.headers);
+                Ok(signing.unsigned(head.identity(), message, body_hash, shard.now()))
             }
         }
-        scratch.join();
-        Ok(())
     }
 
     fn render_template(

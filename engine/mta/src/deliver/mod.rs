@@ -5,6 +5,7 @@ mod avoided;
 mod connection;
 mod consequence;
 mod current;
+mod desk;
 mod flight;
 mod job;
 mod open;

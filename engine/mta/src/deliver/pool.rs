@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::abilities::Abilities;
 use super::avoided::Avoided;
 use super::connection;
+use super::desk::Desk;
 use crate::control::destination::{Destination, Party};
 use crate::io;
 use crate::shard::{Budget, Shard};
@@ -41,12 +42,13 @@ struct Times {
 /// What a transaction and a new connection take as long as none has been seen.
 const UNKNOWN_MS: f64 = 100.0;
 
-/// The pools of a shard's paths.
+/// The pools of a shard's paths, and what all their connections share.
 #[derive(Default)]
 pub(crate) struct Pools {
     by_path: RefCell<FxHashMap<PathId, Rc<Pool>>>,
     /// Memory for the paths that the queue names.
     wanting: Cell<Vec<PathId>>,
+    pub(crate) desk: Desk,
 }
 
 /// The connections of one path.
