@@ -1,6 +1,7 @@
 //! Which node holds which recipient: a hash table that has nothing but the numbers of the nodes. It refuses to know nodes.
 //!
-//! Four bytes an entry and a fifth of that in gaps. The table is many small pages, so that growing is never the work of more
+//! Four bytes an entry and a fifth of that in gaps; four bits of an entry are of its hash, so that a search looks at few
+//! of the nodes that it passes. The table is many small pages, so that growing is never the work of more
 //! than one of them: a page that is full is stretched (its entries keep their order, gaps come between them, nobody asks
 //! for their hashes), and every so many entries the next page in turn is split in two (linear hashing). An entry lies at
 //! the first free place from its home on; `reach` says how far from home a page has anybody, so that what is not there
@@ -17,6 +18,10 @@ const PLACES_MIN: usize = 16;
 /// Entries that are added or taken out together: about as many as a processor fetches at the same time.
 const BATCH: usize = 16;
 
+/// Numbers of nodes are below this; the bits above are of the hash.
+pub(crate) const NODES_MAX: u32 = 1 << NODE_BITS;
+const NODE_BITS: u32 = 28;
+
 /// Where an entry belongs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hash(u64);
@@ -27,6 +32,12 @@ impl Hash {
         let mixed = (id ^ (id >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self(mixed ^ (mixed >> 32))
+    }
+
+    /// What the table writes down for a node with this hash: bits of the hash that say little of the page and nothing of
+    /// the home, and the node.
+    const fn entry(self, node: u32) -> u32 {
+        (self.0 as u32 & !(NODES_MAX - 1)) | node
     }
 
     /// The page among `count`.
@@ -42,10 +53,14 @@ impl Hash {
     }
 }
 
+const fn node_of(entry: u32) -> u32 {
+    entry & (NODES_MAX - 1)
+}
+
 /// A part of the table.
 #[derive(Debug, Default)]
 struct Page {
-    /// Node numbers, and [`NONE`] where a place is free; after the last place comes the first.
+    /// What [`Hash::entry`] makes of nodes, and [`NONE`] where a place is free; after the last place comes the first.
     places: Box<[u32]>,
     entries: u32,
     /// How far behind its home an entry lies, at most.
@@ -81,9 +96,9 @@ impl Page {
         if self.entries as usize * 8 >= self.places.len() * 7 {
             self.stretch();
         }
-        let free = self.seek(hash, self.places.len(), |node| node == NONE);
+        let free = self.seek(hash, self.places.len(), |entry| entry == NONE);
         let (place, distance) = free.expect("a page has free places");
-        self.places[place] = node;
+        self.places[place] = hash.entry(node);
         self.entries += 1;
         self.reach = self.reach.max(distance as u32);
     }
@@ -95,23 +110,24 @@ impl Page {
         let count = self.places.len();
         let more = (count + count / 8).max(PLACES_MIN);
         let mut places = vec![NONE; more].into_boxed_slice();
-        for (place, &node) in self.places.iter().enumerate() {
-            places[((place + 1) * more).div_ceil(count) - 1] = node;
+        for (place, &entry) in self.places.iter().enumerate() {
+            places[((place + 1) * more).div_ceil(count) - 1] = entry;
         }
         self.places = places;
         self.reach = (self.reach as usize + 1).saturating_mul(more).div_ceil(count.max(1)).min(more) as u32;
     }
 
     fn remove(&mut self, hash: Hash, node: u32) {
-        let place = self.seek(hash, self.reach as usize, |other| other == node);
+        let entry = hash.entry(node);
+        let place = self.seek(hash, self.reach as usize, |other| other == entry);
         let (place, _) = place.expect("a node that is taken is in the finder");
         self.places[place] = NONE;
         self.entries -= 1;
     }
 
     fn find(&self, hash: Hash, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let found = self.seek(hash, self.reach as usize, |node| node != NONE && is_it(node));
-        found.map(|(place, _)| self.places[place])
+        let is_it = |entry| entry != NONE && entry == hash.entry(node_of(entry)) && is_it(node_of(entry));
+        self.seek(hash, self.reach as usize, is_it).map(|(place, _)| node_of(self.places[place]))
     }
 }
 
@@ -243,7 +259,7 @@ impl Finder {
             return self.pages.push(Page::default());
         }
         let old = std::mem::take(&mut self.pages[count - (count + 1).next_power_of_two() / 2]);
-        let nodes = old.places.iter().copied().filter(|&node| node != NONE);
+        let nodes = old.places.iter().filter(|&&entry| entry != NONE).map(|&entry| node_of(entry));
         let hashed: Vec<(Hash, u32)> = nodes.map(|node| (hash_of(node), node)).collect();
         let moves = |(hash, _): &&(Hash, u32)| hash.page(count + 1) == count;
         let moving = hashed.iter().filter(moves).count();
