@@ -211,9 +211,7 @@ mod tests {
     fn due(wheel: &mut Wheel, store: &mut Store, now: u64, max: usize) -> Vec<u64> {
         let mut nodes = Vec::new();
         wheel.due(store, UnixMs(now), max, &mut nodes);
-        let ids = nodes.iter().map(|&node| store[node].raw_id()).collect();
-        nodes.iter().for_each(|&node| drop(store.remove(node)));
-        ids
+        nodes.iter().map(|&node| store.remove(node).id.raw()).collect()
     }
 
     #[test]
