@@ -1,23 +1,43 @@
-//! queue: one recipient in and out, while few and while many others wait. The cost should be flat but for what the
+//! queue: what one recipient costs while few and while ten million others wait. The cost should be flat but for what the
 //! processor's caches make of it.
+//!
+//! An operation is one ticket through one call of a queue in which `waiting` others lie, and which stays at that: 256
+//! operations are measured, then as many of their opposite bring the queue back, outside of the clock. Before anything is
+//! measured as many tickets as wait have come and gone, so that memory has been used again in the order of
+//! departures and not as it was first laid out. The clock is the processor's time for this thread, because
+//! what others do on the machine is not the queue's cost; the allocator is that of the engine.
+//!
+//! - `wheel`: tickets wait for a moment within the next four hours, each drawn by chance. `schedule` puts one in, `due` takes one
+//!   out whose moment has come, `find` tells of one of those that wait where it does.
+//! - `1 line`, `2,400 lines`, `10,000 lines`: tickets wait for their turn: one flow; a hundred paths of 24 flows each
+//!   (three classes, eight tenants); ten thousand paths with one flow each, as many destinations. `enqueue` lets one in on a path
+//!   drawn by chance; `pull` takes one off a path drawn apart from that among those where some wait, so that lines
+//!   grow and shrink beside each other; `pass` is one in and one out. What a line itself costs is another matter than
+//!   how long it is: compare downwards, with the same lines and more who wait.
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use bench::{Chance, only};
-use criterion::measurement::WallTime;
+use bench::Chance;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use mail::{Class, RecipientId, UnixMs};
 use queue::{FlowKey, Limits, PathId, PathKey, Pull, Queue, Ticket};
+use rustix::time::{ClockId, clock_gettime};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const START: UnixMs = UnixMs(1_700_000_000_000);
 /// Retries lie within this span.
 const SPAN_MS: u64 = 4 * 3600 * 1000;
-const PATHS: u16 = 100;
-const TENANTS: u64 = 8;
-const WAITING: [u64; 4] = [1000, 100_000, 1_000_000, 10_000_000];
-/// How many the engine takes off the wheel at once, at most.
-const DUE_MAX: usize = 256;
+const WAITING: [u64; 5] = [1000, 10_000, 100_000, 1_000_000, 10_000_000];
+/// Operations under the clock at a time; the engine takes as many off the wheel at once, at most.
+const BATCH: u64 = 256;
+/// Records of recipients lie this far apart in the spool, at most: ten kilobytes of message between them.
+const RECORD_BYTES_MAX: u64 = 10_800;
+/// The records of a campaign's recipients lie this far apart.
+const RECORD_BYTES: u64 = 288;
 const LIMITS: Limits = Limits {
     connections: 20,
     rate: None,
@@ -27,10 +47,63 @@ const LIMITS: Limits = Limits {
 };
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    scheduled(&mut criterion);
-    ready(&mut criterion);
+    let mut criterion = Criterion::default().with_measurement(Cpu).configure_from_args();
+    WAITING.into_iter().for_each(|waiting| wheel(&mut criterion, waiting));
+    for (lines, spread) in SPREADS {
+        WAITING.into_iter().for_each(|waiting| ready(&mut criterion, lines, spread, waiting));
+    }
     criterion.final_summary();
+}
+
+/// The processor's time for this thread; shown as time is.
+struct Cpu;
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+impl Measurement for Cpu {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        cpu_time()
+    }
+
+    fn end(&self, began: Duration) -> Duration {
+        cpu_time() - began
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+/// The time that `count` of `measured` take, `undone` outside the clock after every batch.
+fn only<T>(state: &mut T, count: u64, measured: fn(&mut T, u64), undone: fn(&mut T, u64)) -> Duration {
+    let (mut time, mut left) = (Duration::ZERO, count);
+    while left > 0 {
+        let batch = left.min(BATCH);
+        let began = cpu_time();
+        measured(state, batch);
+        time += cpu_time() - began;
+        undone(state, batch);
+        left -= batch;
+    }
+    time
 }
 
 fn name(waiting: u64) -> String {
@@ -41,125 +114,185 @@ fn name(waiting: u64) -> String {
     }
 }
 
-/// Tickets that wait for their time, spread evenly over the span to come.
-struct Scheduled {
+fn group<'a>(criterion: &'a mut Criterion<Cpu>, name: &str) -> BenchmarkGroup<'a, Cpu> {
+    let mut group = criterion.benchmark_group(name);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    group
+}
+
+/// Tickets as the spool numbers them: by where their records lie.
+struct Tickets {
+    chance: Chance,
+    position: u64,
+}
+
+impl Tickets {
+    const fn new() -> Self {
+        Self { chance: Chance(1), position: 0 }
+    }
+
+    /// One of a campaign as often as one with a message of its own.
+    fn next(&mut self, class: Class) -> Ticket {
+        let step = if self.chance.below(2) == 0 { RECORD_BYTES } else { RECORD_BYTES_MAX };
+        self.position += (step + self.chance.below(64)) & !15;
+        let id = RecipientId::from_raw(self.position);
+        // Without expiry: the wheel's clock runs for years, and what has expired is due at once.
+        Ticket { id, expiry: 0, deadline: 0, attempts: 0, class }
+    }
+}
+
+/// Tickets that wait for their time.
+struct Wheel {
     queue: Queue,
     waiting: u64,
     now: UnixMs,
-    chance: Chance,
-    next_id: u64,
+    tickets: Tickets,
+    /// Some of those that wait, to ask for.
+    known: Vec<RecipientId>,
     due: Vec<Ticket>,
 }
 
-impl Scheduled {
+impl Wheel {
     fn new(waiting: u64) -> Self {
         let queue = Queue::new([16, 8, 4, 1], 0.2, START);
-        let mut scene = Self { queue, waiting, now: START, chance: Chance(1), next_id: 0, due: Vec::new() };
+        let (tickets, known, due) = (Tickets::new(), Vec::new(), Vec::new());
+        let mut scene = Self { queue, waiting, now: START, tickets, known, due };
         scene.schedule(waiting);
+        for _ in 0..waiting.div_ceil(BATCH) {
+            scene.pop(BATCH.min(waiting));
+            scene.schedule(BATCH.min(waiting));
+        }
         scene
     }
 
     fn schedule(&mut self, count: u64) {
         for _ in 0..count {
-            self.next_id += 1;
-            let due = UnixMs(self.now.0 + 1 + self.chance.below(SPAN_MS));
-            let ticket = ticket(self.next_id, Class::Bulk);
+            let ticket = self.tickets.next(Class::Bulk);
+            let due = UnixMs(self.now.0 + 1 + self.tickets.chance.below(SPAN_MS));
             self.queue.schedule(ticket, None, due).expect("no campaign is cancelled");
         }
     }
 
     /// Lets time pass until so many were due, in steps as large as the engine's when it is busy.
     fn pop(&mut self, count: u64) {
-        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut left = count as usize;
         while left > 0 {
             self.due.clear();
-            self.queue.due(self.now, left.min(DUE_MAX), &mut self.due);
+            self.queue.due(self.now, left, &mut self.due);
             left -= self.due.len();
             if self.due.is_empty() {
-                let step = SPAN_MS * left.min(DUE_MAX) as u64 / self.waiting;
+                let step = SPAN_MS * left as u64 / self.waiting;
                 self.now = UnixMs(self.now.0 + step.max(1));
             }
+        }
+    }
+
+    /// Learns who waits, by putting in as many as `find` asks for.
+    fn know(&mut self) {
+        self.known.clear();
+        let queue = &mut self.queue;
+        for _ in 0..self.waiting.min(1_000_000) {
+            let ticket = self.tickets.next(Class::Bulk);
+            let due = UnixMs(self.now.0 + 1 + self.tickets.chance.below(SPAN_MS));
+            queue.schedule(ticket, None, due).expect("no campaign is cancelled");
+            self.known.push(ticket.id);
         }
     }
 
     /// A person asks where some of them wait.
     fn find(&mut self, count: u64) {
         for _ in 0..count {
-            let id = RecipientId::from_raw(self.next_id - self.chance.below(self.waiting / 2));
-            black_box(self.queue.find(id));
+            let asked = self.tickets.chance.below(self.known.len() as u64) as usize;
+            assert!(black_box(self.queue.find(self.known[asked])).is_some(), "it waits");
         }
     }
 }
 
-fn scheduled(criterion: &mut Criterion) {
-    for waiting in WAITING {
-        let mut scene = Scheduled::new(waiting);
-        let mut group = group(criterion, "queue/timing wheel");
-        group.bench_function(BenchmarkId::new("schedule", name(waiting)), |bencher| {
-            bencher
-                .iter_custom(|count| only(&mut scene, count, waiting, Scheduled::schedule, Scheduled::pop));
-        });
-        group.bench_function(BenchmarkId::new("due", name(waiting)), |bencher| {
-            bencher
-                .iter_custom(|count| only(&mut scene, count, waiting, Scheduled::pop, Scheduled::schedule));
-        });
-        group.bench_function(BenchmarkId::new("find", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, waiting, Scheduled::find, |_, _| {}));
-        });
-        group.finish();
-    }
+fn wheel(criterion: &mut Criterion<Cpu>, waiting: u64) {
+    let mut scene = Wheel::new(waiting);
+    let mut group = group(criterion, "queue/wheel");
+    group.bench_function(BenchmarkId::new("schedule", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Wheel::schedule, Wheel::pop));
+    });
+    group.bench_function(BenchmarkId::new("due", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Wheel::pop, Wheel::schedule));
+    });
+    scene.know();
+    group.bench_function(BenchmarkId::new("find", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Wheel::find, |_, _| {}));
+    });
+    group.finish();
 }
 
-fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    group
+/// How tickets are spread over lines.
+#[derive(Clone, Copy)]
+struct Spread {
+    paths: u64,
+    tenants: u64,
+    classes: &'static [Class],
 }
 
-/// Tickets that may leave, on paths with flows of several classes and tenants each.
+const SPREADS: [(&str, Spread); 3] = [
+    ("1 line", Spread { paths: 1, tenants: 1, classes: &[Class::Bulk] }),
+    (
+        "2,400 lines",
+        Spread { paths: 100, tenants: 8, classes: &[Class::Bulk, Class::Personal, Class::Transactional] },
+    ),
+    ("10,000 lines", Spread { paths: 10_000, tenants: 1, classes: &[Class::Bulk] }),
+];
+
+/// Tickets that wait for their turn.
 struct Ready {
     queue: Queue,
+    spread: Spread,
     paths: Vec<PathId>,
-    chance: Chance,
-    next_id: u64,
-    turn: usize,
+    /// How many wait on each path.
+    depths: Vec<u32>,
+    tickets: Tickets,
 }
 
 impl Ready {
-    fn new(waiting: u64) -> Self {
+    fn new(spread: Spread, waiting: u64) -> Self {
         let mut queue = Queue::new([16, 8, 4, 1], 0.2, START);
-        let keys =
-            (0..PATHS).map(|index| PathKey { source: index % 4, provider: index, site: u64::from(index) });
-        let paths: Vec<PathId> = keys.map(|key| queue.path(key, LIMITS)).collect();
+        let key =
+            |index: u64| PathKey { source: (index % 4) as u16, provider: (index % 1000) as u16, site: index };
+        let paths: Vec<PathId> = (0..spread.paths).map(|index| queue.path(key(index), LIMITS)).collect();
         paths.iter().for_each(|path| queue.connection_opened(*path));
-        let mut scene = Self { queue, paths, chance: Chance(2), next_id: 0, turn: 0 };
+        let depths = vec![0; paths.len()];
+        let mut scene = Self { queue, spread, paths, depths, tickets: Tickets::new() };
         scene.enqueue(waiting);
+        for _ in 0..waiting.div_ceil(BATCH) {
+            scene.pull(BATCH.min(waiting));
+            scene.enqueue(BATCH.min(waiting));
+        }
         scene
     }
 
     fn enqueue(&mut self, count: u64) {
         for _ in 0..count {
-            self.next_id += 1;
-            let path = self.paths[self.next_id as usize % self.paths.len()];
-            let drawn = self.chance.below(4 * TENANTS);
-            let class =
-                [Class::Bulk, Class::Bulk, Class::Personal, Class::Transactional][(drawn % 4) as usize];
-            let flow = FlowKey { class, tenant: (drawn / 4) as u32, campaign: None, identity: 0 };
-            let ticket = ticket(self.next_id, class);
-            self.queue.enqueue(path, flow, ticket, START).expect("the path is there");
+            let spread = self.spread;
+            let path = self.tickets.chance.below(spread.paths) as usize;
+            let class = spread.classes[self.tickets.chance.below(spread.classes.len() as u64) as usize];
+            let tenant = self.tickets.chance.below(spread.tenants) as u32;
+            let flow = FlowKey { class, tenant, campaign: None, identity: 0 };
+            let ticket = self.tickets.next(class);
+            self.queue.enqueue(self.paths[path], flow, ticket, START).expect("the path is there");
+            self.depths[path] += 1;
         }
     }
 
     fn pull(&mut self, count: u64) {
         for _ in 0..count {
-            self.turn = (self.turn + 1) % self.paths.len();
-            let pulled = self.queue.pull(self.paths[self.turn], START);
-            assert!(matches!(pulled, Pull::Ticket(..)), "something waits on every path: {pulled:?}");
+            let mut path = self.tickets.chance.below(self.spread.paths) as usize;
+            while self.depths[path] == 0 {
+                path = self.tickets.chance.below(self.spread.paths) as usize;
+            }
+            let pulled = self.queue.pull(self.paths[path], START);
+            assert!(matches!(pulled, Pull::Ticket(..)), "something waits there: {pulled:?}");
+            self.depths[path] -= 1;
         }
     }
-}
 
-impl Ready {
     /// One in, one out, as when mail is sent as fast as it comes.
     fn pass(&mut self, count: u64) {
         for _ in 0..count {
@@ -169,24 +302,17 @@ impl Ready {
     }
 }
 
-fn ready(criterion: &mut Criterion) {
-    for waiting in WAITING {
-        let mut scene = Ready::new(waiting);
-        let mut group = group(criterion, "queue/100 paths");
-        group.bench_function(BenchmarkId::new("enqueue", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::enqueue, Ready::pull));
-        });
-        group.bench_function(BenchmarkId::new("pull", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::pull, Ready::enqueue));
-        });
-        group.bench_function(BenchmarkId::new("enqueue and pull", name(waiting)), |bencher| {
-            bencher.iter_custom(|count| only(&mut scene, count, waiting, Ready::pass, |_, _| {}));
-        });
-        group.finish();
-    }
-}
-
-fn ticket(id: u64, class: Class) -> Ticket {
-    // Without expiry: the wheel's clock runs for years, and what has expired is due at once.
-    Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline: 0, attempts: 0, class }
+fn ready(criterion: &mut Criterion<Cpu>, lines: &str, spread: Spread, waiting: u64) {
+    let mut scene = Ready::new(spread, waiting);
+    let mut group = group(criterion, &format!("queue/{lines}"));
+    group.bench_function(BenchmarkId::new("enqueue", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Ready::enqueue, Ready::pull));
+    });
+    group.bench_function(BenchmarkId::new("pull", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Ready::pull, Ready::enqueue));
+    });
+    group.bench_function(BenchmarkId::new("pass", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| only(&mut scene, count, Ready::pass, |_, _| {}));
+    });
+    group.finish();
 }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::Ticket;
 use crate::slab::{Slab, tidy};
-use crate::store::{List, State, Store, Tick};
+use crate::store::{List, State, Stay, Store, Tick};
 
 /// What the user wants of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,16 +42,9 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    fn push(&mut self, store: &mut Store, node: u32) {
-        self.held.push_back(store, node);
-        self.count += 1;
-    }
-
     fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
         self.trim(store);
-        let node = self.held.pop_front(store)?;
-        let ticket = store.ticket(node);
-        store.remove(node);
+        let ticket = self.held.pop_front(store)?;
         self.count -= 1;
         self.trim(store);
         Some(ticket)
@@ -69,7 +62,6 @@ impl Lane {
             && store[node].state() == State::Dead
         {
             self.held.pop_front(store);
-            store.remove(node);
         }
     }
 }
@@ -141,8 +133,9 @@ impl Campaigns {
                 lane
             }
         };
-        let node = store.insert(ticket, State::Held, lane, when);
-        self.lanes[lane].push(store, node);
+        let row = &mut self.lanes[lane];
+        row.held.push_back(store, ticket, Stay { state: State::Held, place: lane, when });
+        row.count += 1;
     }
 
     /// Takes out the first ticket of a lane; of the first lane when none is named.

@@ -9,7 +9,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::ring::{Links, Member, Ring};
 use crate::slab::{NONE, Slab, tidy};
-use crate::store::{List, State, Store};
+use crate::store::{List, State, Stay, Store};
 use crate::trail::Trail;
 use crate::{FlowKey, Ticket};
 
@@ -103,31 +103,38 @@ impl Flow {
         }
     }
 
-    /// Adds a node at the end, or at the front when it comes back untried.
-    pub(crate) fn push(&mut self, store: &mut Store, node: u32, arrival: u32, comes_back: bool) {
+    /// Adds a ticket at the end, or at the front when it comes back untried; `stay` is its stay in this flow.
+    pub(crate) fn push(
+        &mut self,
+        store: &mut Store,
+        (ticket, mut stay): (Ticket, Stay),
+        arrival: u32,
+        comes_back: bool,
+    ) -> u32 {
+        self.live += 1;
         match &mut self.line {
             Line::Arrival(list, trail) if comes_back => {
                 // It stood before the one that is first now.
                 if let Some(first) = list.front() {
-                    let when = store[first].when().min(store[node].when());
-                    store[node].set_when(when);
+                    stay.when = stay.when.min(store[first].when());
                 }
-                list.push_front(store, node);
                 trail.rejoin();
+                list.push_front(store, ticket, stay)
             }
             Line::Arrival(list, trail) => {
-                list.push_back(store, node);
-                trail.join(store[node].when());
+                trail.join(stay.when);
+                list.push_back(store, ticket, stay)
             }
             Line::Urgency(heap) => {
-                let deadline = match store.ticket(node).deadline {
+                let deadline = match ticket.deadline {
                     0 => u32::MAX,
                     deadline => deadline,
                 };
+                let node = store.insert(ticket, stay);
                 heap.push(Reverse((Urgency { deadline, arrival }, node)));
+                node
             }
         }
-        self.live += 1;
     }
 
     fn front(&self) -> Option<u32> {
@@ -137,23 +144,23 @@ impl Flow {
         }
     }
 
-    fn pop_any(&mut self, store: &Store) -> Option<u32> {
+    fn pop_any(&mut self, store: &mut Store) -> Option<Ticket> {
         match &mut self.line {
             Line::Arrival(list, trail) => {
                 trail.leave();
                 list.pop_front(store)
             }
-            Line::Urgency(heap) => heap.pop().map(|Reverse((_, node))| node),
+            Line::Urgency(heap) => heap.pop().map(|Reverse((_, node))| store.remove(node)),
         }
     }
 
     /// Frees the dead nodes at the front.
     fn trim(&mut self, store: &mut Store) {
-        while let Some(node) = self.front()
+        while self.dead > 0
+            && let Some(node) = self.front()
             && store[node].state() == State::Dead
         {
             self.pop_any(store);
-            store.remove(node);
             self.dead -= 1;
         }
     }
@@ -167,9 +174,7 @@ impl Flow {
     /// Takes the first ticket.
     pub(crate) fn pop(&mut self, store: &mut Store) -> Option<Ticket> {
         self.trim(store);
-        let node = self.pop_any(store)?;
-        let ticket = store.ticket(node);
-        store.remove(node);
+        let ticket = self.pop_any(store)?;
         self.live -= 1;
         self.trim(store);
         Some(ticket)
@@ -190,15 +195,16 @@ impl Flow {
     fn clean(&mut self, store: &mut Store) {
         match &mut self.line {
             Line::Arrival(list, trail) => {
+                // Those who stay close up: the dead would hold on to the chunks that they share with them.
                 let mut old = std::mem::replace(list, List::EMPTY);
                 *trail = Trail::default();
-                while let Some(node) = old.pop_front(store) {
-                    if store[node].state() == State::Dead {
-                        store.remove(node);
-                    } else {
-                        list.push_back(store, node);
-                        trail.join(store[node].when());
-                    }
+                while let Some(node) = old.front() {
+                    let stay = store[node].stay();
+                    let Some(ticket) = old.pop_front(store).filter(|_| stay.state != State::Dead) else {
+                        continue;
+                    };
+                    list.push_back(store, ticket, stay);
+                    trail.join(stay.when);
                 }
             }
             Line::Urgency(heap) => heap.retain(|Reverse((_, node))| {
@@ -233,7 +239,7 @@ impl Flow {
     pub(crate) fn ahead(&self, store: &Store, node: u32) -> u32 {
         let about = match &self.line {
             Line::Arrival(list, trail) => {
-                let walked = std::iter::successors(list.front(), |&before| Some(store[before].next));
+                let walked = std::iter::successors(list.front(), |&before| list.after(store, before));
                 let mut walked = walked.take((self.live + self.dead).min(WALK_MAX) as usize).enumerate();
                 let found = walked.find(|(_, other)| *other == node);
                 found.map_or_else(|| trail.ahead(store[node].when()), |(count, _)| count as u32)
@@ -405,17 +411,15 @@ mod tests {
 
     use super::*;
 
-    fn filled(class: Class, deadlines: &[u32]) -> (Flow, Store, Vec<u32>) {
+    fn filled(class: Class, deadlines: &[u32]) -> (Flow, Store) {
         let mut store = Store::new(UnixMs(0));
         let mut flow = Flow::new(FlowKey { class, tenant: 0, campaign: None, identity: 0 }, 0, 0);
-        let mut nodes = Vec::new();
         for (id, &deadline) in (0..).zip(deadlines) {
             let ticket = Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline, attempts: 0, class };
-            let node = store.insert(ticket, State::Ready, 0, id + 100);
-            flow.push(&mut store, node, id as u32, false);
-            nodes.push(node);
+            let stay = Stay { state: State::Ready, place: 0, when: id + 100 };
+            flow.push(&mut store, (ticket, stay), id as u32, false);
         }
-        (flow, store, nodes)
+        (flow, store)
     }
 
     fn drain(flow: &mut Flow, store: &mut Store) -> Vec<u64> {
@@ -425,9 +429,9 @@ mod tests {
     #[test]
     fn critical_mail_goes_by_deadline_and_other_mail_as_it_came() {
         let deadlines = [0, 30, 10, 30, 20];
-        let (mut flow, mut store, _) = filled(Class::Critical, &deadlines);
+        let (mut flow, mut store) = filled(Class::Critical, &deadlines);
         assert_eq!(drain(&mut flow, &mut store), [2, 4, 1, 3, 0]);
-        let (mut flow, mut store, _) = filled(Class::Bulk, &deadlines);
+        let (mut flow, mut store) = filled(Class::Bulk, &deadlines);
         assert_eq!(flow.oldest(&store), Some(UnixMs(100)));
         assert_eq!(drain(&mut flow, &mut store), [0, 1, 2, 3, 4]);
     }
@@ -435,13 +439,14 @@ mod tests {
     #[test]
     fn the_dead_are_skipped_and_never_pile_up() {
         for class in [Class::Critical, Class::Bulk] {
-            let (mut flow, mut store, nodes) = filled(class, &[5; 1000]);
-            for (index, &node) in nodes.iter().enumerate().filter(|(index, _)| index % 5 != 1) {
+            let (mut flow, mut store) = filled(class, &[5; 1000]);
+            for index in (0..1000).filter(|index| index % 5 != 1) {
+                let node = store.find(RecipientId::from_raw(index)).expect("it waits");
                 flow.kill(&mut store, node);
                 assert!(flow.dead <= flow.live + DEAD_MAX, "at {index}");
             }
             assert_eq!(drain(&mut flow, &mut store), (0..200).map(|n| 5 * n + 1).collect::<Vec<_>>());
-            assert_eq!((flow.live, flow.dead, store.used()), (0, 0, 0));
+            assert_eq!((flow.live, flow.dead, store.taken()), (0, 0, 0));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The queue: who waits for what, and whose turn it is.
 //!
-//! Three kinds of waiting, one node of 28 bytes each in one `Store`: *scheduled* in a timing wheel, *ready* in the flows of
+//! Three kinds of waiting, one node of 24 bytes each in one `Store`: *scheduled* in a timing wheel, *ready* in the flows of
 //! a path, *held* back by a campaign. Order of service on a path: critical mail by earliest deadline; then deficit round
 //! robin over classes by weight, tenants within a class, campaigns within a tenant. Paths of one (source, provider)
 //! share connections and rate, of which a part is kept for critical mail.
@@ -16,6 +16,7 @@ mod limits;
 mod path;
 mod pull;
 mod ready;
+mod refs;
 mod rest;
 mod ring;
 mod slab;
@@ -38,13 +39,15 @@ pub use view::{Ahead, PathView, Place, Totals};
 use campaign::Campaigns;
 use ready::{Arrival, Ready};
 use slab::NONE;
-use store::{State, Store};
+use store::{State, Stay, Store};
 use sweep::Sweep;
 use wheel::Wheel;
 
 /// The part of connections and rate that an engine keeps for critical mail while some waits: a fifth lets it flow at once,
 /// and costs bulk little because it is lent out otherwise.
 pub const CRITICAL_SHARE: f32 = 0.2;
+/// Nodes that are brought into the processor's cache together, while as many before them are taken out.
+const TOUCHED: usize = 16;
 /// Expired tickets for which there is always room.
 const EXPIRED_KEPT: usize = 1024;
 
@@ -109,8 +112,8 @@ impl Queue {
             expiry => due.min(UnixMs::from_seconds(u64::from(expiry))),
         };
         let when = self.store.tick(due);
-        let node = self.store.insert(ticket, State::Scheduled, campaign, when);
-        self.wheel.insert(&mut self.store, node);
+        let node = self.store.insert(ticket, Stay { state: State::Scheduled, place: campaign, when });
+        self.wheel.insert(node, when);
         self.scheduled += 1;
         Ok(())
     }
@@ -119,15 +122,21 @@ impl Queue {
     pub fn due(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
         self.saw(now);
         let mut nodes = std::mem::take(&mut self.due);
-        self.wheel.due(&mut self.store, now, max, &mut nodes);
-        for node in nodes.drain(..) {
-            if self.store[node].state() == State::Scheduled {
-                out.push(self.store.ticket(node));
-                let campaign = self.store[node].place;
-                self.unschedule(campaign);
+        self.wheel.due(&self.store, now, max, &mut nodes);
+        self.store.touch(&nodes[..TOUCHED.min(nodes.len())]);
+        for (count, &node) in nodes.iter().enumerate() {
+            if count % TOUCHED == 0 {
+                let rest = nodes.get(count + TOUCHED..).unwrap_or_default();
+                self.store.touch(&rest[..TOUCHED.min(rest.len())]);
             }
-            self.store.remove(node);
+            let stay = self.store[node].stay();
+            let ticket = self.store.remove(node);
+            if stay.state == State::Scheduled {
+                out.push(ticket);
+                self.unschedule(stay.place);
+            }
         }
+        nodes.clear();
         self.due = nodes;
     }
 
@@ -382,10 +391,12 @@ impl Queue {
     }
 
     fn cancel_scheduled(&mut self, campaign: u32, out: &mut Vec<Ticket>) {
-        for index in 0..self.store.bound() {
+        let mut index = 0;
+        for _ in 0..self.store.places() {
             if self.campaigns[campaign].scheduled == 0 {
                 return;
             }
+            index = self.store.after(index);
             let node = &mut self.store[index];
             if node.state() == State::Scheduled && node.place == campaign {
                 node.set_state(State::Dead);
@@ -458,7 +469,8 @@ impl Queue {
     // Expiry
 
     /// Takes out up to `max` tickets that wait on a path or are held back and whose time has run out. Each call looks at
-    /// a few thousand of those that wait, going on where the last one ended; call it some ten times a second.
+    /// a few thousand of those that wait, going on where the last one ended; call it some ten times a second. Those who move
+    /// up in a line out of which many have gone may have to wait for the next round.
     pub fn expired(&mut self, now: UnixMs, max: usize, out: &mut Vec<Ticket>) {
         self.saw(now);
         let first = max.min(self.expired.len());
@@ -513,6 +525,7 @@ impl Queue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.store.bytes()
+            + self.wheel.bytes()
             + self.ready.bytes()
             + self.campaigns.bytes()
             + self.expired.capacity() * size_of::<Ticket>()

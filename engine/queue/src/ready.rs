@@ -12,7 +12,7 @@ use crate::path::{Path, Paths};
 use crate::rest::Rests;
 use crate::ring::{Member as _, Ring};
 use crate::slab::{NONE, Slab, tidy};
-use crate::store::{State, Store};
+use crate::store::{State, Stay, Store};
 use crate::{FlowKey, Limits, PathId, PathKey, Ticket};
 
 /// Hints for which there is always room.
@@ -112,12 +112,12 @@ impl Ready {
             None => self.make_flow(campaigns, path, key),
         };
         let when = store.tick(now);
-        let node = store.insert(ticket, State::Ready, flow, when);
+        let stay = Stay { state: State::Ready, place: flow, when };
         let row = &mut self.paths.rows[path];
         row.used = row.used.max(now);
         row.waiting += 1;
         let arrival = row.turns.arrival(comes_back);
-        self.flows.rows[flow].push(store, node, arrival, comes_back);
+        self.flows.rows[flow].push(store, (ticket, stay), arrival, comes_back);
         self.list(flow);
         self.add(flow, 1);
     }

@@ -1,18 +1,28 @@
-//! Where tickets lie while they wait: 28 bytes each (32 in blocks where one has a deadline), threaded into lists by index,
-//! and found by their identifiers for five bytes more. It refuses to know why they wait.
+//! Where tickets lie while they wait: 24 bytes each (28 in blocks where one has a deadline), ten to a chunk of four cache lines,
+//! and found by their identifiers for five bytes more. A line has chunks of its own and fills them in its order, so that
+//! what leaves one after the other lies side by side; what waits for different moments shares chunks. It
+//! refuses to know why they wait.
 
+use std::hint::black_box;
 use std::ops::{Index, IndexMut};
 
 use mail::{Class, RecipientId, UnixMs};
 
 use crate::Ticket;
-use crate::finder::{Finder, Hash};
+use crate::finder::{Finder, Hash, NODES_MAX};
 use crate::slab::NONE;
 
-/// Nodes of one block: 112 KiB, so that growth never copies and never asks for much at once.
-const BLOCK_NODES: usize = 4096;
-/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: below 2 MiB.
-const BLOCKS_KEPT: usize = 16;
+/// Nodes of a chunk: four cache lines with what the chunk itself needs.
+const CHUNK_NODES: u32 = 10;
+/// Bits of an index that are the place within the chunk.
+const SLOT_BITS: u32 = 4;
+/// Chunks of one block: 512 KiB, so that growth never copies and never asks for much at once, and so that where the blocks of
+/// ten million lie fits into the nearest cache.
+const BLOCK_CHUNKS: usize = 2048;
+/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: 2 MiB.
+const BLOCKS_KEPT: usize = 4;
+/// All places of a chunk are free.
+const ALL_FREE: u16 = (1 << CHUNK_NODES) - 1;
 
 /// Milliseconds since the queue was made. Five bytes hold 34 years of them.
 pub(crate) type Tick = u64;
@@ -24,7 +34,7 @@ pub(crate) const TICK_MAX: Tick = (1 << 40) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
-    /// In no list; `next` leads through the free ones.
+    /// Nobody is there.
     Free = 0,
     /// In the timing wheel until `when`; `place` is its campaign.
     Scheduled = 1,
@@ -43,11 +53,9 @@ impl State {
 /// One waiting ticket, or a free place for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
-    /// In halves, because a u64 would round the node up to 32 bytes.
+    /// In halves: its words need no more than theirs.
     id: [u32; 2],
     expiry: u32,
-    /// The next node of the list it is in.
-    pub(crate) next: u32,
     /// What `state` says.
     pub(crate) place: u32,
     when_low: u32,
@@ -57,32 +65,28 @@ pub(crate) struct Node {
     tag: u8,
 }
 
-const _: () = assert!(size_of::<Node>() == 28, "a node is exactly 28 bytes");
+const _: () = assert!(size_of::<Node>() == 24, "a node is exactly 24 bytes");
 
 impl Node {
-    fn new(ticket: Ticket, state: State, place: u32, when: Tick) -> Self {
-        let mut node = Self {
+    fn new(ticket: Ticket, stay: Stay) -> Self {
+        let when = stay.when.min(TICK_MAX);
+        Self {
             id: [ticket.id.raw() as u32, (ticket.id.raw() >> 32) as u32],
             expiry: ticket.expiry,
-            next: NONE,
-            place,
-            when_low: 0,
+            place: stay.place,
+            when_low: when as u32,
             attempts: ticket.attempts,
-            when_high: 0,
-            tag: ticket.class as u8 | ((state as u8) << 4),
-        };
-        node.set_when(when);
-        node
-    }
-
-    pub(crate) fn set_when(&mut self, when: Tick) {
-        let when = when.min(TICK_MAX);
-        self.when_low = when as u32;
-        self.when_high = (when >> 32) as u8;
+            when_high: (when >> 32) as u8,
+            tag: ticket.class as u8 | ((stay.state as u8) << 4),
+        }
     }
 
     pub(crate) fn when(&self) -> Tick {
         u64::from(self.when_low) | (u64::from(self.when_high) << 32)
+    }
+
+    pub(crate) fn stay(&self) -> Stay {
+        Stay { state: self.state(), place: self.place, when: self.when() }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -103,41 +107,82 @@ impl Node {
     }
 }
 
-/// Nodes that were made together.
+/// Nodes side by side. A chunk is free, or belongs to a [`List`], or is shared by nodes that come and go one by one.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Chunk {
+    nodes: [Node; CHUNK_NODES as usize],
+    /// The next one of the list it belongs to, of the shared ones that have room, or of the free ones.
+    next: u32,
+    /// The one before, among shared ones that have room.
+    previous: u32,
+    /// Which places of a shared one are free.
+    room: u16,
+    /// Fills the last cache line.
+    spare: [u16; 3],
+}
+
+const _: () = assert!(size_of::<Chunk>() == 256, "a chunk is four cache lines");
+
+impl Chunk {
+    fn new(next: u32) -> Self {
+        let nobody =
+            Ticket { id: RecipientId::default(), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
+        let nodes =
+            [Node::new(nobody, Stay { state: State::Free, place: NONE, when: 0 }); CHUNK_NODES as usize];
+        Self { nodes, next, previous: NONE, room: ALL_FREE, spare: [0; 3] }
+    }
+}
+
+/// Chunks that were made together.
 #[derive(Debug)]
 struct Block {
-    nodes: Box<[Node]>,
-    /// Beside `nodes`; made when the first ticket comes that has a deadline, which few have.
+    chunks: Box<[Chunk]>,
+    /// Beside `chunks`, by node; made when the first ticket comes that has a deadline, which few have.
     deadlines: Option<Box<[u32]>>,
 }
 
 impl Block {
-    fn deadline(&self, index: usize) -> u32 {
-        self.deadlines.as_ref().map_or(0, |deadlines| deadlines[index])
+    fn deadline(&self, node: usize) -> u32 {
+        self.deadlines.as_ref().map_or(0, |deadlines| deadlines[node])
     }
 
-    fn set_deadline(&mut self, index: usize, deadline: u32) {
+    fn set_deadline(&mut self, node: usize, deadline: u32) {
         if deadline == 0 && self.deadlines.is_none() {
             return;
         }
-        self.deadlines.get_or_insert_with(|| vec![0; BLOCK_NODES].into_boxed_slice())[index] = deadline;
+        let none = || vec![0; BLOCK_CHUNKS * CHUNK_NODES as usize].into_boxed_slice();
+        self.deadlines.get_or_insert_with(none)[node] = deadline;
     }
 }
 
-/// All nodes, in blocks.
+/// Why and since or until when a ticket waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    pub(crate) state: State,
+    /// What `state` says.
+    pub(crate) place: u32,
+    pub(crate) when: Tick,
+}
+
+/// All nodes, in chunks, in blocks.
 #[derive(Debug)]
 pub(crate) struct Store {
     origin: UnixMs,
     blocks: Vec<Block>,
     finder: Finder,
+    /// The first free chunk.
     free: u32,
-    used: usize,
+    /// The first shared chunk that has room.
+    shared: u32,
+    /// Chunks that are not free.
+    taken: usize,
 }
 
 impl Store {
     /// No nodes. Ticks count from `origin`.
     pub(crate) const fn new(origin: UnixMs) -> Self {
-        Self { origin, blocks: Vec::new(), finder: Finder::new(), free: NONE, used: 0 }
+        Self { origin, blocks: Vec::new(), finder: Finder::new(), free: NONE, shared: NONE, taken: 0 }
     }
 
     /// The tick of `moment`: that of the origin when it lies before, the last one when it lies beyond.
@@ -150,51 +195,95 @@ impl Store {
         UnixMs(self.origin.0.saturating_add(tick))
     }
 
-    /// Lays a ticket down; the caller threads it into a list.
-    pub(crate) fn insert(&mut self, ticket: Ticket, state: State, place: u32, when: Tick) -> u32 {
-        if self.free == NONE {
-            self.grow();
+    /// Lays down a ticket that belongs to no [`List`]; [`Store::remove`] takes it up.
+    pub(crate) fn insert(&mut self, ticket: Ticket, stay: Stay) -> u32 {
+        if self.shared == NONE {
+            let chunk = self.take_chunk();
+            self.chunk_mut(chunk).room = ALL_FREE;
+            self.share(chunk);
         }
-        let index = self.free;
-        let node = &mut self[index];
-        let next_free = node.next;
-        *node = Node::new(ticket, state, place, when);
-        let (block, within) = (index as usize / BLOCK_NODES, index as usize % BLOCK_NODES);
-        self.blocks[block].set_deadline(within, ticket.deadline);
+        let number = self.shared;
+        let chunk = self.chunk_mut(number);
+        let slot = chunk.room.trailing_zeros();
+        chunk.room &= !(1 << slot);
+        if chunk.room == 0 {
+            self.unshare(number);
+        }
+        let index = (number << SLOT_BITS) | slot;
+        self.lay(index, ticket, stay);
+        index
+    }
+
+    /// Takes up a ticket that [`Store::insert`] laid down.
+    pub(crate) fn remove(&mut self, index: u32) -> Ticket {
+        let ticket = self.lift(index);
+        let (number, slot) = (index >> SLOT_BITS, index & ((1 << SLOT_BITS) - 1));
+        let chunk = self.chunk_mut(number);
+        let was_full = chunk.room == 0;
+        chunk.room |= 1 << slot;
+        let is_empty = chunk.room == ALL_FREE;
+        match (was_full, is_empty) {
+            (true, _) => self.share(number),
+            (false, true) => {
+                self.unshare(number);
+                self.give_chunk(number);
+            }
+            (false, false) => {}
+        }
+        ticket
+    }
+
+    /// Puts a chunk before the shared ones that have room.
+    fn share(&mut self, number: u32) {
+        let next = std::mem::replace(&mut self.shared, number);
+        let chunk = self.chunk_mut(number);
+        (chunk.next, chunk.previous) = (next, NONE);
+        if next != NONE {
+            self.chunk_mut(next).previous = number;
+        }
+    }
+
+    fn unshare(&mut self, number: u32) {
+        let Chunk { next, previous, .. } = *self.chunk(number);
+        match previous {
+            NONE => self.shared = next,
+            _ => self.chunk_mut(previous).next = next,
+        }
+        if next != NONE {
+            self.chunk_mut(next).previous = previous;
+        }
+    }
+
+    /// Lays a ticket down in a place that is its own.
+    fn lay(&mut self, index: u32, ticket: Ticket, stay: Stay) {
+        self[index] = Node::new(ticket, stay);
+        let (block, node) = place_of(index);
+        self.blocks[block].set_deadline(node, ticket.deadline);
         let hash_of = |other: u32| Hash::of(node_in(&self.blocks, other).raw_id());
         self.finder.insert(Hash::of(ticket.id.raw()), index, hash_of);
-        self.free = next_free;
-        self.used += 1;
-        index
+    }
+
+    /// Takes a ticket up; its place is free.
+    fn lift(&mut self, index: u32) -> Ticket {
+        let ticket = self.ticket(index);
+        let node = &mut self[index];
+        debug_assert_ne!(node.state(), State::Free, "a node is freed once");
+        node.set_state(State::Free);
+        self.finder.remove(Hash::of(ticket.id.raw()), index);
+        ticket
     }
 
     /// The ticket that was laid down there.
     pub(crate) fn ticket(&self, index: u32) -> Ticket {
-        let (block, within) = (&self.blocks[index as usize / BLOCK_NODES], index as usize % BLOCK_NODES);
-        let node = &block.nodes[within];
+        let node = &self[index];
         let class = Class::from_index(usize::from(node.tag & 0x0f)).expect("a node holds a class");
+        let (block, place) = place_of(index);
         Ticket {
             id: RecipientId::from_raw(node.raw_id()),
             expiry: node.expiry,
-            deadline: block.deadline(within),
+            deadline: self.blocks[block].deadline(place),
             attempts: node.attempts,
             class,
-        }
-    }
-
-    /// Frees a node that is in no list any more.
-    pub(crate) fn remove(&mut self, index: u32) {
-        let free = self.free;
-        let node = &mut self[index];
-        debug_assert_ne!(node.state(), State::Free, "a node is freed once");
-        let hash = Hash::of(node.raw_id());
-        node.set_state(State::Free);
-        node.next = free;
-        self.finder.remove(hash, index);
-        self.free = index;
-        self.used -= 1;
-        if self.used == 0 && self.blocks.len() > BLOCKS_KEPT {
-            *self = Self::new(self.origin);
         }
     }
 
@@ -207,38 +296,94 @@ impl Store {
         self.finder.find(Hash::of(id.raw()), is_it)
     }
 
-    fn grow(&mut self) {
-        let first = self.bound();
-        let empty =
-            Ticket { id: RecipientId::default(), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
-        let mut nodes = vec![Node::new(empty, State::Free, NONE, 0); BLOCK_NODES].into_boxed_slice();
-        for (node, next) in nodes.iter_mut().zip(first + 1..) {
-            node.next = next;
+    /// Brings nodes that are about to be removed into the processor's cache: no look waits for the one before it.
+    pub(crate) fn touch(&self, nodes: &[u32]) {
+        for &index in nodes {
+            black_box((self[index].tag, self.chunk(index >> SLOT_BITS).room));
         }
-        nodes[BLOCK_NODES - 1].next = self.free;
+    }
+
+    fn chunk(&self, number: u32) -> &Chunk {
+        &self.blocks[number as usize / BLOCK_CHUNKS].chunks[number as usize % BLOCK_CHUNKS]
+    }
+
+    fn chunk_mut(&mut self, number: u32) -> &mut Chunk {
+        &mut self.blocks[number as usize / BLOCK_CHUNKS].chunks[number as usize % BLOCK_CHUNKS]
+    }
+
+    fn take_chunk(&mut self) -> u32 {
+        if self.free == NONE {
+            self.grow();
+        }
+        let number = self.free;
+        self.free = self.chunk(number).next;
+        self.taken += 1;
+        number
+    }
+
+    /// Takes back a chunk in which nobody is.
+    fn give_chunk(&mut self, number: u32) {
+        self.taken -= 1;
+        if self.taken == 0 && self.blocks.len() > BLOCKS_KEPT {
+            *self = Self::new(self.origin);
+            return;
+        }
+        self.chunk_mut(number).next = std::mem::replace(&mut self.free, number);
+    }
+
+    fn grow(&mut self) {
+        let first = (self.blocks.len() * BLOCK_CHUNKS) as u32;
+        let last = first + BLOCK_CHUNKS as u32 - 1;
+        let next = |number: u32| if number == last { self.free } else { number + 1 };
+        let chunks = (first..=last).map(|number| Chunk::new(next(number))).collect();
+        self.blocks.push(Block { chunks, deadlines: None });
         self.free = first;
-        self.blocks.push(Block { nodes, deadlines: None });
-        assert!(self.blocks.len() * BLOCK_NODES < NONE as usize, "a shard holds fewer than 2^32 tickets");
+        assert!(
+            last << SLOT_BITS < NODES_MAX - (1 << SLOT_BITS),
+            "a shard holds at most 167 million tickets"
+        );
     }
 
-    /// Nodes that exist, free or not: indices are below it.
-    pub(crate) fn bound(&self) -> u32 {
-        (self.blocks.len() * BLOCK_NODES) as u32
+    /// The places after `index`, and after the last one the first: for walks over everything.
+    pub(crate) fn after(&self, index: u32) -> u32 {
+        let next = index + 1;
+        let next = if next & ((1 << SLOT_BITS) - 1) == CHUNK_NODES {
+            ((next >> SLOT_BITS) + 1) << SLOT_BITS
+        } else {
+            next
+        };
+        if next >> SLOT_BITS < (self.blocks.len() * BLOCK_CHUNKS) as u32 { next } else { 0 }
     }
 
-    /// Nodes that are not free.
+    /// Places that exist, free or not.
+    pub(crate) fn places(&self) -> u32 {
+        (self.blocks.len() * BLOCK_CHUNKS) as u32 * CHUNK_NODES
+    }
+
+    /// Chunks that are not free.
     #[cfg(test)]
-    pub(crate) const fn used(&self) -> usize {
-        self.used
+    pub(crate) const fn taken(&self) -> usize {
+        self.taken
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let with_deadlines = self.blocks.iter().filter(|block| block.deadlines.is_some()).count();
         self.finder.bytes()
-            + self.blocks.len() * BLOCK_NODES * size_of::<Node>()
-            + with_deadlines * BLOCK_NODES * size_of::<u32>()
+            + self.blocks.len() * BLOCK_CHUNKS * size_of::<Chunk>()
+            + with_deadlines * BLOCK_CHUNKS * CHUNK_NODES as usize * size_of::<u32>()
             + self.blocks.capacity() * size_of::<Block>()
     }
+}
+
+/// The block of a node, and which node of the block it is.
+const fn place_of(index: u32) -> (usize, usize) {
+    let (chunk, slot) = ((index >> SLOT_BITS) as usize, (index & ((1 << SLOT_BITS) - 1)) as usize);
+    (chunk / BLOCK_CHUNKS, chunk % BLOCK_CHUNKS * CHUNK_NODES as usize + slot)
+}
+
+fn node_in(blocks: &[Block], index: u32) -> &Node {
+    let (chunk, slot) = ((index >> SLOT_BITS) as usize, (index & ((1 << SLOT_BITS) - 1)) as usize);
+    &blocks[chunk / BLOCK_CHUNKS].chunks[chunk % BLOCK_CHUNKS].nodes[slot]
 }
 
 impl Index<u32> for Store {
@@ -249,25 +394,24 @@ impl Index<u32> for Store {
     }
 }
 
-fn node_in(blocks: &[Block], index: u32) -> &Node {
-    &blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
-}
-
 impl IndexMut<u32> for Store {
     fn index_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.blocks[index as usize / BLOCK_NODES].nodes[index as usize % BLOCK_NODES]
+        let slot = (index & ((1 << SLOT_BITS) - 1)) as usize;
+        &mut self.chunk_mut(index >> SLOT_BITS).nodes[slot]
     }
 }
 
-/// A list of nodes, first in, first out.
+/// A line of tickets, first in, first out, in chunks of its own. An empty one has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct List {
+    /// The first node.
     head: u32,
-    tail: u32,
+    /// The place after the last node; it may lie just behind the last place of a chunk.
+    end: u32,
 }
 
 impl List {
-    pub(crate) const EMPTY: Self = Self { head: NONE, tail: NONE };
+    pub(crate) const EMPTY: Self = Self { head: NONE, end: NONE };
 
     pub(crate) const fn is_empty(self) -> bool {
         self.head == NONE
@@ -277,37 +421,87 @@ impl List {
         if self.head == NONE { None } else { Some(self.head) }
     }
 
-    pub(crate) fn push_back(&mut self, store: &mut Store, index: u32) {
-        store[index].next = NONE;
-        if self.is_empty() {
-            self.head = index;
+    pub(crate) fn push_back(&mut self, store: &mut Store, ticket: Ticket, stay: Stay) -> u32 {
+        let index = if self.is_empty() {
+            self.head = store.take_chunk() << SLOT_BITS;
+            self.head
+        } else if is_chunk_end(self.end) {
+            let chunk = store.take_chunk();
+            store.chunk_mut(self.end >> SLOT_BITS).next = chunk;
+            chunk << SLOT_BITS
         } else {
-            store[self.tail].next = index;
-        }
-        self.tail = index;
+            self.end
+        };
+        self.end = index + 1;
+        store.lay(index, ticket, stay);
+        index
     }
 
-    pub(crate) fn push_front(&mut self, store: &mut Store, index: u32) {
-        store[index].next = self.head;
+    pub(crate) fn push_front(&mut self, store: &mut Store, ticket: Ticket, stay: Stay) -> u32 {
         if self.is_empty() {
-            self.tail = index;
+            return self.push_back(store, ticket, stay);
         }
-        self.head = index;
+        self.head = if self.head & ((1 << SLOT_BITS) - 1) > 0 {
+            self.head - 1
+        } else {
+            let chunk = store.take_chunk();
+            store.chunk_mut(chunk).next = self.head >> SLOT_BITS;
+            (chunk << SLOT_BITS) + CHUNK_NODES - 1
+        };
+        store.lay(self.head, ticket, stay);
+        self.head
     }
 
-    pub(crate) fn pop_front(&mut self, store: &Store) -> Option<u32> {
+    pub(crate) fn pop_front(&mut self, store: &mut Store) -> Option<Ticket> {
         let index = self.front()?;
-        self.head = store[index].next;
-        if self.is_empty() {
-            self.tail = NONE;
+        let ticket = store.lift(index);
+        match self.after(store, index) {
+            None => *self = Self::EMPTY,
+            Some(next) => self.head = next,
         }
-        Some(index)
+        if self.head >> SLOT_BITS != index >> SLOT_BITS {
+            store.give_chunk(index >> SLOT_BITS);
+            self.look_ahead(store);
+        }
+        Some(ticket)
     }
+
+    /// The node that stands behind one of this list.
+    pub(crate) fn after(self, store: &Store, index: u32) -> Option<u32> {
+        let next = index + 1;
+        if next == self.end {
+            None
+        } else if is_chunk_end(next) {
+            Some(store.chunk(index >> SLOT_BITS).next << SLOT_BITS)
+        } else {
+            Some(next)
+        }
+    }
+
+    /// Brings the chunk behind the first one into the processor's cache before anybody asks for what is in it.
+    fn look_ahead(self, store: &Store) {
+        if self.is_empty() || self.head >> SLOT_BITS == self.end >> SLOT_BITS {
+            return;
+        }
+        let next = store.chunk(store.chunk(self.head >> SLOT_BITS).next);
+        black_box((next.nodes[0].tag, next.nodes[3].tag, next.nodes[6].tag, next.next));
+    }
+}
+
+/// Whether a place lies just behind the last one of a chunk.
+const fn is_chunk_end(index: u32) -> bool {
+    index & ((1 << SLOT_BITS) - 1) == CHUNK_NODES
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    const HELD: Stay = Stay { state: State::Held, place: 0, when: 0 };
 
     fn ticket(id: u64) -> Ticket {
         Ticket { id: RecipientId::from_raw(id), expiry: 7, deadline: 8, attempts: 9, class: Class::Personal }
@@ -316,7 +510,7 @@ mod tests {
     #[test]
     fn a_node_gives_back_what_was_laid_down() {
         let mut store = Store::new(UnixMs(0));
-        let index = store.insert(ticket(u64::MAX), State::Held, 5, TICK_MAX);
+        let index = store.insert(ticket(u64::MAX), Stay { state: State::Held, place: 5, when: TICK_MAX });
         let node = &store[index];
         assert_eq!(store.ticket(index), ticket(u64::MAX));
         assert_eq!((node.state(), node.place, node.when()), (State::Held, 5, TICK_MAX));
@@ -326,37 +520,107 @@ mod tests {
     fn a_deadline_does_not_outlive_its_ticket() {
         let mut store = Store::new(UnixMs(0));
         let none = Ticket { deadline: 0, ..ticket(1) };
-        let kept = store.insert(none, State::Held, 0, 0);
+        let kept = store.insert(none, HELD);
         let bytes = store.bytes();
-        let urgent = store.insert(ticket(2), State::Held, 0, 0);
+        let urgent = store.insert(ticket(2), HELD);
         assert_eq!((store.ticket(kept), store.ticket(urgent)), (none, ticket(2)));
-        assert_eq!(store.bytes(), bytes + BLOCK_NODES * 4);
+        assert_eq!(store.bytes(), bytes + BLOCK_CHUNKS * CHUNK_NODES as usize * 4);
         store.remove(urgent);
-        let again = store.insert(none, State::Held, 0, 0);
+        let again = store.insert(none, HELD);
         assert_eq!((again, store.ticket(again)), (urgent, none));
     }
 
     #[test]
-    fn lists_are_first_in_first_out_and_freed_nodes_are_used_again() {
+    fn lists_are_first_in_first_out_and_freed_chunks_are_used_again() {
         let mut store = Store::new(UnixMs(0));
         let mut list = List::EMPTY;
         for id in 0..100_000 {
-            let index = store.insert(ticket(id), State::Ready, 0, 0);
-            list.push_back(&mut store, index);
+            list.push_back(&mut store, ticket(id), HELD);
         }
-        let bound = store.bound();
+        let places = store.places();
         for id in 0..100_000 {
-            let index = list.pop_front(&store).expect("the list holds it");
-            assert_eq!(store[index].raw_id(), id);
-            store.remove(index);
-            let again = store.insert(ticket(id + 100_000), State::Ready, 0, 0);
-            list.push_back(&mut store, again);
+            assert_eq!(list.pop_front(&mut store), Some(ticket(id)));
+            list.push_back(&mut store, ticket(id + 100_000), HELD);
         }
-        assert_eq!(store.bound(), bound);
-        while let Some(index) = list.pop_front(&store) {
-            store.remove(index);
-        }
+        assert_eq!(store.places(), places);
+        while list.pop_front(&mut store).is_some() {}
         assert_eq!((store.bytes(), list), (0, List::EMPTY));
+    }
+
+    #[test]
+    fn shared_chunks_in_which_nobody_is_left_serve_lists() {
+        let mut store = Store::new(UnixMs(0));
+        let nodes: Vec<u32> = (0..50_000).map(|id| store.insert(ticket(id), HELD)).collect();
+        let places = store.places();
+        let kept = store.insert(ticket(50_000), HELD);
+        // Every third first, so that many chunks have room before they are empty.
+        for first in 0..3 {
+            for &node in nodes.iter().skip(first).step_by(3) {
+                store.remove(node);
+            }
+        }
+        assert_eq!(store.taken(), 1);
+        let mut list = List::EMPTY;
+        for id in 0..50_000 {
+            list.push_back(&mut store, ticket(id), HELD);
+        }
+        assert!(store.places() <= places + CHUNK_NODES * BLOCK_CHUNKS as u32);
+        assert_eq!(store.remove(kept), ticket(50_000));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn lists_and_what_lies_alone_hold_what_plain_queues_hold(
+            acts in prop::collection::vec((0_usize..3, 0_u8..8), 1..1000)
+        ) {
+            let mut store = Store::new(UnixMs(0));
+            let (mut lists, mut models) = ([List::EMPTY; 3], [const { VecDeque::new() }; 3]);
+            let mut alone = Vec::new();
+            for (id, (line, act)) in (0_u64..).zip(acts) {
+                let (list, model) = (&mut lists[line], &mut models[line]);
+                match act {
+                    0..=2 => {
+                        let node = list.push_back(&mut store, ticket(id), HELD);
+                        model.push_back((node, id));
+                    }
+                    3 => {
+                        let node = list.push_front(&mut store, ticket(id), HELD);
+                        model.push_front((node, id));
+                    }
+                    4 | 5 => {
+                        let popped = list.pop_front(&mut store);
+                        prop_assert_eq!(popped, model.pop_front().map(|(_, id)| ticket(id)));
+                    }
+                    6 => alone.push((store.insert(ticket(id), HELD), id)),
+                    _ if alone.is_empty() => {}
+                    _ => {
+                        let (node, id) = alone.swap_remove(line % alone.len());
+                        prop_assert_eq!(store.remove(node), ticket(id));
+                    }
+                }
+                if id % 16 > 0 {
+                    continue;
+                }
+                let list = lists[line];
+                let walked = std::iter::successors(list.front(), |&node| list.after(&store, node));
+                prop_assert!(walked.eq(models[line].iter().map(|(node, _)| *node)));
+            }
+            for (node, id) in models.into_iter().flatten().chain(alone) {
+                prop_assert_eq!(store.find(RecipientId::from_raw(id)), Some(node));
+                prop_assert_eq!(store.ticket(node), ticket(id));
+            }
+            let mut found = 0;
+            let mut node = 0;
+            for _ in 0..store.places() {
+                found += u32::from(store[node].state() == State::Held);
+                node = store.after(node);
+            }
+            prop_assert_eq!(node, 0);
+            let waiting = (0..1000).filter(|&id| store.find(RecipientId::from_raw(id)).is_some()).count();
+            prop_assert_eq!(found as usize, waiting);
+        }
     }
 
     #[test]

@@ -27,11 +27,11 @@ impl Sweep {
         out: &mut Vec<Ticket>,
     ) {
         let (now_s, mut room) = (now.seconds(), max);
-        for _ in 0..PLACES_MAX.min(store.bound()) {
-            if room == 0 || store.bound() == 0 {
+        for _ in 0..PLACES_MAX.min(store.places()) {
+            if room == 0 || store.places() == 0 {
                 return;
             }
-            self.cursor = if self.cursor + 1 >= store.bound() { 0 } else { self.cursor + 1 };
+            self.cursor = store.after(self.cursor);
             let node = &store[self.cursor];
             let state = node.state();
             if !node.is_expired(now_s) || !matches!(state, State::Ready | State::Held) {

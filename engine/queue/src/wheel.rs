@@ -6,8 +6,8 @@
 
 use mail::UnixMs;
 
-use crate::slab::NONE;
-use crate::store::{List, Store, TICK_MAX, Tick};
+use crate::refs::{Batch, NO_BATCH, Ref, RefList, Refs};
+use crate::store::{Store, TICK_MAX, Tick};
 
 /// Levels; the highest reaches 64^6 * 128 ticks, beyond [`TICK_MAX`].
 const LEVELS: usize = 7;
@@ -15,75 +15,45 @@ const LEVELS: usize = 7;
 const UNIT_BITS: u32 = 6;
 /// Slots of a level.
 const SLOTS: u64 = 128;
-/// Lists of a slot: a power of two.
-const LISTS: usize = 8;
 /// Tickets moved between levels in one call, at most.
 const MOVES_MAX: usize = 1024;
 
 const _: () =
     assert!(TICK_MAX >> (UNIT_BITS * (LEVELS as u32 - 1)) < SLOTS, "every tick fits into the last level");
 
-/// The nodes of one slot, first in, first out. They are dealt out to several lists and taken off them in turn: what is
-/// simply one list would have to wait for memory at each node before it knows the next, and when millions wait, that is nearly
-/// all that the wheel does. So as many nodes as there are lists are fetched at the same time.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    lists: [List; LISTS],
-    /// The list whose turn it is.
-    first: u32,
-    count: u32,
-}
-
-impl Slot {
-    const EMPTY: Self = Self { lists: [List::EMPTY; LISTS], first: 0, count: 0 };
-
-    fn push(&mut self, store: &mut Store, node: u32) {
-        let list = self.first.wrapping_add(self.count) as usize % LISTS;
-        self.lists[list].push_back(store, node);
-        self.count += 1;
-    }
-
-    /// Takes off up to one node of each list, and not more than `max`; how many.
-    fn pop(&mut self, store: &Store, max: usize, out: &mut [u32; LISTS]) -> usize {
-        let count = LISTS.min(max).min(self.count as usize);
-        for (turn, node) in out.iter_mut().take(count).enumerate() {
-            let list = &mut self.lists[(self.first as usize + turn) % LISTS];
-            *node = list.pop_front(store).expect("a slot holds as many nodes as it counts");
-        }
-        self.first = (self.first + count as u32) % LISTS as u32;
-        self.count -= count as u32;
-        count
-    }
-}
-
 /// The slots of one level, and which of them hold something.
 #[derive(Debug)]
 struct Level {
-    slots: [Slot; SLOTS as usize],
+    slots: [RefList; SLOTS as usize],
     occupied: u128,
 }
 
 impl Level {
     fn new() -> Self {
-        Self { slots: [Slot::EMPTY; SLOTS as usize], occupied: 0 }
+        Self { slots: [RefList::EMPTY; SLOTS as usize], occupied: 0 }
     }
 
-    fn push(&mut self, store: &mut Store, position: u64, node: u32) {
+    fn push(&mut self, refs: &mut Refs, position: u64, entry: Ref) {
         let slot = position % SLOTS;
-        self.slots[slot as usize].push(store, node);
+        self.slots[slot as usize].push(refs, entry);
         self.occupied |= 1 << slot;
     }
 
-    fn pop(&mut self, store: &Store, position: u64, max: usize, out: &mut [u32; LISTS]) -> usize {
+    fn pop(&mut self, refs: &mut Refs, position: u64, max: usize, out: &mut Batch) -> usize {
         let slot = position % SLOTS;
         if self.occupied & (1 << slot) == 0 {
             return 0;
         }
-        let count = self.slots[slot as usize].pop(store, max, out);
-        if self.slots[slot as usize].count == 0 {
+        let list = &mut self.slots[slot as usize];
+        let count = list.pop(refs, max, out);
+        if list.is_empty() {
             self.occupied &= !(1 << slot);
         }
         count
+    }
+
+    fn is_empty(&self, position: u64) -> bool {
+        self.occupied & (1 << (position % SLOTS)) == 0
     }
 
     /// The first position from `current` on that holds something.
@@ -97,24 +67,25 @@ impl Level {
 #[derive(Debug)]
 pub(crate) struct Wheel {
     levels: Box<[Level]>,
+    refs: Refs,
     current: Tick,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { levels: (0..LEVELS).map(|_| Level::new()).collect(), current: 0 }
+        Self { levels: (0..LEVELS).map(|_| Level::new()).collect(), refs: Refs::new(), current: 0 }
     }
 
-    /// Takes a node whose `when` is its due tick. What is due already comes out at the next call of [`Wheel::due`].
-    pub(crate) fn insert(&mut self, store: &mut Store, node: u32) {
-        let due = store[node].when().max(self.current);
+    /// Takes a node and its due tick. What is due already comes out at the next call of [`Wheel::due`].
+    pub(crate) fn insert(&mut self, node: u32, when: Tick) {
+        let due = when.max(self.current);
         let fits = |level: &usize| (due >> shift(*level)) - (self.current >> shift(*level)) < SLOTS;
         let level = (0..LEVELS).find(fits).expect("the last level reaches every tick");
-        self.levels[level].push(store, due >> shift(level), node);
+        self.levels[level].push(&mut self.refs, due >> shift(level), Ref { node, when_low: when as u32 });
     }
 
     /// Takes out up to `max` nodes that are due at `now`, dead ones included, in bounded work.
-    pub(crate) fn due(&mut self, store: &mut Store, now: UnixMs, max: usize, out: &mut Vec<u32>) {
+    pub(crate) fn due(&mut self, store: &Store, now: UnixMs, max: usize, out: &mut Vec<u32>) {
         // Should the clock step back, the wheel stands still and what is inserted behind it comes out at once.
         let until = store.tick(now).max(self.current);
         let mut moves = MOVES_MAX;
@@ -123,10 +94,8 @@ impl Wheel {
             if !self.descend(store, &mut moves) {
                 return;
             }
-            let mut nodes = [NONE; LISTS];
-            while let count @ 1.. = self.levels[0].pop(store, self.current, room, &mut nodes) {
-                out.extend(&nodes[..count]);
-                room -= count;
+            if !self.levels[0].is_empty(self.current) {
+                self.take_current(&mut room, out);
             }
             if room == 0 || self.current == until {
                 break;
@@ -136,8 +105,19 @@ impl Wheel {
         self.descend_ahead(store, &mut moves);
     }
 
+    /// Takes out what is due at the current tick.
+    fn take_current(&mut self, room: &mut usize, out: &mut Vec<u32>) {
+        let mut batch = NO_BATCH;
+        while *room > 0
+            && let count @ 1.. = self.levels[0].pop(&mut self.refs, self.current, *room, &mut batch)
+        {
+            out.extend(batch[..count].iter().map(|entry| entry.node));
+            *room -= count;
+        }
+    }
+
     /// Moves down what lies in the units that have begun; false when `moves` did not suffice.
-    fn descend(&mut self, store: &mut Store, moves: &mut usize) -> bool {
+    fn descend(&mut self, store: &Store, moves: &mut usize) -> bool {
         for level in (1..LEVELS).rev() {
             let position = self.current >> shift(level);
             if !self.empty_slot(store, level, position, moves) {
@@ -148,7 +128,7 @@ impl Wheel {
     }
 
     /// Moves down what lies in the units that begin next, as far as `moves` goes.
-    fn descend_ahead(&mut self, store: &mut Store, moves: &mut usize) {
+    fn descend_ahead(&mut self, store: &Store, moves: &mut usize) {
         for level in (1..LEVELS).rev() {
             let position = (self.current >> shift(level)) + 1;
             if !self.empty_slot(store, level, position, moves) {
@@ -157,13 +137,25 @@ impl Wheel {
         }
     }
 
-    fn empty_slot(&mut self, store: &mut Store, level: usize, position: u64, moves: &mut usize) -> bool {
-        let mut nodes = [NONE; LISTS];
-        while let count @ 1.. = self.levels[level].pop(store, position, *moves, &mut nodes) {
-            nodes[..count].iter().for_each(|&node| self.insert(store, node));
+    fn empty_slot(&mut self, store: &Store, level: usize, position: u64, moves: &mut usize) -> bool {
+        if self.levels[level].is_empty(position) {
+            return true;
+        }
+        let mut batch = NO_BATCH;
+        while *moves > 0
+            && let count @ 1.. = self.levels[level].pop(&mut self.refs, position, *moves, &mut batch)
+        {
+            for &entry in &batch[..count] {
+                let when = match shift(level) {
+                    // The slot knows the rest.
+                    bits @ ..=32 => (position << bits) | (u64::from(entry.when_low) & ((1 << bits) - 1)),
+                    _ => store[entry.node].when(),
+                };
+                self.insert(entry.node, when);
+            }
             *moves -= count;
         }
-        self.levels[level].slots[(position % SLOTS) as usize].count == 0
+        self.levels[level].is_empty(position)
     }
 
     /// The next tick at which a slot must be looked at; after the current tick, because all before it is done.
@@ -173,6 +165,10 @@ impl Wheel {
             Some(position << shift(level))
         };
         (0..LEVELS).filter_map(stop).min()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.refs.bytes()
     }
 
     /// When [`Wheel::due`] should be called next: at the next due moment, or earlier to move tickets ahead of it.
@@ -200,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::Ticket;
-    use crate::store::State;
+    use crate::store::{State, Stay};
 
     const START: u64 = 1_700_000_000_000;
 
@@ -208,16 +204,14 @@ mod tests {
         let ticket =
             Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
         let when = store.tick(UnixMs(due));
-        let node = store.insert(ticket, State::Scheduled, 0, when);
-        wheel.insert(store, node);
+        let node = store.insert(ticket, Stay { state: State::Scheduled, place: 0, when });
+        wheel.insert(node, when);
     }
 
     fn due(wheel: &mut Wheel, store: &mut Store, now: u64, max: usize) -> Vec<u64> {
         let mut nodes = Vec::new();
         wheel.due(store, UnixMs(now), max, &mut nodes);
-        let ids = nodes.iter().map(|&node| store[node].raw_id()).collect();
-        nodes.iter().for_each(|&node| store.remove(node));
-        ids
+        nodes.iter().map(|&node| store.remove(node).id.raw()).collect()
     }
 
     #[test]

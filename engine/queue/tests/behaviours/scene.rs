@@ -98,8 +98,13 @@ pub(crate) fn wanting(queue: &mut Queue, now: UnixMs) -> Vec<PathId> {
 /// What expires, in as many calls as it takes to walk over everything.
 pub(crate) fn expired(queue: &mut Queue, now: UnixMs) -> Vec<u64> {
     let mut out = Vec::new();
-    for _ in 0..=queue.bytes() / 28 / 4096 {
-        queue.expired(now, usize::MAX, &mut out);
+    // Who moves up in a line may be passed over in a round, but not in all of them.
+    let mut before = usize::MAX;
+    while before != out.len() {
+        before = out.len();
+        for _ in 0..=queue.bytes() / 24 / 4096 {
+            queue.expired(now, usize::MAX, &mut out);
+        }
     }
     let mut ids: Vec<u64> = out.into_iter().map(|ticket| ticket.id.raw()).collect();
     ids.sort_unstable();
