@@ -6,22 +6,23 @@ use serde_json::{Value, json};
 use simulator::{Options, Report, rehearse};
 use world::World;
 
+use crate::crowd;
+
 /// Faults that are named one by one; of more only the number is told.
 const NAMED_MAX: usize = 20;
 
 /// Plays `count` worlds.
 pub(crate) fn play(seed: u64, count: u64) -> Value {
-    let (mut faults, mut recipients) = (Vec::new(), 0_u64);
-    for round in 0..count {
+    let played = crowd::each(count, |round| {
         let number = mixed(seed ^ mixed(round)) >> 32;
-        match rehearse(&World::random(number), &Options::default()) {
-            Ok(report) => {
-                recipients += report.books.accepted;
-                faults.extend(broken(&report).into_iter().map(|what| format!("world {number}: {what}")));
-            }
-            Err(fault) => faults.push(format!("world {number}: {fault}")),
-        }
-    }
+        let (recipients, faults) = match rehearse(&World::random(number), &Options::default()) {
+            Ok(report) => (report.books.accepted, broken(&report)),
+            Err(fault) => (0, vec![fault.to_string()]),
+        };
+        (recipients, faults.into_iter().map(|what| format!("world {number}: {what}")).collect::<Vec<_>>())
+    });
+    let recipients: u64 = played.iter().map(|(recipients, _)| recipients).sum();
+    let faults: Vec<String> = played.into_iter().flat_map(|(_, faults)| faults).collect();
     let named: Vec<_> = faults.iter().take(NAMED_MAX).collect();
     json!({ "worlds": count, "recipients": recipients, "faults": faults.len(), "first_faults": named })
 }

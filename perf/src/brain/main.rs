@@ -3,6 +3,7 @@
 
 mod ablation;
 mod chart;
+mod crowd;
 mod fuzz;
 mod priority;
 mod table;

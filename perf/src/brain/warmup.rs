@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 use simulator::{Options, rehearse};
 
+use crate::crowd;
+
 /// The shipped world of thirty days.
 const WORLD: &str = "warm-up";
 /// What its last days ask for, in recipients a day.
@@ -17,8 +19,9 @@ pub(crate) fn play(seeds: u64) -> anyhow::Result<Value> {
     let found = world::World::shipped().iter().find(|(name, _)| *name == WORLD);
     let (_, text) = found.ok_or_else(|| anyhow::anyhow!("there is no world {WORLD}"))?;
     let (mut reached, mut blocked, mut days) = (0_u64, 0_u64, Vec::new());
-    for seed in 1..=seeds {
-        let report = rehearse(text, &Options { seed: Some(seed), ..Options::default() })?;
+    let options = |seed| Options { seed: Some(seed), ..Options::default() };
+    for report in crowd::each(seeds, |before| rehearse(text, &options(before + 1))) {
+        let report = report?;
         let day = report.curve(|_| true).first_span(DAY_STEPS, (TARGET as f64 * REACHED) as u64);
         blocked += u64::from(report.attempts.blocked > 0);
         reached += u64::from(day.is_some() && report.attempts.blocked == 0);
