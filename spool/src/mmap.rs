@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use rkyv::Portable;
@@ -29,14 +30,22 @@ use crate::segment::Segment;
 /// The kernel gives memory by pages of this size; where they are larger, the advice is refused and nothing is checked.
 const PAGE: usize = 4096;
 
+/// So much is read into memory at a time: six messages of 10 KiB, and no more than a disk reads ahead anyway.
+const WINDOW: usize = 64 << 10;
+/// How long a window counts as just read.
+const FRESH: Duration = Duration::from_millis(50);
+
 /// The bytes of a segment, of which only a prefix that grows is visible.
 #[derive(Debug)]
 pub(crate) struct Image {
     backing: Backing,
     /// How many bytes are visible: at most the length of the backing; only grows.
     published: AtomicUsize,
-    /// One bit for each page that was in memory once.
+    /// One bit for each window that was in memory once.
     met: Box<[AtomicU64]>,
+    /// The window that was read last, and when.
+    last_window: AtomicU64,
+    mapped_at: Instant,
 }
 
 #[derive(Debug)]
@@ -51,15 +60,20 @@ impl Image {
     /// Maps the whole of `file` and shows nothing of it yet.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
         let map = MmapOptions::new().map_raw_read_only(file)?;
-        let words = map.len().div_ceil(PAGE * u64::BITS as usize);
+        let words = map.len().div_ceil(WINDOW * u64::BITS as usize);
         let met = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { backing: Backing::Mapped(map), published: AtomicUsize::new(0), met })
+        Ok(Self::new(Backing::Mapped(map), 0, met))
     }
 
     /// Shows a copy in memory, all of it.
     pub(crate) fn copied(bytes: AlignedVec<16>) -> Self {
-        let published = AtomicUsize::new(bytes.len());
-        Self { backing: Backing::Copied(bytes), published, met: Box::default() }
+        let published = bytes.len();
+        Self::new(Backing::Copied(bytes), published, Box::default())
+    }
+
+    fn new(backing: Backing, published: usize, met: Box<[AtomicU64]>) -> Self {
+        let last_window = AtomicU64::new(u64::MAX);
+        Self { backing, published: AtomicUsize::new(published), met, last_window, mapped_at: Instant::now() }
     }
 
     /// Whether it is a copy in memory.
@@ -67,36 +81,59 @@ impl Image {
         matches!(self.backing, Backing::Copied(_))
     }
 
-    /// Reads the bytes in `range` into memory. False when the disk cannot give some of them: looking there would end
-    /// the process.
+    /// Reads the bytes in `range` into memory, and those around them in the same windows. False when the disk cannot give
+    /// some of `range`: looking there would end the process.
+    ///
+    /// A window that was read a moment ago is taken to be there still: records are looked at one after the other and more
+    /// than once, and asking the kernel each time would cost more than all else that is done with them here.
     pub(crate) fn populate(&self, range: Range<usize>) -> bool {
         let Backing::Mapped(map) = &self.backing else { return true };
-        let (begin, end) = (range.start / PAGE * PAGE, range.end.min(map.len()));
-        let read =
-            if begin >= end { Ok(()) } else { map.advise_range(Advice::PopulateRead, begin, end - begin) };
-        // Any other error is that of a kernel before 5.14, which does not know the advice.
-        !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
-    }
-
-    /// The same, but of pages that were in memory once it is taken for granted that they still are: so for what was
-    /// written lately, which then costs next to nothing to ask for.
-    pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
-        let pages = range.start / PAGE..range.end.min(self.len()).div_ceil(PAGE);
-        let place = |page: usize| (self.met.get(page / 64), 1_u64 << (page % 64));
-        let is_met = |page: usize| {
-            let (word, bit) = place(page);
-            word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
-        };
-        if pages.clone().all(is_met) {
+        let end = range.end.min(map.len());
+        if range.start >= end {
             return true;
         }
-        let can_read = self.populate(range);
-        if can_read {
-            for (word, bit) in pages.map(place) {
-                word.map(|word| word.fetch_or(bit, Ordering::Relaxed));
-            }
+        let windows = range.start / WINDOW..end.div_ceil(WINDOW);
+        let now = self.moment();
+        if windows.len() == 1 && self.last_window.load(Ordering::Relaxed) == stamped(windows.start, now) {
+            return true;
         }
-        can_read
+        let around = windows.start * WINDOW..(windows.end * WINDOW).min(map.len());
+        if !advise(map, around) {
+            // What is sick may lie beside what is asked for.
+            return advise(map, range.start / PAGE * PAGE..end);
+        }
+        self.last_window.store(stamped(windows.end - 1, now), Ordering::Relaxed);
+        true
+    }
+
+    /// The same, but of windows that were in memory once it is taken for granted that they still are: so for what was
+    /// written lately, which then costs next to nothing to ask for. Pages are read ahead of what is written, as zeros that
+    /// the writer fills: they need not be asked for then.
+    pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
+        let windows = range.start / WINDOW..range.end.min(self.len()).div_ceil(WINDOW);
+        let place = |window: usize| (self.met.get(window / 64), 1_u64 << (window % 64));
+        let is_met = |window: usize| {
+            let (word, bit) = place(window);
+            word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+        };
+        if windows.clone().all(is_met) {
+            return true;
+        }
+        let Backing::Mapped(map) = &self.backing else { return true };
+        let around = windows.start * WINDOW..(windows.end * WINDOW).min(map.len());
+        if !advise(map, around) {
+            return advise(map, range.start / PAGE * PAGE..range.end.min(map.len()));
+        }
+        for (word, bit) in windows.map(place) {
+            word.map(|word| word.fetch_or(bit, Ordering::Relaxed));
+        }
+        true
+    }
+
+    /// Counts in steps of [`FRESH`].
+    fn moment(&self) -> u32 {
+        let steps = self.mapped_at.elapsed().as_millis() / FRESH.as_millis();
+        u32::try_from(steps & u128::from(u32::MAX)).unwrap_or_default()
     }
 
     /// Bytes that could be shown at most.
@@ -130,6 +167,17 @@ impl Image {
             Backing::Copied(bytes) => &bytes[..published],
         }
     }
+}
+
+/// Asks for the pages of `range`, which begins at one. False when the disk cannot give some of them.
+fn advise(map: &MmapRaw, range: Range<usize>) -> bool {
+    let read = map.advise_range(Advice::PopulateRead, range.start, range.len());
+    // Any other error is that of a kernel before 5.14, which does not know the advice.
+    !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
+}
+
+fn stamped(window: usize, moment: u32) -> u64 {
+    (window as u64) << 32 | u64::from(moment)
 }
 
 /// A number that outlives the process: the first eight bytes of a file that is mapped for writing.

@@ -106,6 +106,20 @@ impl Reader {
         self.content_as(id, Verify::All).map(view::with_body)
     }
 
+    /// The same, of a content whose head is at hand already.
+    ///
+    /// # Errors
+    /// [`ReadError::Unreadable`] or [`ReadError::Damaged`].
+    pub fn with_body(&self, head: ContentHead) -> Result<ContentRef, ReadError> {
+        let (id, segment) = (head.id().0, head.segment());
+        let segments = self.shared.segments.load();
+        if !segment.can_read(head.body_range(), age(&segments, segment)) {
+            return Err(ReadError::Unreadable(id));
+        }
+        let whole = record_at(segment.header(), segment.bytes(), head.offset(), Verify::All);
+        if whole.is_ok() { Ok(view::with_body(head)) } else { Err(ReadError::Damaged(id)) }
+    }
+
     /// The content `id` without touching its body.
     ///
     /// # Errors

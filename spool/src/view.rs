@@ -56,6 +56,8 @@ pub enum RecordRef {
 pub struct ContentHead {
     id: MessageId,
     head: Head<ArchivedStoredContent<'static>>,
+    /// Where its record begins in the segment.
+    offset: usize,
     body: Range<usize>,
 }
 
@@ -182,6 +184,18 @@ impl ContentHead {
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
         self.body.len() as u64
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        self.head.segment()
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    pub(crate) fn body_range(&self) -> Range<usize> {
+        self.body.clone()
     }
 }
 
@@ -380,7 +394,8 @@ fn unwrap(segment: &Segment, raw: &Raw) -> Option<(RecordId, Retry, Range<usize>
 /// `raw` as a content; `None` when its head is not an archive of one.
 pub(crate) fn content(segment: &Arc<Segment>, raw: &Raw) -> Option<ContentHead> {
     let (id, _, archive) = unwrap(segment, raw)?;
-    Some(ContentHead { id: MessageId(id), head: Head::check(segment, archive)?, body: raw.body.clone() })
+    let head = Head::check(segment, archive)?;
+    Some(ContentHead { id: MessageId(id), head, offset: raw.offset, body: raw.body.clone() })
 }
 
 /// A content whose body was verified.

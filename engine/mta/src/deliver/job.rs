@@ -104,7 +104,7 @@ impl Job {
         let recipient = reader.recipient(ticket.id).map_err(unreadable)?;
         let head = reader.content_head(recipient.content()).map_err(unreadable)?;
         let text = match head.kind() {
-            ContentKind::Message => Text::Message(reader.content(recipient.content()).map_err(unreadable)?),
+            ContentKind::Message => Text::Message(reader.with_body(head).map_err(unreadable)?),
             ContentKind::Template => {
                 let campaign =
                     shard.campaign(CampaignId(recipient.content().0)).ok_or_else(unknown_campaign)?;
