@@ -224,7 +224,7 @@ impl Brain {
                     gate: gates.at(provider).into(),
                     steps: lane.steps,
                     is_shut: lane.is_shut,
-                    evidence: lane.seen.evidence.into(),
+                    evidence: lane.seen.evidence,
                 }
             };
             let open_untouched = trial.state == TrialState::Open;
@@ -238,7 +238,7 @@ impl Brain {
                 recipients: gates.recipients(),
                 total: gates.total().into(),
                 lanes: lanes.collect(),
-                evidence: trial.seen.evidence.into(),
+                evidence: trial.seen.evidence,
             });
         }
         campaigns
