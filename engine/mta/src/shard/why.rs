@@ -74,6 +74,9 @@ impl Shard {
             let words = "`staffetta queue release`: the spool was restored from a copy";
             return Found::new("restored.held", words);
         }
+        if recipient.not_before() > self.now() && head.kind() == ContentKind::Template {
+            return self.waits_for_quota(head.tenant()).until(due);
+        }
         if recipient.not_before() > self.now() {
             return Found::new("time.not_before", "the time before which it must not be sent").until(due);
         }
@@ -116,6 +119,16 @@ impl Shard {
         let words =
             format!("a source that {name} takes mail from: all that it may leave from are refused there");
         Some(Found::new("source.burnt", words).until(until))
+    }
+
+    /// Recipients of campaigns have a moment of their own only where the quota of their account has given it.
+    fn waits_for_quota(&self, account: &str) -> Found {
+        let state = self.shared.brain.quotas.state(account, self.now());
+        let quota = state.map_or_else(|| "which it no longer has".to_owned(), |state| state.rate.to_string());
+        let words = format!(
+            "its turn in the quota of the account `{account}` ({quota}), given when it was handed in"
+        );
+        Found::new("account.quota", words)
     }
 
     /// The sources that it may leave from.
