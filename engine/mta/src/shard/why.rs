@@ -213,6 +213,11 @@ impl Shard {
             );
             return Found::new("identity.rate", words).until(until);
         }
+        if let Some(until) = self.waits_for_bytes(turn) {
+            let rate = self.rate_bytes(turn.path).map_or_else(String::new, |rate| rate.to_string());
+            let words = format!("the bytes that {name} has sent to have had their time, limited to {rate}");
+            return Found::new("budget.bytes", words).until(until);
+        }
         let waiting: u64 = path.ready.iter().sum();
         let turn = format!("its turn among {waiting} on {name}");
         match (bound, &path.rate) {
@@ -225,6 +230,17 @@ impl Shard {
             ),
             _ => Found::new("path.turn", turn),
         }
+    }
+
+    /// Until when it waits for the limit of bytes, which critical mail does not.
+    fn waits_for_bytes(&self, turn: &Turn) -> Option<UnixMs> {
+        let is_critical = turn.flow.class == Class::Critical;
+        self.queue.borrow().bytes_owed_until(turn.path, self.now()).filter(|_| !is_critical)
+    }
+
+    fn rate_bytes(&self, path: PathId) -> Option<policy::ByteRate> {
+        let key = self.pools.get(path)?.key;
+        self.shared.config.providers[policy::provider::ProviderIndex(key.provider)].rate_bytes
     }
 
     /// When a recipient that waits until `due` will arrive, by what its usual path looks like now.
