@@ -2,6 +2,7 @@
 //! shards; the map never changes, and the counts in it are atomic.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mail::{Class, UnixMs};
@@ -17,7 +18,11 @@ pub(crate) type SavedQuotas = BTreeMap<String, SavedQuota>;
 
 /// The accounts that have a quota.
 #[derive(Debug, Default)]
-pub(crate) struct Quotas(FxHashMap<String, Quota>);
+pub(crate) struct Quotas {
+    by_account: FxHashMap<String, Quota>,
+    /// Something was taken or given back since this was asked last.
+    is_changed: AtomicBool,
+}
 
 impl Quotas {
     /// Those of a configuration, with what was kept of them.
@@ -26,17 +31,33 @@ impl Quotas {
             let saved = saved.get(&account.name).copied().unwrap_or_default();
             Some((account.name.clone(), Quota::restored(account.quota?, saved)))
         };
-        Self(config.accounts.iter().filter_map(quota).collect())
+        let by_account = config.accounts.iter().filter_map(quota).collect();
+        Self { by_account, is_changed: AtomicBool::new(false) }
     }
 
     /// To be kept.
     pub(crate) fn saved(&self, now: UnixMs) -> SavedQuotas {
-        self.0.iter().map(|(account, quota)| (account.clone(), quota.saved(now))).collect()
+        self.by_account.iter().map(|(account, quota)| (account.clone(), quota.saved(now))).collect()
+    }
+
+    /// Whether there is something to be kept that was not there when this was asked last.
+    pub(crate) fn have_changed(&self) -> bool {
+        self.is_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// The quota of an account, of which something is taken or given back now.
+    fn used(&self, account: &str) -> Option<&Quota> {
+        let quota = self.by_account.get(account)?;
+        // Written once in a while, read for each message: so shards do not take the line from each other.
+        if !self.is_changed.load(Ordering::Relaxed) {
+            self.is_changed.store(true, Ordering::Relaxed);
+        }
+        Some(quota)
     }
 
     /// Whether no account has one.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_account.is_empty()
     }
 
     /// Takes places for the recipients of one message.
@@ -44,7 +65,7 @@ impl Quotas {
     /// # Errors
     /// The account is beyond its quota; nothing was taken.
     pub(crate) fn take(&self, account: &str, class: Class, count: usize, now: UnixMs) -> Result<(), Refusal> {
-        let Some(quota) = self.0.get(account) else { return Ok(()) };
+        let Some(quota) = self.used(account) else { return Ok(()) };
         quota.take(number(count), class, now).map_err(|why| refused(account, quota.state(now), why, now))
     }
 
@@ -59,26 +80,26 @@ impl Quotas {
         count: usize,
         now: UnixMs,
     ) -> Result<Option<Moments>, Refusal> {
-        let Some(quota) = self.0.get(account) else { return Ok(None) };
+        let Some(quota) = self.used(account) else { return Ok(None) };
         let appointed = quota.appoint(number(count), class, now);
         appointed.map(Some).map_err(|why| refused_list(account, quota.state(now), why, now))
     }
 
     /// Puts places back that were taken for what was not kept, or will not be sent.
     pub(crate) fn give_back(&self, account: &str, class: Class, count: usize) {
-        if let Some(quota) = self.0.get(account) {
+        if let Some(quota) = self.used(account) {
             quota.give_back(number(count), class);
         }
     }
 
     /// Whether recipients of the account's lists have moments of their own, later than now.
     pub(crate) fn has_promised(&self, account: &str, now: UnixMs) -> bool {
-        self.0.get(account).is_some_and(|quota| quota.state(now).promised > 0)
+        self.by_account.get(account).is_some_and(|quota| quota.state(now).promised > 0)
     }
 
     /// How the quota of an account stands; `None` when it has none.
     pub(crate) fn state(&self, account: &str, now: UnixMs) -> Option<QuotaState> {
-        self.0.get(account).map(|quota| quota.state(now))
+        self.by_account.get(account).map(|quota| quota.state(now))
     }
 }
 
@@ -179,7 +200,9 @@ mod tests {
     #[test]
     fn what_was_used_is_kept_by_the_name_of_the_account() {
         let before = quotas(&SavedQuotas::default());
+        assert!(!before.have_changed());
         assert!(before.take("shop", Class::Bulk, 20, NOW).is_ok());
+        assert!(before.have_changed() && !before.have_changed());
         let after = quotas(&before.saved(NOW));
         assert!(after.take("shop", Class::Bulk, 5, NOW).is_err());
         assert!(after.take("shop", Class::Bulk, 4, NOW).is_ok());
