@@ -161,7 +161,7 @@ mod tests {
     fn budgets_are_found_by_name_and_those_of_others_are_passed_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join(NAME);
-        let text = r#"{"version":1,"budgets":[
+        let text = r#"{"version":2,"budgets":[
             {"source":"default","provider":"google","rate":7.5,"at":5},
             {"source":"default","provider":"default","site":9,"connections":3},
             {"source":"gone","provider":"google","rate":1.0}]}"#;
