@@ -50,3 +50,37 @@ fn a_limited_path_does_not_slow_mail_to_others() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Ten messages of 50 kB at 200 kB/s: two seconds and a quarter from the first to the last.
+#[test]
+fn a_limit_of_bytes_spreads_large_messages_and_critical_mail_does_not_wait_for_it() {
+    let house = House::start(
+        "[provider.slow]\ndomains = [\"slow.test\"]\nrate_bytes = \"200kB/s\"\nconnections = 2\n\
+         pipeline_depth = 1\nrecipients_per_message = 1\n",
+    );
+    let sender: ReversePath = Some("ann@sender.test".parse().expect("an address"));
+    let body = format!("{}{}", message("large"), "0123456789abcdef\r\n".repeat(50_000 / 18)).into_bytes();
+    let large = |count: usize| Submission {
+        meta: SubmissionMeta::new(sender.clone(), Class::Transactional),
+        body: body.clone(),
+        recipients: (0..count).map(|n| to(&format!("r{n}@slow.test"))).collect(),
+    };
+    let ids = house.wait(house.handle().submit(large(10))).expect("taken").recipients;
+    house.sink.wait_for(3, PATIENCE);
+    let begun = Instant::now();
+    submit(&house, Class::Critical, "slow.test", 1);
+    let codes: Vec<_> = ids
+        .iter()
+        .filter_map(|&id| house.wait(house.handle().explain(id)))
+        .map(|why| why.found.code)
+        .collect();
+    assert!(codes.contains(&"budget.bytes"), "{codes:?}");
+    let taken = house.sink.wait_for(11, PATIENCE);
+    let is_critical = |body: &str| body.contains("Subject: critical");
+    let critical = taken.iter().find(|taken| is_critical(&taken.body)).expect("it arrived");
+    assert!(critical.at - begun < Duration::from_secs(1), "it took {:?}", critical.at - begun);
+    let large = || taken.iter().filter(|taken| !is_critical(&taken.body)).map(|taken| taken.at);
+    let took = large().max().expect("the last") - large().min().expect("the first");
+    // Two connections may each begin with one message before either is counted, and a tenth of a second may run ahead.
+    assert!(took > Duration::from_millis(1_700) && took < Duration::from_secs(6), "it took {took:?}");
+}

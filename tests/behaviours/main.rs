@@ -1,5 +1,6 @@
 //! What the whole engine does, shown on real sockets on loopback: one binary, one file per subject.
 
+mod accounts;
 mod brain;
 mod campaigns;
 mod classes;

@@ -18,8 +18,8 @@ use crate::caller::{Caller, Peer};
 use crate::feedback::FeedbackStore;
 use crate::idempotency::{Idempotency, OpenError};
 use crate::{
-    ApiError, campaigns, decisions, feed, feedback, messages, queue, sources, status, stories, tls_reports,
-    upload,
+    ApiError, accounts, campaigns, decisions, feed, feedback, messages, queue, sources, status, stories,
+    tls_reports, upload,
 };
 
 /// Everything that a request may need.
@@ -73,6 +73,7 @@ impl Console {
             .route("/v1/ledger", get(feed::ledger))
             .route("/v1/events", get(feed::events))
             .route("/v1/feedback", post(feedback::take))
+            .route("/v1/accounts", get(accounts::show))
             .route("/v1/decisions", get(decisions::show))
             .route("/v1/sources", get(sources::show))
             .route("/v1/reputation", get(sources::reputation))

@@ -1,5 +1,7 @@
 //! What the API answers when it does not do what it was asked: always `{"error": {"code", "message", "field"}}`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,8 @@ use crate::list::{ListError, Rejected};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
     status: StatusCode,
+    /// When to ask again, where more is known of it than that it is for now.
+    retry_after: Option<Duration>,
     body: ErrorBody,
 }
 
@@ -53,7 +57,7 @@ impl ApiError {
     /// An error with its own status and code.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let error = ErrorText { code, message: message.into(), field: None };
-        Self { status, body: ErrorBody { error, done: None } }
+        Self { status, retry_after: None, body: ErrorBody { error, done: None } }
     }
 
     /// A wrong value in `field`.
@@ -128,6 +132,11 @@ impl IntoResponse for ApiError {
         if let Some((name, value)) = advice {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        if let Some(wait) = self.retry_after {
+            // RFC 9110 section 10.2.3: whole seconds; rounded up, since one asked too early is refused again.
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }
@@ -136,6 +145,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = Self::new(status, refusal.code(), refusal.to_string());
+        let error = Self { retry_after: refusal.retry_after(), ..error };
         error.in_field(refusal.field().unwrap_or_default())
     }
 }
@@ -176,5 +186,23 @@ impl From<ListError> for ApiError {
         let message = error.to_string();
         let refused = Self::new(StatusCode::BAD_REQUEST, error.code, message);
         refused.in_field(&error.field.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_beyond_a_quota_is_told_when_to_come_again_and_others_to_come_soon() {
+        let wait = |refusal: Refusal| {
+            let response = ApiError::from(refusal).into_response();
+            let value = response.headers().get(header::RETRY_AFTER).expect("a wait").clone();
+            (response.status().as_u16(), value.to_str().expect("text").to_owned())
+        };
+        let quota = |retry_after| Refusal::Quota { why: String::new(), retry_after };
+        assert_eq!(wait(quota(Duration::from_millis(8_640_001))), (429, "8641".to_owned()));
+        assert_eq!(wait(quota(Duration::ZERO)), (429, "1".to_owned()));
+        assert_eq!(wait(Refusal::Busy(String::new())), (429, "1".to_owned()));
     }
 }

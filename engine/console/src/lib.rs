@@ -3,6 +3,7 @@
 //! It translates between HTTP and the engine's handle and refuses to decide anything about mail itself. The same router
 //! answers on TCP and on the control socket; who calls is decided by `caller`.
 
+mod accounts;
 mod app;
 mod body;
 mod caller;

@@ -345,6 +345,34 @@ fn an_account_needs_its_token_and_sees_its_own() {
 }
 
 #[test]
+fn an_account_beyond_its_quota_is_told_so_and_sees_what_it_has_used() {
+    let hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of `test`
+    let other = "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"; // of `test2`
+    let running = Running::start(&format!(
+        "[[account]]\nname = \"one\"\ntoken_hash = \"{hash}\"\nquota = \"3/d\"\npool = \"default\"\n\
+         [[account]]\nname = \"two\"\ntoken_hash = \"{other}\"\n"
+    ));
+    let (one, two) = (("authorization", "Bearer test"), ("authorization", "Bearer test2"));
+    let headers = [one, ("content-type", "application/json"), ("idempotency-key", "k")];
+    assert_eq!(running.ask("POST", "/v1/messages", &headers[..2], letter().to_string()).0, 202);
+    let (status, answer) = running.ask("POST", "/v1/messages", &headers, letter().to_string());
+    assert_eq!((status, &answer["error"]["code"]), (429, &json!("quota_exceeded")), "{answer}");
+    let mut single = letter();
+    single["to"] = json!("ann@x.test");
+    let (status, answer) = running.ask("POST", "/v1/messages", &headers, single.to_string());
+    assert_eq!(status, 202, "a refusal is not remembered for its key: {answer}");
+    let (_, own) = running.ask("GET", "/v1/accounts", &[one], "");
+    let [account] = own["accounts"].as_array().expect("a list").as_slice() else { panic!("{own}") };
+    assert_eq!((&account["name"], &account["pool"]), (&json!("one"), &json!("default")));
+    let quota = &account["quota"];
+    assert_eq!((&quota["rate"], &quota["used"], &quota["left"]), (&json!("3/d"), &json!(3), &json!(0)));
+    assert!(quota["free_at"].is_string(), "{quota}");
+    let (_, others) = running.ask("GET", "/v1/accounts", &[two], "");
+    assert_eq!(others["accounts"], json!([{"name": "two", "pool": null, "quota": null}]));
+    running.stop();
+}
+
+#[test]
 fn a_suspended_path_holds_its_mail_and_says_why() {
     let running = Running::start("");
     let first = running.post("/v1/messages", &letter()).1;

@@ -16,6 +16,7 @@ pub mod io;
 mod logins;
 mod mta_sts;
 mod notice;
+mod quotas;
 mod refusal;
 mod replace;
 pub mod resolve;
@@ -37,6 +38,6 @@ pub use refusal::Refusal;
 pub use submission::{Accepted, NewCampaign, NewRecipient, Submission, SubmissionMeta};
 pub use tls_report::{TlsCounters, TlsReports};
 pub use views::{
-    AccountHaltView, BudgetView, CanaryView, Found, HoldView, PartsView, PathFilter, PathView,
-    ReputationView, SourceView, StandingView, Step, WaitingView, WarmUpView, Why,
+    AccountHaltView, AccountView, BudgetView, CanaryView, Found, HoldView, PartsView, PathFilter, PathView,
+    QuotaView, ReputationView, SourceView, StandingView, Step, WaitingView, WarmUpView, Why,
 };

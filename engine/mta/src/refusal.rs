@@ -1,5 +1,7 @@
 //! Why the engine does not take a submission, in the words of SMTP and of HTTP at once.
 
+use std::time::Duration;
+
 use mail::{Enhanced, Reply};
 
 /// A submission or a request that is not carried out. Nothing of it has been kept.
@@ -8,6 +10,14 @@ pub enum Refusal {
     /// A limit of the engine is reached for now; the text says which.
     #[error("{0}")]
     Busy(String),
+    /// The account has handed over what it may.
+    #[error("{why}")]
+    Quota {
+        /// Which account and which quota.
+        why: String,
+        /// When it would be taken, from now.
+        retry_after: Duration,
+    },
     /// The disk is nearly full.
     #[error("{0}")]
     NoRoom(String),
@@ -45,6 +55,7 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Busy(_) => "busy",
+            Self::Quota { .. } => "quota_exceeded",
             Self::NoRoom(_) => "no_room",
             Self::Stopping => "stopping",
             Self::Spool(_) => "spool",
@@ -58,7 +69,7 @@ impl Refusal {
     #[must_use]
     pub const fn http_status(&self) -> u16 {
         match self {
-            Self::Busy(_) => 429,
+            Self::Busy(_) | Self::Quota { .. } => 429,
             Self::NoRoom(_) => 507,
             Self::Stopping | Self::Spool(_) => 503,
             Self::NotFound(_) => 404,
@@ -76,11 +87,23 @@ impl Refusal {
         }
     }
 
+    /// After which time it would be taken, if that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Quota { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// The SMTP reply to the message (RFC 5321 section 4.2, RFC 3463).
     #[must_use]
     pub fn reply(&self) -> Reply {
         let (code, enhanced) = match self {
             Self::Busy(_) => (451, Enhanced(4, 3, 2)),
+            // What the operator lets the sender do: a policy (X.7.1), and for now. X.5.3 would say that the rest may come
+            // at once, and the X.7.28 that receivers use tells of abuse.
+            Self::Quota { .. } => (452, Enhanced(4, 7, 1)),
             Self::NoRoom(_) => (452, Enhanced(4, 3, 1)),
             Self::Stopping => (421, Enhanced(4, 3, 2)),
             Self::Spool(_) => (451, Enhanced(4, 3, 0)),

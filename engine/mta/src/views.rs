@@ -176,6 +176,34 @@ pub struct AccountHaltView {
     pub reason: String,
 }
 
+/// An account, as far as what it may hand over is concerned.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccountView {
+    /// Its name.
+    pub name: String,
+    /// The pool that its mail leaves from; absent when that of the class.
+    pub pool: Option<String>,
+    /// How its quota stands; absent when it has none.
+    pub quota: Option<QuotaView>,
+}
+
+/// A quota.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuotaView {
+    /// So many per so long.
+    pub rate: String,
+    /// Recipients of it that are used.
+    pub used: u64,
+    /// Recipients that may be handed over now.
+    pub left: u64,
+    /// Recipients of lists that wait for their turn in it.
+    pub waiting: u64,
+    /// Critical recipients that are used, out of as many again.
+    pub critical_used: u64,
+    /// When one may be handed over; absent when one may now.
+    pub free_at: Option<UnixMs>,
+}
+
 /// A source as `source ls` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SourceView {

@@ -2,6 +2,7 @@
 //! loans together never exceed the budget.
 
 mod meter;
+mod quota;
 
 /// The atomics that the shared part is built on; the models put loom's here.
 mod primitives {
@@ -18,6 +19,7 @@ use rustc_hash::FxHashMap;
 
 use crate::Rate;
 use meter::{Drawn, Meter};
+pub use quota::{AHEAD_MAX, Exceeded, Moments, Quota, QuotaState, SavedQuota};
 
 /// What may be taken at once after a pause: as much as the rate gives in this time, and never less than one.
 const BURST: Duration = Duration::from_millis(100);

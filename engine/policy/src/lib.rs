@@ -30,4 +30,4 @@ pub mod warmup;
 pub use limits::{Limits, TlsPolicy};
 pub use network::{Network, NetworkError};
 pub use pace::Demand;
-pub use rate::{Bucket, Rate};
+pub use rate::{Bucket, ByteRate, Rate};

@@ -80,14 +80,61 @@ impl Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.per.as_secs() {
-            1 => "s",
-            60 => "min",
-            3_600 => "h",
-            86_400 => "d",
-            _ => return write!(f, "{}/{}s", self.count, self.per.as_secs_f64()),
-        };
-        write!(f, "{}/{unit}", self.count)
+        write!(f, "{}/{}", self.count, Unit(self.per))
+    }
+}
+
+/// So many bytes per so long, such as `5MB/s`. Both parts are above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ByteRate {
+    bytes: u64,
+    per: Duration,
+}
+
+impl ByteRate {
+    /// The rate; `None` when a part is zero or `per` is above a thousand days.
+    #[must_use]
+    pub fn new(bytes: u64, per: Duration) -> Option<Self> {
+        let ok = bytes > 0 && !per.is_zero() && per <= Duration::from_secs(86_400_000);
+        ok.then_some(Self { bytes, per })
+    }
+
+    /// How long that many bytes take.
+    #[must_use]
+    pub fn time_of(self, bytes: u64) -> Duration {
+        let ns = self.per.as_nanos().saturating_mul(bytes.into()) / u128::from(self.bytes);
+        Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [
+            (1_000_000_000, "GB"),
+            (1 << 30, "GiB"),
+            (1_000_000, "MB"),
+            (1 << 20, "MiB"),
+            (1_000, "kB"),
+            (1 << 10, "KiB"),
+        ];
+        let fits = units.into_iter().find(|&(unit, _)| self.bytes.is_multiple_of(unit));
+        let (count, unit) = fits.map_or((self.bytes, "B"), |(unit, name)| (self.bytes / unit, name));
+        write!(f, "{count}{unit}/{}", Unit(self.per))
+    }
+}
+
+/// The time of a rate as it is written behind the stroke.
+struct Unit(Duration);
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            1 => f.write_str("s"),
+            60 => f.write_str("min"),
+            3_600 => f.write_str("h"),
+            86_400 => f.write_str("d"),
+            _ => write!(f, "{}s", self.0.as_secs_f64()),
+        }
     }
 }
 
@@ -191,6 +238,23 @@ mod tests {
     fn a_slow_rate_has_no_burst() {
         let rate = Rate::new(5000, Duration::from_secs(3600)).expect("above zero");
         assert_eq!(drain(rate, 1_700_000_000_000, 3_600_000).len(), 5000);
+    }
+
+    #[test]
+    fn a_rate_of_bytes_says_how_long_they_take() {
+        let rate = ByteRate::new(5_000_000, Duration::from_secs(1)).expect("above zero");
+        assert_eq!(rate.time_of(50_000_000), Duration::from_secs(10));
+        assert_eq!(rate.time_of(u64::MAX).as_nanos(), u128::from(u64::MAX));
+        for (bytes, seconds, shown) in [
+            (5_000_000, 1, "5MB/s"),
+            (1 << 20, 60, "1MiB/min"),
+            (1_500, 86_400, "1500B/d"),
+            (2_000, 10, "2kB/10s"),
+        ] {
+            let rate = ByteRate::new(bytes, Duration::from_secs(seconds)).expect("above zero");
+            assert_eq!(rate.to_string(), shown);
+        }
+        assert_eq!(ByteRate::new(0, Duration::from_secs(1)), None);
     }
 
     #[test]

@@ -177,6 +177,30 @@ impl Queue {
         }
     }
 
+    /// Limits the bytes per time of all paths that share limits with this one; `None` does not.
+    pub fn set_rate_bytes(&mut self, path: PathId, rate: Option<policy::ByteRate>) {
+        if let Some(path) = self.ready.paths.find(path) {
+            let group = self.ready.paths.rows[path].group;
+            self.ready.groups[group].set_rate_bytes(rate);
+        }
+    }
+
+    /// Counts the bytes of a message that is being sent on a path: mail that is not critical waits until they have had
+    /// their time.
+    pub fn charge(&mut self, path: PathId, message_bytes: u64, now: UnixMs) {
+        if let Some(path) = self.ready.paths.find(path) {
+            let group = self.ready.paths.rows[path].group;
+            self.ready.groups[group].charge(message_bytes, now);
+        }
+    }
+
+    /// Until when mail that is not critical waits on a path for the limit of bytes, if it does.
+    #[must_use]
+    pub fn bytes_owed_until(&self, path: PathId, now: UnixMs) -> Option<UnixMs> {
+        let group = self.ready.paths.rows[self.ready.paths.find(path)?].group;
+        self.ready.groups[group].bytes_owed_until(now)
+    }
+
     /// What there is to do for all paths that share limits with this one. Says once that the rate held something up: the
     /// next call says so only if it has done it again.
     pub fn demand(&mut self, path: PathId) -> Demand {

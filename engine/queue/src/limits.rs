@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mail::{Class, UnixMs};
-use policy::{Bucket, Limits};
+use policy::{Bucket, ByteRate, Limits};
 
 use crate::Demand;
 
 /// Paths remembered as possibly idle, at most; beyond it connections close by their idle timeout.
 const IDLE_MAX: usize = 256;
 /// What a bucket holds unclaimed before bulk may take it while critical mail waits: this much of its time, or of one interval if that is longer.
+/// As much of theirs may bytes run ahead of their limit.
 const BURST: Duration = Duration::from_millis(100);
 /// How far ahead of the rate the recipients of one transaction may run: one more transaction costs a receiver more than
 /// half a second of it, and critical mail that comes behind it is not delayed by more.
@@ -43,12 +44,51 @@ pub(crate) enum Need {
     Other,
 }
 
+/// What may leave per time.
+#[derive(Debug)]
+struct Rates {
+    /// Recipients.
+    bucket: Option<Bucket>,
+    /// Apart, since few receivers have such a limit and there may be many of them.
+    bytes: Option<Box<Bytes>>,
+}
+
+/// Bytes per time. What a message has is known only when it is made, so it is counted then, as a debt: the next one waits
+/// until its time is over, but for a burst.
+#[derive(Clone, Copy, Debug)]
+struct Bytes {
+    rate: ByteRate,
+    /// When all that was sent has had its time.
+    free_at_ns: u64,
+    /// How long that was ahead when something was sent last.
+    owed: Duration,
+}
+
+impl Bytes {
+    const fn new(rate: ByteRate) -> Self {
+        Self { rate, free_at_ns: 0, owed: Duration::ZERO }
+    }
+
+    fn charge(&mut self, message_bytes: u64, now: UnixMs) {
+        let now_ns = nanoseconds(now);
+        // Such a time ends after five hundred years.
+        let time_ns = u64::try_from(self.rate.time_of(message_bytes).as_nanos()).unwrap_or(u64::MAX);
+        self.free_at_ns = self.free_at_ns.max(now_ns).saturating_add(time_ns);
+        self.owed = Duration::from_nanos(self.free_at_ns - now_ns);
+    }
+
+    fn waits_until(&self, now: UnixMs) -> Option<UnixMs> {
+        let until_ns = self.free_at_ns.saturating_sub(BURST.as_nanos() as u64);
+        (until_ns > nanoseconds(now)).then(|| UnixMs(until_ns.div_ceil(1_000_000)))
+    }
+}
+
 /// The shared limits and how much of them is used.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) key: GroupKey,
     limits: Limits,
-    bucket: Option<Bucket>,
+    rates: Rates,
     critical_share: f32,
     connections: u32,
     /// How many of them are of paths on which critical mail is ready.
@@ -76,7 +116,7 @@ impl Group {
         Self {
             key,
             limits,
-            bucket: limits.rate.map(Bucket::new),
+            rates: Rates { bucket: limits.rate.map(Bucket::new), bytes: None },
             critical_share,
             connections: 0,
             connections_critical: 0,
@@ -98,7 +138,7 @@ impl Group {
 
     /// Takes new limits; what the bucket holds stays.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.bucket = match (self.bucket, limits.rate) {
+        self.rates.bucket = match (self.rates.bucket, limits.rate) {
             (Some(mut bucket), Some(rate)) => {
                 bucket.set_rate(rate);
                 Some(bucket)
@@ -243,8 +283,12 @@ impl Group {
     /// # Errors
     /// The moment at which to ask again.
     pub(crate) fn take_token(&mut self, need: Need, now: UnixMs) -> Result<(), UnixMs> {
+        // What must arrive is not held up by the bytes of others; it counts among them.
+        if let (Some(until), Need::Other) = (self.bytes_owed_until(now), need) {
+            return Err(until);
+        }
         let patience = self.patience(need);
-        let Some(bucket) = self.bucket.as_mut() else { return Ok(()) };
+        let Some(bucket) = self.rates.bucket.as_mut() else { return Ok(()) };
         let taken = match bucket.wait_until(now - patience) {
             Some(moment) => Err(moment + patience),
             None => bucket.take(now),
@@ -265,7 +309,7 @@ impl Group {
         if need == Need::Other && self.critical_ready > 0 {
             return self.take_token(need, now).is_ok();
         }
-        self.bucket.as_mut().is_none_or(|bucket| bucket.take_ahead(now, AHEAD))
+        self.rates.bucket.as_mut().is_none_or(|bucket| bucket.take_ahead(now, AHEAD))
     }
 
     /// For how long a token must have lain unclaimed: critical mail takes it at once; other mail waits while there
@@ -282,15 +326,39 @@ impl Group {
 
     /// Puts back a token that was taken and not used.
     pub(crate) fn give_back(&mut self) {
-        if let Some(bucket) = self.bucket.as_mut() {
+        if let Some(bucket) = self.rates.bucket.as_mut() {
             bucket.give_back();
         }
     }
 
+    /// Limits the bytes per time; `None` does not. What is owed stays.
+    pub(crate) fn set_rate_bytes(&mut self, rate: Option<ByteRate>) {
+        let before = self.rates.bytes.take();
+        let changed = |rate| before.map_or(Bytes::new(rate), |bytes| Bytes { rate, ..*bytes });
+        self.rates.bytes = rate.map(|rate| Box::new(changed(rate)));
+    }
+
+    /// Counts a message that is being sent.
+    pub(crate) fn charge(&mut self, message_bytes: u64, now: UnixMs) {
+        if let Some(bytes) = self.rates.bytes.as_mut() {
+            bytes.charge(message_bytes, now);
+        }
+    }
+
+    /// Until when mail waits, because what was sent still takes its time by the limit of bytes.
+    pub(crate) fn bytes_owed_until(&self, now: UnixMs) -> Option<UnixMs> {
+        self.rates.bytes.as_ref().and_then(|bytes| bytes.waits_until(now))
+    }
+
     /// How long the group must have been unused before forgetting it breaks no limit.
     pub(crate) fn memory(&self) -> Duration {
-        self.limits.rate.map_or(Duration::ZERO, |rate| rate.per())
+        let owed = self.rates.bytes.as_ref().map_or(Duration::ZERO, |bytes| bytes.owed);
+        self.limits.rate.map_or(Duration::ZERO, |rate| rate.per()).max(owed)
     }
+}
+
+fn nanoseconds(moment: UnixMs) -> u64 {
+    moment.0.saturating_mul(1_000_000)
 }
 
 #[cfg(test)]
@@ -378,5 +446,46 @@ mod tests {
         group.critical_ready = 1;
         let taken = tokens(&mut group, Need::Other, start, 10_000);
         assert!((9_900..=10_100).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn bytes_are_owed_and_worked_off_and_critical_mail_does_not_wait_for_them() {
+        let start = UnixMs(1_700_000_000_000);
+        let mut group = group(1, None);
+        group.set_rate_bytes(ByteRate::new(1_000_000, Duration::from_secs(1)));
+        group.charge(100_000, start);
+        assert_eq!(group.take_token(Need::Other, start), Ok(()), "a burst of a tenth of a second");
+        group.charge(5_000_000, start);
+        let until = start + Duration::from_secs(5);
+        assert_eq!(group.take_token(Need::Other, start), Err(until));
+        assert_eq!(group.take_token(Need::First, start), Ok(()));
+        assert!(!group.demand().waited_for_rate, "the rate is not what is short");
+        assert!(group.memory() >= Duration::from_secs(5), "what is owed is not forgotten");
+        group.set_rate_bytes(ByteRate::new(2_000_000, Duration::from_secs(1)));
+        assert_eq!(group.take_token(Need::Other, start), Err(until), "what is owed stays");
+        assert_eq!(group.take_token(Need::Other, until), Ok(()));
+        group.set_rate_bytes(None);
+        assert_eq!(group.take_token(Need::Other, start), Ok(()));
+    }
+
+    #[test]
+    fn small_messages_at_a_fast_rate_of_bytes_are_counted_to_the_nanosecond() {
+        let start = UnixMs(1_700_000_000_000);
+        let mut group = group(1, None);
+        group.set_rate_bytes(ByteRate::new(100_000_000, Duration::from_secs(1)));
+        let (mut now, mut sent) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            match group.take_token(Need::Other, now) {
+                Ok(()) => {
+                    group.charge(2_000, now);
+                    sent += 2_000_u64;
+                }
+                Err(moment) => {
+                    assert!(moment > now, "the wait ends after now");
+                    now = moment;
+                }
+            }
+        }
+        assert!((1_000_000_000..=1_011_000_000).contains(&sent), "{sent} bytes in ten seconds");
     }
 }

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::halts::SavedHalts;
+use crate::quotas::SavedQuotas;
 use crate::replace;
 use crate::shared::Shared;
 
@@ -36,6 +37,7 @@ pub(crate) struct LearnedBudget {
 pub(super) struct Kept {
     pub(super) brain: Option<Saved>,
     pub(super) halts: SavedHalts,
+    pub(super) quotas: SavedQuotas,
     pub(super) budgets: Budgets,
 }
 
@@ -46,6 +48,8 @@ struct Written {
     brain: Option<Saved>,
     #[serde(default)]
     halts: SavedHalts,
+    #[serde(default)]
+    quotas: SavedQuotas,
     #[serde(default)]
     budgets: Vec<WrittenBudget>,
 }
@@ -97,7 +101,7 @@ fn kept(written: Written, config: &Config) -> Kept {
         let key = BudgetKey { source: u16::try_from(source).ok()?, provider: provider.0, site: one.site };
         Some((key, one.learned))
     });
-    Kept { brain: written.brain, halts: written.halts, budgets: budgets.collect() }
+    Kept { brain: written.brain, halts: written.halts, quotas: written.quotas, budgets: budgets.collect() }
 }
 
 /// Replaces the file.
@@ -110,6 +114,7 @@ pub(super) fn write(shared: &Shared, brain: Saved, budgets: Vec<(BudgetKey, Lear
         version: VERSION,
         brain: Some(brain),
         halts: shared.brain.halts.saved(),
+        quotas: shared.brain.quotas.saved(shared.clock.now()),
         budgets: budgets.collect(),
     };
     replace::write(&shared.brain.path, &serde_json::to_vec(&written)?)
@@ -156,7 +161,7 @@ mod tests {
     fn budgets_are_found_by_name_and_those_of_others_are_passed_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join(NAME);
-        let text = r#"{"version":1,"budgets":[
+        let text = r#"{"version":2,"budgets":[
             {"source":"default","provider":"google","rate":7.5,"at":5},
             {"source":"default","provider":"default","site":9,"connections":3},
             {"source":"gone","provider":"google","rate":1.0}]}"#;

@@ -26,6 +26,7 @@ use rustc_hash::FxHashMap;
 
 use crate::decisions::Decisions;
 use crate::io::{self, Receiver, Sender};
+use crate::quotas::Quotas;
 use crate::shard::Outlooks;
 use crate::shared::Shared;
 
@@ -62,6 +63,8 @@ pub(crate) struct BrainRoom {
     /// What identities may send to providers, all sources and shards together.
     pub(crate) identities: Arc<Budgets>,
     pub(crate) halts: Halts,
+    /// What accounts may hand over.
+    pub(crate) quotas: Quotas,
     pub(crate) decisions: Decisions,
     /// What paths look like to those who want to know when mail would arrive.
     pub(crate) outlooks: Outlooks,
@@ -101,6 +104,7 @@ impl BrainRoom {
             gates,
             identities,
             halts: Halts::restored(saved.halts),
+            quotas: Quotas::restored(config, &saved.quotas),
             decisions: Decisions::new(now),
             outlooks: Outlooks::new(shards),
             senders: Mutex::default(),

@@ -30,7 +30,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, ears: Ears) {
         // A time-out is no fault: it is time to look.
         let _ = tokio::time::timeout(left, ears.recv_batch(&mut heard, BATCH)).await;
         let is_urgent = heard.iter().any(|what| matches!(what, ToBrain::Burnt { .. }));
-        is_changed |= !heard.is_empty();
+        is_changed |= !heard.is_empty() | shared.brain.quotas.have_changed();
         heard.drain(..).for_each(|what| hear(&shared, what));
         if is_urgent || ticked.elapsed() >= TICK {
             ticked = Instant::now();

@@ -2,6 +2,7 @@
 
 use mail::CampaignId;
 use policy::brain::{Climbing, TrialState};
+use policy::lease::QuotaState;
 use policy::provider::ProviderIndex;
 use policy::reputation::Component;
 use policy::tally::{Counts, Happening, TallyKey};
@@ -13,8 +14,8 @@ use crate::decisions::{About, Decision};
 use crate::feedback::{Feedback, FeedbackKind};
 use crate::shard::{identity_number, tenant_number};
 use crate::views::{
-    AccountHaltView, CanaryView, PartsView, PathFilter, PathView, ReputationView, SourceView, StandingView,
-    WarmUpView,
+    AccountHaltView, AccountView, CanaryView, PartsView, PathFilter, PathView, QuotaView, ReputationView,
+    SourceView, StandingView, WarmUpView,
 };
 
 impl Handle {
@@ -77,6 +78,26 @@ impl Handle {
             reason: halt.reason.clone(),
         };
         halts.iter().map(view).collect()
+    }
+
+    /// The accounts, in the order of the configuration, with what they have handed over.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountView> {
+        let (config, now) = (&self.shared.config, self.now());
+        let quota = |state: QuotaState| QuotaView {
+            rate: state.rate.to_string(),
+            used: state.used,
+            left: u64::from(state.rate.count()) - state.used,
+            waiting: state.promised,
+            critical_used: state.critical,
+            free_at: state.free_at,
+        };
+        let view = |account: &policy::config::Account| AccountView {
+            name: account.name.clone(),
+            pool: account.pool.and_then(|pool| config.pools.get(pool)).map(|pool| pool.name.clone()),
+            quota: self.shared.brain.quotas.state(&account.name, now).map(quota),
+        };
+        config.accounts.iter().map(view).collect()
     }
 
     /// Lets the mail of an account go on that the engine has stopped; false when it was not stopped.

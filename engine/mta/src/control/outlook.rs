@@ -6,7 +6,7 @@ use mail::{Address, UnixMs};
 use policy::forecast::PathState;
 
 use super::Handle;
-use crate::shard::{Outlook, Prospect, Way};
+use crate::shard::{Outlook, Prospect, Way, tenant_number};
 use crate::submission::SubmissionMeta;
 
 impl Handle {
@@ -15,7 +15,12 @@ impl Handle {
     pub async fn expected(&self, meta: &SubmissionMeta, recipients: &[&Address]) -> Vec<Option<UnixMs>> {
         let identity =
             meta.identity.clone().or_else(|| meta.sender.as_ref().map(|sender| sender.domain().to_owned()));
-        let prospect = Prospect { identity: identity.unwrap_or_default(), class: meta.class, wish: meta.tls };
+        let prospect = Prospect {
+            identity: identity.unwrap_or_default(),
+            tenant: tenant_number(&meta.tenant),
+            class: meta.class,
+            wish: meta.tls,
+        };
         let mut domains: Vec<Box<str>> = recipients.iter().map(|address| address.domain().into()).collect();
         domains.sort_unstable();
         domains.dedup();

@@ -263,6 +263,7 @@ impl Connection {
             let unsendable = match job.begin(&mut self.connected.client, message) {
                 Ok(transaction) => {
                     self.shard.counters.bytes_out.add(bytes);
+                    self.shard.queue.borrow_mut().charge(self.pool.path, bytes, self.shard.now());
                     return self.flights.push_back(Flight::new(transaction, flow, job.into_tickets()));
                 }
                 Err(unsendable) => unsendable,

@@ -85,9 +85,27 @@ async fn release(shard: Rc<Shard>, held: Vec<Ticket>) {
 pub(super) async fn cancel(shard: Rc<Shard>, cancelled: Vec<Ticket>) {
     for batch in cancelled.chunks(BATCH) {
         for &ticket in batch {
+            shard.leaves_quota(ticket);
             shard.give_up(ticket, Disposition::Cancelled, super::cancelled()).await;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+impl Shard {
+    /// A recipient whose campaign was withdrawn before its turn in the quota of the account came: its place is free again.
+    fn leaves_quota(&self, ticket: Ticket) {
+        let (quotas, now) = (&self.shared.brain.quotas, self.now());
+        if quotas.is_empty() {
+            return;
+        }
+        let Ok(recipient) = self.shared.readers[usize::from(ticket.id.0.shard())].recipient(ticket.id) else {
+            return;
+        };
+        let Some(campaign) = self.campaign(CampaignId(recipient.content().0)) else { return };
+        if recipient.not_before() > now && quotas.has_promised(&campaign.tenant, now) {
+            quotas.give_back(&campaign.tenant, ticket.class, 1);
+        }
     }
 }
 

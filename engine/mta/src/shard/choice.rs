@@ -77,7 +77,7 @@ impl Shard {
         }
         self.meet(flow.identity, identity);
         let wish = self.wish(ticket, flow, identity, provider);
-        let pool = self.shared.sources.of_class(ticket.class);
+        let pool = self.shared.sources.of(flow.tenant, ticket.class);
         match choose_among(&wish, &pool, &self.shared.brain.standings, now) {
             Choice::Source { source, .. } => {
                 self.hand_over(Ready { ticket, flow, source, destination }).await

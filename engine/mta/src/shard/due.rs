@@ -7,6 +7,7 @@ use mail::{CampaignId, Disposition, Enhanced, Reply, UnixMs};
 use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, ContentKind, ReadError};
 
+use super::submit::seconds;
 use super::{Conclusion, Recording, Shard};
 use crate::io;
 
@@ -116,6 +117,13 @@ impl Shard {
                 self.hold(CampaignId(content.0), None, ticket)
             }
             Some(CampaignPhase::Cancelled) => self.give_up(ticket, Disposition::Cancelled, cancelled()).await,
+            // It was in its campaign's waiting room, and its turn in the quota of the account has not come. From then on
+            // it has the whole time of its class.
+            Some(_) if recipient.not_before() > now => {
+                let life = self.shared.config.class(ticket.class).expiry;
+                let expiry = ticket.expiry.max(seconds(Some(recipient.not_before() + life)));
+                self.schedule(Ticket { expiry, ..ticket }, campaign, recipient.not_before())
+            }
             _ => {
                 let domain = domain_of(recipient.address());
                 self.route(ticket, flow, head.identity(), domain, head.tls_wish()).await;

@@ -30,6 +30,8 @@ pub(crate) struct Outlooks(Vec<ArcSwap<Outlook>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Prospect {
     pub(crate) identity: String,
+    /// The number of its account.
+    pub(crate) tenant: u32,
     pub(crate) class: Class,
     pub(crate) wish: TlsWish,
 }
@@ -84,7 +86,7 @@ impl Shard {
     fn way(&self, prospect: &Prospect, domain: &str) -> Option<Way> {
         let destination = self.destination_of(domain, prospect.wish)?;
         let provider = &self.shared.config.providers[destination.provider].name;
-        let source = self.shared.sources.usual(&prospect.identity, prospect.class, provider);
+        let source = self.shared.sources.usual(&prospect.identity, prospect.tenant, prospect.class, provider);
         let key = PathKey { source, provider: destination.provider.0, site: destination.site };
         Some(Way { key, shard: self.shared.shard_of(source, &destination) })
     }

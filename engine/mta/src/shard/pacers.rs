@@ -91,7 +91,11 @@ impl Shard {
         let known = self.mind.pacers.by_key.borrow().get(&key).cloned();
         let budget = known.unwrap_or_else(|| self.new_budget(key, path));
         budget.path.set(path);
-        self.queue.borrow_mut().set_limits(path, budget.limits());
+        let rate_bytes = self.shared.config.providers[ProviderIndex(key.provider)].rate_bytes;
+        let mut queue = self.queue.borrow_mut();
+        queue.set_limits(path, budget.limits());
+        queue.set_rate_bytes(path, rate_bytes);
+        drop(queue);
         budget
     }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mail::{CampaignId, MessageId, RecipientId, UnixMs};
+use policy::config::ClassPolicy;
 use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
 
@@ -42,11 +43,16 @@ impl Shard {
         self.gate()?;
         let Submission { meta, body, recipients } = submission;
         let now = self.now();
+        let quotas = &self.shared.brain.quotas;
+        quotas.take(&meta.tenant, meta.class, recipients.len(), now)?;
         let life = Life::of(self, &meta, now);
         let content = content_of(&meta, now, &body);
         let records: Vec<Recipient> = recipients.into_iter().map(|new| life.record(new)).collect();
         let mut ids = Vec::with_capacity(records.len());
-        let message = self.journal.append(|log| log.append_message(&content, &body, &records, &mut ids))?;
+        let message = self
+            .journal
+            .append(|log| log.append_message(&content, &body, &records, &mut ids))
+            .inspect_err(|_| quotas.give_back(&meta.tenant, meta.class, records.len()))?;
         let proof = self.journal.durable().await?;
         self.publish();
         self.counters.messages_in.add(1);
@@ -103,29 +109,35 @@ impl Shard {
     ) -> Result<(), Refusal> {
         self.gate()?;
         let now = self.now();
+        let quotas = &self.shared.brain.quotas;
+        let (tenant, class, count) = (&campaign.tenant, campaign.class, batch.len());
+        let moments = quotas.appoint(tenant, class, count, now)?;
         let life = Life::of_campaign(self, campaign, now);
-        let mut ids = Vec::with_capacity(batch.len());
+        let policy = self.shared.config.class(class);
+        let mut taken = Vec::with_capacity(count);
         let appended = self.journal.append(|log| {
-            for new in batch {
+            for (place, new) in (0..).zip(batch) {
+                let life = life.from(moments.and_then(|moments| moments.of(place)), policy);
                 let record = Recipient { content: MessageId(campaign.id.0), ..life.record(new) };
-                ids.push(log.append_recipient(&record)?);
+                taken.push((log.append_recipient(&record)?, life));
             }
             Ok(())
         });
         if let Err(error) = appended {
             // The batch is refused as a whole: whoever sends it again must not send those before the error twice.
-            ids.into_iter().for_each(|id| self.cancel(life.ticket(id)));
+            taken.into_iter().for_each(|(id, life)| self.cancel(life.ticket(id)));
+            quotas.give_back(tenant, class, count);
             return Err(error.into());
         }
         self.journal.durable().await?;
         self.publish();
-        self.announce(campaign, ids.len() as u64);
-        for id in ids {
+        self.announce(campaign, count as u64);
+        for (id, life) in taken {
             match campaign.phase() {
                 CampaignPhase::Created | CampaignPhase::Paused => {
                     self.hold(campaign.id, None, life.ticket(id))
                 }
-                _ => self.schedule(life.ticket(id), Some(campaign.id), now),
+                _ => self.schedule(life.ticket(id), Some(campaign.id), life.not_before.max(now)),
             }
         }
         Ok(())
@@ -133,6 +145,7 @@ impl Shard {
 }
 
 /// How long the recipients of one submission live, and how urgent they are.
+#[derive(Clone, Copy)]
 struct Life {
     class: mail::Class,
     not_before: UnixMs,
@@ -162,6 +175,15 @@ impl Life {
         Self::of(shard, &meta, now + prepared)
     }
 
+    /// The same for a recipient that must not be sent before `moment`: it has as much time from then on as its class gives.
+    fn from(self, moment: Option<UnixMs>, class: &ClassPolicy) -> Self {
+        let Some(moment) = moment else { return self };
+        let expiry = self.expiry.max(seconds(Some(moment + class.expiry)));
+        let deadline =
+            class.deadline.map_or(self.deadline, |after| self.deadline.max(seconds(Some(moment + after))));
+        Self { not_before: self.not_before.max(moment), deadline, expiry, ..self }
+    }
+
     fn record(&self, new: NewRecipient) -> Recipient {
         Recipient {
             content: MessageId::default(),
@@ -184,7 +206,7 @@ impl Life {
 const PREPARED_DAYS: u64 = 30;
 
 /// The moment in whole seconds, rounded up; 0 for none.
-fn seconds(moment: Option<UnixMs>) -> u32 {
+pub(super) fn seconds(moment: Option<UnixMs>) -> u32 {
     moment.map_or(0, |moment| u32::try_from(moment.0.div_ceil(1000)).unwrap_or(u32::MAX))
 }
 

@@ -5,6 +5,7 @@ use mail::{Class, RecipientId, UnixMs};
 use policy::classify::Ground;
 use policy::forecast::{Bound, PathState};
 use policy::pace::PaceView;
+use policy::source::{Candidate, Candidates};
 use queue::{Ahead, FlowKey, PathId, PathKey, Place};
 use spool::{CampaignPhase, ContentHead, ContentKind, RecipientRef};
 
@@ -73,6 +74,9 @@ impl Shard {
             let words = "`staffetta queue release`: the spool was restored from a copy";
             return Found::new("restored.held", words);
         }
+        if recipient.not_before() > self.now() && head.kind() == ContentKind::Template {
+            return self.waits_for_quota(head.tenant()).until(due);
+        }
         if recipient.not_before() > self.now() {
             return Found::new("time.not_before", "the time before which it must not be sent").until(due);
         }
@@ -98,7 +102,7 @@ impl Shard {
     fn waits_for_source(&self, subject: &Subject) -> Option<Found> {
         let provider = subject.destination.as_ref()?.provider.0;
         let now = self.now();
-        let pool = self.shared.sources.of_class(subject.head.class());
+        let pool = self.pool_of(subject);
         let standings: Vec<_> =
             pool.main.iter().map(|one| self.shared.brain.standings.at(one.source, provider)).collect();
         let is_open =
@@ -115,6 +119,27 @@ impl Shard {
         let words =
             format!("a source that {name} takes mail from: all that it may leave from are refused there");
         Some(Found::new("source.burnt", words).until(until))
+    }
+
+    /// Recipients of campaigns have a moment of their own only where the quota of their account has given it.
+    fn waits_for_quota(&self, account: &str) -> Found {
+        let state = self.shared.brain.quotas.state(account, self.now());
+        let quota = state.map_or_else(|| "which it no longer has".to_owned(), |state| state.rate.to_string());
+        let words = format!(
+            "its turn in the quota of the account `{account}` ({quota}), given when it was handed in"
+        );
+        Found::new("account.quota", words)
+    }
+
+    /// The sources that it may leave from.
+    fn pool_of(&self, subject: &Subject) -> Candidates<'_> {
+        self.shared.sources.of(tenant_number(subject.head.tenant()), subject.head.class())
+    }
+
+    /// The one of them that it leaves from as long as nothing stands in its way.
+    fn usual_source(&self, subject: &Subject, provider: &str) -> u16 {
+        let head = &subject.head;
+        self.shared.sources.usual(head.identity(), tenant_number(head.tenant()), head.class(), provider)
     }
 
     fn why_held(&self, subject: &Subject, campaign: mail::CampaignId, lane: Option<u16>) -> Found {
@@ -188,6 +213,11 @@ impl Shard {
             );
             return Found::new("identity.rate", words).until(until);
         }
+        if let Some(until) = self.waits_for_bytes(turn) {
+            let rate = self.rate_bytes(turn.path).map_or_else(String::new, |rate| rate.to_string());
+            let words = format!("the bytes that {name} has sent to have had their time, limited to {rate}");
+            return Found::new("budget.bytes", words).until(until);
+        }
         let waiting: u64 = path.ready.iter().sum();
         let turn = format!("its turn among {waiting} on {name}");
         match (bound, &path.rate) {
@@ -202,12 +232,23 @@ impl Shard {
         }
     }
 
+    /// Until when it waits for the limit of bytes, which critical mail does not.
+    fn waits_for_bytes(&self, turn: &Turn) -> Option<UnixMs> {
+        let is_critical = turn.flow.class == Class::Critical;
+        self.queue.borrow().bytes_owed_until(turn.path, self.now()).filter(|_| !is_critical)
+    }
+
+    fn rate_bytes(&self, path: PathId) -> Option<policy::ByteRate> {
+        let key = self.pools.get(path)?.key;
+        self.shared.config.providers[policy::provider::ProviderIndex(key.provider)].rate_bytes
+    }
+
     /// When a recipient that waits until `due` will arrive, by what its usual path looks like now.
     fn expected_after(&self, subject: &Subject, due: Option<UnixMs>) -> Option<UnixMs> {
         let destination = subject.destination.as_ref()?;
         let class = subject.head.class();
         let provider = &self.shared.config.providers[destination.provider].name;
-        let source = self.shared.sources.usual(subject.head.identity(), class, provider);
+        let source = self.usual_source(subject, provider);
         let key = PathKey { source, provider: destination.provider.0, site: destination.site };
         let path = self.queue.borrow().find_path(key);
         let state = path.and_then(|path| self.state_of(path)).unwrap_or_default();
@@ -224,7 +265,12 @@ impl Shard {
             None => format!("a route leads to {}", destination.site_name()),
         };
         steps.push(Step { what: "provider", is: provider.name.clone(), ground });
-        let usual = self.shared.sources.usual(subject.head.identity(), subject.head.class(), &provider.name);
+        let own_pool = self.shared.sources.own_pool(tenant_number(subject.head.tenant()));
+        if let Some(pool) = own_pool.and_then(|pool| self.shared.config.pools.get(pool)) {
+            let ground = "the account has a pool of its own".to_owned();
+            steps.push(Step { what: "pool", is: pool.name.clone(), ground });
+        }
+        let usual = self.usual_source(subject, &provider.name);
         let source = path.map_or(usual, |path| path.source);
         steps.push(self.source_step(subject, source, usual));
         self.add_limits(subject, (source, destination.provider.0), &mut steps);
@@ -245,9 +291,8 @@ impl Shard {
     }
 
     fn source_step(&self, subject: &Subject, source: u16, usual: u16) -> Step {
-        let pool = self.shared.sources.of_class(subject.head.class());
-        let is_in =
-            |candidates: &[policy::source::Candidate]| candidates.iter().any(|one| one.source == source);
+        let pool = self.pool_of(subject);
+        let is_in = |candidates: &[Candidate]| candidates.iter().any(|one| one.source == source);
         let ground = match () {
             () if source == usual && pool.main.len() == 1 => "there is no other in the pool",
             () if source == usual => {

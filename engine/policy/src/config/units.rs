@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::UnixMs;
 
-use crate::Rate;
+use crate::{ByteRate, Rate};
 
 use super::model::{DomainPattern, SecretHash};
 
@@ -56,13 +56,20 @@ pub(crate) fn size(text: &str) -> Option<u64> {
 pub(crate) fn rate(text: &str) -> Option<Rate> {
     let (count, per) = text.split_once('/')?;
     let (count, rest) = number(count.trim())?;
-    let per = per.trim();
-    let per = if per.starts_with(|c: char| c.is_ascii_digit()) {
-        duration(per)
-    } else {
-        duration(&format!("1{per}"))
-    };
-    if rest.is_empty() { Rate::new(u32::try_from(count).ok()?, per?) } else { None }
+    if rest.is_empty() { Rate::new(u32::try_from(count).ok()?, time_of_rate(per)?) } else { None }
+}
+
+/// Reads `5MB/s`, `20GiB/d`, `1MB/10s`.
+pub(crate) fn byte_rate(text: &str) -> Option<ByteRate> {
+    let (bytes, per) = text.split_once('/')?;
+    ByteRate::new(size(bytes.trim_end())?, time_of_rate(per)?)
+}
+
+/// Reads what stands behind the stroke of a rate: `s`, `10s`.
+fn time_of_rate(text: &str) -> Option<Duration> {
+    let per = text.trim();
+    let has_count = per.starts_with(|c: char| c.is_ascii_digit());
+    if has_count { duration(per) } else { duration(&format!("1{per}")) }
 }
 
 /// Reads `0.3%` or `10%`, in millionths; above 0 and at most 100 %.
@@ -242,6 +249,24 @@ mod tests {
             ("99999999999TiB", None),
         ] {
             assert_eq!(size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_of_bytes() {
+        for (text, shown) in [
+            ("5MB/s", Some("5MB/s")),
+            ("20GiB/d", Some("20GiB/d")),
+            ("1500 kB / 10s", Some("1500kB/10s")),
+            ("1_000B/min", Some("1kB/min")),
+            ("5/s", None),
+            ("5MB", None),
+            ("0MB/s", None),
+            ("5MB/0s", None),
+            ("5Mb/s", None),
+            ("99999999999999TB/s", None),
+        ] {
+            assert_eq!(byte_rate(text).map(|rate| rate.to_string()).as_deref(), shown, "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use mail::{Class, UnixMs};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::{Network, Rate};
+use crate::{ByteRate, Network, Rate};
 
 use super::keys::Kind;
 use super::model::{DomainPattern, SecretHash};
@@ -32,6 +32,8 @@ pub(crate) enum Value {
     Duration(Duration),
     /// `None` is unlimited.
     Rate(Option<Rate>),
+    /// `None` is unlimited.
+    ByteRate(Option<ByteRate>),
     Socket(SocketAddr),
     Ip(IpAddr),
     Network(Network),
@@ -184,6 +186,8 @@ impl Kind {
             Self::Rate => units::rate(text).map(|rate| Value::Rate(Some(rate))),
             Self::RateOrUnlimited if text == "unlimited" => Some(Value::Rate(None)),
             Self::RateOrUnlimited => units::rate(text).map(|rate| Value::Rate(Some(rate))),
+            Self::ByteRateOrUnlimited if text == "unlimited" => Some(Value::ByteRate(None)),
+            Self::ByteRateOrUnlimited => units::byte_rate(text).map(|rate| Value::ByteRate(Some(rate))),
             Self::Socket => text.parse().ok().map(Value::Socket),
             Self::Resolver => units::resolver(text).map(Value::Socket),
             Self::Ip => text.parse().ok().map(Value::Ip),
@@ -216,7 +220,11 @@ impl Kind {
             Self::Socket if text.parse::<IpAddr>().is_ok() => {
                 (format!("`{text}` has no port"), "an address to listen on needs its port")
             }
-            Self::Duration { .. } | Self::Size { .. } | Self::Rate | Self::RateOrUnlimited => (
+            Self::Duration { .. }
+            | Self::Size { .. }
+            | Self::Rate
+            | Self::RateOrUnlimited
+            | Self::ByteRateOrUnlimited => (
                 format!("`{text}` cannot be read as {}", self.noun()),
                 "the unit is missing or not known, or the number is not whole",
             ),
@@ -233,7 +241,7 @@ impl Kind {
             (Self::Duration { .. } | Self::Size { .. }, DeValue::Integer(_)) => {
                 "a bare number could be of any unit"
             }
-            (Self::Rate | Self::RateOrUnlimited, DeValue::Integer(_)) => {
+            (Self::Rate | Self::RateOrUnlimited | Self::ByteRateOrUnlimited, DeValue::Integer(_)) => {
                 "a bare number could be per any time"
             }
             (Self::Integer { .. }, DeValue::String(_)) => "a number in quotes is text",
@@ -269,6 +277,7 @@ impl Kind {
             Self::Duration { .. } => "duration",
             Self::Size { .. } => "size",
             Self::Rate | Self::RateOrUnlimited => "rate",
+            Self::ByteRateOrUnlimited => "rate of bytes",
             Self::Socket => "IP address and port",
             Self::Resolver => "resolver's IP address",
             Self::Ip => "IP address",
@@ -302,6 +311,7 @@ impl Kind {
             Self::Size { .. } => "\"512KiB\", \"256MiB\" or \"1GiB\"",
             Self::Rate => "\"100/s\" or \"5000/h\"",
             Self::RateOrUnlimited => "\"100/s\", \"5000/h\" or \"unlimited\"",
+            Self::ByteRateOrUnlimited => "\"5MB/s\", \"20GB/d\" or \"unlimited\"",
             Self::Socket => "\"127.0.0.1:2525\" or \"[::1]:2525\"",
             Self::Resolver => "\"127.0.0.1:5353\"",
             Self::Ip => "\"192.0.2.1\"",
@@ -388,6 +398,7 @@ from_value! {
     u16: Value::Integer(number) => u16::try_from(*number).ok(),
     Duration: Value::Duration(duration) => Some(*duration),
     Option<Rate>: Value::Rate(rate) => Some(*rate),
+    Option<ByteRate>: Value::ByteRate(rate) => Some(*rate),
     SocketAddr: Value::Socket(address) => Some(*address),
     IpAddr: Value::Ip(address) => Some(*address),
     Network: Value::Network(network) => Some(*network),

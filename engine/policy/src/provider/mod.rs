@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::pace::Caps;
-use crate::{Limits, Network, Rate, TlsPolicy};
+use crate::{ByteRate, Limits, Network, Rate, TlsPolicy};
 
 pub(crate) use table::Partial;
 
@@ -30,6 +30,8 @@ pub struct Provider {
     pub ceiling: Limits,
     /// What the learned rate does not fall below.
     pub rate_min: Rate,
+    /// Bytes of messages per time, for each source; `None` is unlimited. Nothing is learned of it.
+    pub rate_bytes: Option<ByteRate>,
     /// How connections to it are protected; `None`: as `[deliver]` says.
     pub tls: Option<TlsPolicy>,
     /// Its own waits between attempts; `None`: those of the class.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::config::{self, Block};
-use crate::{Limits, Network, Rate, TlsPolicy};
+use crate::{ByteRate, Limits, Network, Rate, TlsPolicy};
 
 use super::{FxHashMap, Provider, ProviderIndex, Providers};
 
@@ -29,6 +29,8 @@ pub(crate) struct Partial {
     pub(crate) connections: Option<u32>,
     /// `Some(None)` is unlimited.
     pub(crate) rate: Option<Option<Rate>>,
+    /// `Some(None)` is unlimited.
+    pub(crate) rate_bytes: Option<Option<ByteRate>>,
     pub(crate) messages_per_connection: Option<u32>,
     pub(crate) ceiling: Ceiling,
     pub(crate) recipients_per_message: Option<u16>,
@@ -79,6 +81,7 @@ impl Partial {
             networks: block.list("networks").into_iter().map(|(network, _)| network).collect(),
             connections: block.get("connections"),
             rate: block.get("rate"),
+            rate_bytes: block.get("rate_bytes"),
             messages_per_connection: block.get("messages_per_connection"),
             ceiling: Ceiling::of(block),
             recipients_per_message: block.get("recipients_per_message"),
@@ -115,6 +118,7 @@ impl Partial {
         Self {
             connections: self.connections.or(below.connections),
             rate: self.rate.or(below.rate),
+            rate_bytes: self.rate_bytes.or(below.rate_bytes),
             messages_per_connection: self.messages_per_connection.or(below.messages_per_connection),
             ceiling: self.ceiling.over(&below.ceiling),
             recipients_per_message: self.recipients_per_message.or(below.recipients_per_message),
@@ -134,7 +138,8 @@ impl Partial {
             recipients_per_message: self.recipients_per_message.unwrap_or(1),
             pipeline_depth: self.pipeline_depth.unwrap_or(1),
         };
-        let Self { name, mx, domains, networks, ceiling, tls, retry, .. } = self;
+        let Self { name, mx, domains, networks, ceiling, rate_bytes, tls, retry, .. } = self;
+        let rate_bytes = rate_bytes.flatten();
         let rate_min = ceiling.rate_min.unwrap_or(Rate::per_hour(1));
         let most = ceiling.rate.unwrap_or(limits.rate);
         let ceiling = Limits {
@@ -146,7 +151,7 @@ impl Partial {
                 .max(limits.messages_per_connection),
             ..limits
         };
-        Provider { name, mx, domains, networks, limits, ceiling, rate_min, tls, retry }
+        Provider { name, mx, domains, networks, limits, ceiling, rate_min, rate_bytes, tls, retry }
     }
 }
 

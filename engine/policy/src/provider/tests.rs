@@ -136,6 +136,19 @@ fn no_provider_begins_beyond_its_ceiling() {
 }
 
 #[test]
+fn a_limit_of_bytes_holds_for_all_but_those_that_say_otherwise() {
+    let providers = with(
+        "[provider.default]\nrate_bytes = \"5MB/s\"\n[provider.google]\nrate_bytes = \"20MB/s\"\n\
+         [provider.yahoo]\nrate_bytes = \"unlimited\"\n",
+    );
+    let shown =
+        |name: &str| providers[providers.by_name(name).expect(name)].rate_bytes.map(|rate| rate.to_string());
+    assert_eq!([shown("default"), shown("routed"), shown("gmx")], [(); 3].map(|()| Some("5MB/s".to_owned())));
+    assert_eq!((shown("google").as_deref(), shown("yahoo")), (Some("20MB/s"), None));
+    assert!(Providers::builtin().iter().all(|(_, provider)| provider.rate_bytes.is_none()));
+}
+
+#[test]
 fn what_an_operator_writes_is_a_hard_limit_unless_he_writes_a_ceiling() {
     let providers = with(
         "[provider.google]\nconnections = 3\n\

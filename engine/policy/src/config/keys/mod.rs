@@ -100,6 +100,8 @@ pub(crate) enum Kind {
     },
     Rate,
     RateOrUnlimited,
+    /// Bytes per time.
+    ByteRateOrUnlimited,
     Socket,
     Resolver,
     Ip,
@@ -139,6 +141,7 @@ impl Kind {
             Self::Size { .. } => "size such as \"256MiB\"".to_owned(),
             Self::Rate => "rate such as \"100/s\" or \"5000/h\"".to_owned(),
             Self::RateOrUnlimited => "rate such as \"100/s\", or \"unlimited\"".to_owned(),
+            Self::ByteRateOrUnlimited => "bytes per time such as \"5MB/s\", or \"unlimited\"".to_owned(),
             Self::Socket => "IP address and port such as \"127.0.0.1:2525\"".to_owned(),
             Self::Resolver => "IP address, with a port if it is not 53".to_owned(),
             Self::Ip => "IP address".to_owned(),

@@ -217,7 +217,7 @@ pub(super) const ACCOUNT: Section = Section {
             name: "pool",
             kind: Kind::Text,
             default: Standard::Nothing,
-            about: "The pool its mail leaves from.",
+            about: "The pool its mail of every class leaves from.",
             reason: "Without it the pool of the class.",
         },
         Key {
@@ -231,7 +231,7 @@ pub(super) const ACCOUNT: Section = Section {
             name: "quota",
             kind: Kind::Rate,
             default: Standard::Nothing,
-            about: "Recipients it may submit per time.",
+            about: "Recipients it may hand over per time. Beyond it messages are refused for now and campaigns wait.",
             reason: "Without it as many as the machine takes.",
         },
     ],

@@ -260,6 +260,13 @@ pub(crate) const PROVIDER: Section = Section {
             reason: "What is written as `rate` is a hard limit; without either that of the built-in table holds, \"2000/s\" for receivers that nothing is known about.",
         },
         Key {
+            name: "rate_bytes",
+            kind: Kind::ByteRateOrUnlimited,
+            default: Standard::Nothing,
+            about: "Bytes of messages per time, of each source address; each transaction counts its message once. Critical mail counts and is not held up.",
+            reason: "Unlimited: receivers count messages; it is for a line that the mail must not fill.",
+        },
+        Key {
             name: "rate_min",
             kind: Kind::Rate,
             default: Standard::Nothing,

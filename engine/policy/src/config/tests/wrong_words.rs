@@ -49,6 +49,14 @@ fn each_wrong_value_is_named_with_line_key_and_cure() {
             "11 provider.google.rate: write it like \"100/s\", \"5000/h\" or \"unlimited\"".to_owned(),
         ),
         (
+            "[provider.google]\nrate_bytes = \"5/s\"",
+            "11 provider.google.rate_bytes: write it like \"5MB/s\", \"20GB/d\" or \"unlimited\"".to_owned(),
+        ),
+        (
+            "[[account]]\nname = \"a\"\nquota = 100000",
+            "12 account.quota: write it like \"100/s\" or \"5000/h\"".to_owned(),
+        ),
+        (
             "[provider.google]\nconnections = 0",
             "11 provider.google.connections: write a number from 1 to 100000".to_owned(),
         ),
