@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("engine/report", "report", &["mail", "smtp", "policy", "queue", "content", "spool", "mta"]),
     ("engine/console", "console", &["mail", "smtp", "policy", "queue", "content", "spool", "mta", "report"]),
     ("tools/world", "world", &["mail", "smtp", "policy", "queue"]),
+    ("tools/inject", "inject", &[]),
     ("tools/simulator", "simulator", &["mail", "policy", "queue", "world"]),
     (
         "tools/staffetta",

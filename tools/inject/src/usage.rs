@@ -1,14 +1,18 @@
-//! The processor time that this process has used, from `/proc`.
+//! The processor time that a process has used, from `/proc`.
 
 use std::time::Duration;
 
 /// Linux counts processor time for `/proc` in hundredths of a second on every architecture (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// User and system time so far; none where there is no `/proc`.
-pub(crate) fn cpu() -> Option<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    parse(&stat)
+/// User and system time of this process so far; none where there is no `/proc`.
+pub(crate) fn own() -> Option<Duration> {
+    cpu(std::process::id())
+}
+
+/// The same of another process, all its threads together, to a hundredth of a second.
+pub fn cpu(process: u32) -> Option<Duration> {
+    parse(&std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
 }
 
 /// Fields 14 and 15, counted behind the process's name, which may hold anything.
