@@ -72,6 +72,8 @@ pub(crate) struct Judgement {
     receivers_finish_s: Option<f64>,
     /// When the machine is through with what they allow at each moment.
     machine_finish_s: f64,
+    /// How long it would take for all of the plan's attempts at full speed, in seconds.
+    alone_s: f64,
     /// Connections that the busiest ten seconds need, one message on each at a time.
     connections: u64,
 }
@@ -140,6 +142,7 @@ impl Station {
             cores_busiest: self.machine.cores_for(self.work, busiest_per_s),
             receivers_finish_s: report.speed.finish_s,
             machine_finish_s: capacity::finish_s(due, STEP_S, per_s),
+            alone_s: report.attempts.total as f64 / per_s,
             connections: path.connections_for(busiest_per_s),
         }
     }
@@ -179,13 +182,19 @@ fn steps(points: &[(f64, f64)]) -> Vec<f64> {
     points.iter().zip(before).map(|(point, before)| point.1 - before).collect()
 }
 
+/// Seconds in words; as long as can be where the figures of a machine file make it longer than that.
+fn span(seconds: f64) -> String {
+    human::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
 /// What is said of a plan on a machine.
 pub(super) fn render(station: &Station, judgement: &Judgement) -> String {
     let Station { machine, is_own, cores, work, .. } = station;
     let cost = machine.costs.of(*work);
-    let whose = if *is_own { "this machine" } else { "the machine that comes with the program" };
-    let over = |seconds: Option<f64>| {
-        seconds.map_or_else(|| "not over".to_owned(), |s| human::duration(Duration::from_secs_f64(s)))
+    let whose = if *is_own { "the measured machine" } else { "the machine that comes with the program" };
+    let over = |seconds: Option<f64>| match seconds {
+        Some(seconds) => format!("over after {}", span(seconds)),
+        None => "never over".to_owned(),
     };
     let cores_needed = format!("{} would do", human::plural(judgement.cores_needed(), "core"));
     let limit = if judgement.is_machine() {
@@ -194,15 +203,16 @@ pub(super) fn render(station: &Station, judgement: &Judgement) -> String {
             _ => ("The machine", cores_needed.as_str()),
         };
         format!(
-            "{what} is the limit at the busiest moment: over after {} instead of {}; {cure}.",
+            "{what} is the limit at the busiest moment: {} instead of {}; {cure}.",
             over(judgement.finish_s()),
             over(judgement.receivers_finish_s),
         )
     } else {
-        format!("The receivers are the limit; {cores_needed}.")
+        let finish = over(judgement.receivers_finish_s);
+        format!("The receivers are the limit: {finish}; {cores_needed}.")
     };
     format!(
-        "\nOn {whose} ({}, {}): {:.0} µs of CPU a message ({}), {} an hour and core, {} with all cores.\n\
+        "\nOn {whose} ({}, {}): {:.0} µs of CPU a message ({}), {} an hour and core, {} with all cores; {} for all of the plan at full speed.\n\
          The plan needs {} at its busiest: {:.2} cores, and {} that are {} away. {limit}\n",
         crate::ui::table::printable(&machine.facts.cpu),
         human::plural(*cores as u64, "core"),
@@ -210,6 +220,7 @@ pub(super) fn render(station: &Station, judgement: &Judgement) -> String {
         station.label(),
         human::count(cost.per_core_hour() as u64),
         human::rate(judgement.per_s),
+        span(judgement.alone_s),
         human::rate(judgement.busiest_per_s),
         judgement.cores_busiest,
         human::plural(judgement.connections.max(1), "connection"),
@@ -224,7 +235,7 @@ pub(super) fn to_json(station: &Station, judgement: &Judgement) -> Value {
         "facts": station.machine.facts, "cores": station.cores, "work": station.work, "cpu_us": cost.us(),
         "per_core_hour": cost.per_core_hour(), "per_s": judgement.per_s, "ends": judgement.ends, "busiest_per_s": judgement.busiest_per_s,
         "cores_busiest": judgement.cores_busiest, "cores_needed": judgement.cores_needed(), "connections": judgement.connections,
-        "receivers_finish_s": judgement.receivers_finish_s, "finish_s": judgement.finish_s(),
+        "receivers_finish_s": judgement.receivers_finish_s, "finish_s": judgement.finish_s(), "alone_s": judgement.alone_s,
         "limit": if judgement.is_machine() { "machine" } else { "receivers" },
     })
 }
@@ -259,6 +270,8 @@ mod tests {
         let enough = station(slow.cores_needed() as usize, 1e6).judge(&report);
         assert!(!enough.is_machine(), "{enough:?}");
         assert!(render(&station(2, 1e6), &slow).contains("The machine is the limit"));
+        let never = station(2, 1e300);
+        assert!(render(&never, &never.judge(&report)).contains("The machine is the limit"));
         assert_eq!(to_json(&station(2, 20.0), &fast)["limit"], "receivers");
     }
 
