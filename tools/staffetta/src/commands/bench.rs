@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use capacity::{Machine, Sample};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ui::progress::Progress;
 use crate::ui::{self, human, paint::Paint};
@@ -103,8 +104,11 @@ impl Bench {
             tools.push(workload::ceiling(length)?);
             for (scene, found) in scenes.iter().zip(&mut figures) {
                 anyhow::ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-                let measure = || workload::measure(scene, &self.dir, self.shards, length);
-                let one = measure().with_context(|| format!("{} could not be measured", scene.label()))?;
+                let one = match workload::measure(scene, &self.dir, self.shards, length) {
+                    // The engine heard it too and refused the rest.
+                    Err(_) if interrupted.load(Ordering::Relaxed) => bail!("interrupted"),
+                    one => one.with_context(|| format!("{} could not be measured", scene.label()))?,
+                };
                 progress.say(&format!(
                     "  {:<40} {:>8.1} µs  {}",
                     scene.label(),
@@ -141,15 +145,25 @@ fn samples(measured: &[Measured]) -> Vec<Sample> {
         .collect()
 }
 
-/// Ctrl-C ends the measurement after the run that is under way; the engine of that run hears it too.
+/// SIGINT and SIGTERM end the measurement after the run that is under way, so that no engine and no directory is left behind. Ctrl-C
+/// reaches the engine of that run too, which ends the run at once.
 fn listen_for_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let heard = Arc::clone(&interrupted);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            heard.store(true, Ordering::Relaxed);
+    let mut terminate = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate()).context("signals cannot be listened to")?
+    };
+    let wait = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
         }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(wait);
+        heard.store(true, Ordering::Relaxed);
     })?;
     Ok(interrupted)
 }

@@ -74,6 +74,7 @@ pub(crate) fn fitted() -> Vec<Scene> {
         plain(Way::Relay, LARGE),
         relay(SMALL, Signing::Rsa2048, false),
         relay(LARGE, Signing::Rsa2048, false),
+        relay(SMALL, Signing::Ed25519, false),
         relay(LARGE, Signing::Ed25519, false),
         relay(SMALL, Signing::None, true),
         relay(LARGE, Signing::None, true),
