@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("engine/report", "report", &["mail", "smtp", "policy", "queue", "content", "spool", "mta"]),
     ("engine/console", "console", &["mail", "smtp", "policy", "queue", "content", "spool", "mta", "report"]),
     ("tools/world", "world", &["mail", "smtp", "policy", "queue"]),
+    ("tools/inject", "inject", &[]),
+    ("tools/capacity", "capacity", &[]),
     ("tools/simulator", "simulator", &["mail", "policy", "queue", "world"]),
     (
         "tools/staffetta",
@@ -32,6 +34,8 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "console",
             "world",
             "simulator",
+            "inject",
+            "capacity",
         ],
     ),
 ];
@@ -44,6 +48,7 @@ const PURE: &[&str] = &[
     "engine/content",
     "tools/world",
     "tools/simulator",
+    "tools/capacity",
 ];
 /// What gives a pure crate away.
 const IMPURE: &[&str] = &[

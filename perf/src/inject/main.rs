@@ -1,22 +1,16 @@
-//! `inject`: an SMTP client that does nothing but send as fast as it is answered, and measures how fast that is.
-//! It makes no decisions about mail: a reply that is not the expected one is counted, and the connection is made again.
-
-mod letter;
-mod pace;
-mod run;
-mod session;
-mod usage;
+//! `inject`: the command line of the injector. What it sends and how it measures is in the crate of that name.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
 /// Sends test messages by SMTP, one recipient each, and prints rate and latencies as JSON.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "inject", version)]
-pub(crate) struct Options {
+struct Options {
     /// Where to send
     #[arg(long, default_value = "127.0.0.1:2525")]
     to: SocketAddr,
@@ -53,9 +47,9 @@ pub(crate) struct Options {
 
 /// What stands in a message.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Text {
+struct Text {
     /// Bytes of each message
-    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(512..=100_000_000))]
+    #[arg(long, default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(i64::from(inject::BYTES_MIN)..=100_000_000))]
     bytes: u32,
     /// Envelope sender
     #[arg(long, default_value = "sender@inject.test")]
@@ -64,7 +58,7 @@ pub(crate) struct Text {
     #[arg(long, default_value = "user{n}@sink.test")]
     rcpt: String,
     /// Destinations that the messages go to in turn: what {d} counts
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(inject::DESTINATIONS_MAX)))]
     destinations: u32,
     /// Header lines to add, as in "X-Staffetta-Class: bulk"
     #[arg(long, value_name = "LINE")]
@@ -76,13 +70,36 @@ pub(crate) struct Text {
 
 /// How many replies are awaited before the next command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+enum Mode {
     /// Every command waits for its reply: four round trips a message, as smtp-source does.
     Lockstep,
     /// MAIL, RCPT and DATA together, then the body: two round trips.
     Pipelined,
     /// MAIL, RCPT, BDAT and the body together: one round trip.
     Flight,
+}
+
+impl From<Options> for inject::Options {
+    fn from(said: Options) -> Self {
+        let Text { bytes, from, rcpt, destinations, header, stamp } = said.text;
+        Self {
+            to: said.to,
+            connections: said.connections,
+            threads: said.threads,
+            messages: said.messages,
+            text: inject::Text { bytes, from, rcpt, destinations, header, stamp },
+            per_connection: said.per_connection,
+            mode: match said.mode {
+                Mode::Lockstep => inject::Mode::Lockstep,
+                Mode::Pipelined => inject::Mode::Pipelined,
+                Mode::Flight => inject::Mode::Flight,
+            },
+            rate: said.rate,
+            first: said.first,
+            acknowledged: said.acknowledged,
+            patience: Duration::from_secs(said.patience),
+        }
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -93,7 +110,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    match run::run(&Options::parse()) {
+    match inject::run(&Options::parse().into()) {
         Ok(report) => {
             println!("{}", report.to_json());
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
+    bench, campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
     reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
@@ -55,6 +55,8 @@ enum Command {
     Sink(sink::Sink),
     /// Predict when a mailing arrives, by playing it against a pretend internet
     Plan(plan::Plan),
+    /// Measure what the engine costs on this machine, with engines of its own on loopback
+    Bench(bench::Bench),
     /// Inspect a spool directory without touching it
     Spool(spool::Spool),
     /// Print completions for a shell
@@ -87,6 +89,7 @@ impl Cli {
             Command::Top(command) => command.run(),
             Command::Sink(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Spool(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
@@ -136,6 +139,8 @@ mod tests {
             "explain-reply -1 --provider gmail --phase rcpt --lang it --json",
             "top",
             "plan --world calm-day --volume 1000000 --sources 4 --within 4h --compare --plot p.svg --seed 3 --json",
+            "plan --world calm-day --machine m.toml --cores 8 --bytes 20000 --signed ed25519 --plain",
+            "bench --quick --dir /tmp --messages 300 --shards 1 --check --write m.toml --json",
             "sink --listen 127.0.0.1:2526 --listen 127.0.0.1:2527 --world w.toml --keep d --json --quiet --ids f",
             "spool verify /tmp/x",
             "spool cat /tmp/x --json",

@@ -1,6 +1,7 @@
 //! `staffetta plan`: predicts when a mailing arrives, by playing it against a pretend internet with the engine's own
 //! policy. It asks no engine and sends nothing.
 
+mod machine;
 mod render;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) struct Plan {
     /// Write a plot of what arrives over time
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    machine: machine::Options,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -63,6 +66,7 @@ impl Plan {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let text = text_of(&self.world)?;
         let own = simulator::sources(&text)?;
+        let station = self.machine.station(&text, self.round_trip)?;
         let asked = self.sources.unwrap_or(own).max(1);
         let mut variants = vec![self.play(&text, "as planned", asked, Mode::Brain)?];
         if self.compare {
@@ -76,10 +80,12 @@ impl Plan {
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
         if self.json {
-            return Ok(ui::json(&to_json(&variants, needed))?);
+            return Ok(ui::json(&to_json(&variants, needed, &station))?);
         }
         let within = self.within.zip(needed);
-        Ok(ui::out(&render::render(&variants, within, ui::paint::Paint::stdout()))?)
+        let mut said = render::render(&variants, within, ui::paint::Paint::stdout());
+        said.push_str(&machine::render(&station, &station.judge(&variants[0].report)));
+        Ok(ui::out(&said)?)
     }
 
     fn play(&self, text: &str, name: &str, sources: usize, mode: Mode) -> anyhow::Result<Variant> {
@@ -137,7 +143,7 @@ fn plot(variants: &[Variant]) -> String {
     chart::svg("What arrives over time", ("hours", "recipients delivered"), &lines)
 }
 
-fn to_json(variants: &[Variant], needed: Option<Option<usize>>) -> Value {
+fn to_json(variants: &[Variant], needed: Option<Option<usize>>, station: &machine::Station) -> Value {
     let variants: Vec<_> = variants
         .iter()
         .map(|variant| {
@@ -153,6 +159,7 @@ fn to_json(variants: &[Variant], needed: Option<Option<usize>>) -> Value {
                 "classes": report.classes,
                 "campaigns": report.campaigns,
                 "providers": report.providers,
+                "machine": machine::to_json(station, &station.judge(report)),
             })
         })
         .collect();

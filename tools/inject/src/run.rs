@@ -29,7 +29,7 @@ const FAULTS_MAX: u32 = 1_000;
 const ERRORS_SHOWN_MAX: usize = 3;
 
 /// What a run measured.
-pub(crate) struct Report {
+pub struct Report {
     sent: u64,
     failed: u64,
     /// Never begun, because the server was gone.
@@ -47,9 +47,9 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// When a file cannot be written. What the server does is in the report.
-pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+pub fn run(options: &Options) -> anyhow::Result<Report> {
     let next = AtomicU64::new(0);
-    let cpu_before = usage::cpu();
+    let cpu_before = usage::own();
     let begun = Instant::now();
     let pace = Pace::new(options.rate);
     let threads = options.threads.min(options.connections);
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             .collect()
     });
     let elapsed = begun.elapsed();
-    let cpu = usage::cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+    let cpu = usage::own().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
     let mut report = Report {
         sent: 0,
         failed: 0,
@@ -161,8 +161,8 @@ impl<'a> Worker<'a> {
     }
 
     fn open(&mut self, place: usize) {
-        let patience = Duration::from_secs(self.options.patience);
-        let opened = Session::open(self.options.to, self.letter.clone(), self.options.mode, patience);
+        let Options { to, mode, patience, .. } = *self.options;
+        let opened = Session::open(to, self.letter.clone(), mode, patience);
         let watched = opened.and_then(|session| {
             // Edge-triggered: told once when something comes, and once when a full socket takes more.
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
@@ -268,25 +268,49 @@ impl Report {
         Ok(())
     }
 
+    /// Messages that were acknowledged, per second.
+    pub fn per_second(&self) -> f64 {
+        self.sent as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Processor time that this process used meanwhile, in microseconds per acknowledged message; none without `/proc`.
+    pub fn cpu_us_per_message(&self) -> Option<f64> {
+        self.cpu.map(|cpu| cpu.as_micros() as f64 / self.sent.max(1) as f64)
+    }
+
+    /// The time within which this part of the messages was acknowledged, in milliseconds.
+    pub fn latency_ms(&self, quantile: f64) -> f64 {
+        self.latencies_us.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// When the first message could begin, in microseconds since 1970.
+    pub const fn begun_at_us(&self) -> u64 {
+        self.begun_at_us
+    }
+
+    /// What went wrong, the first few in words.
+    pub fn errors(&self) -> &[String] {
+        &self.errors
+    }
+
     /// Every message was acknowledged.
-    pub(crate) const fn is_clean(&self) -> bool {
+    pub const fn is_clean(&self) -> bool {
         self.failed == 0 && self.unsent == 0
     }
 
     /// One line of JSON.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         let seconds = self.elapsed.as_secs_f64();
-        let quantile_ms = |quantile: f64| self.latencies_us.value_at_quantile(quantile) as f64 / 1000.0;
-        let cpu_us = self.cpu.map(|cpu| cpu.as_micros() as f64 / self.sent.max(1) as f64);
+        let quantile_ms = |quantile| self.latency_ms(quantile);
         serde_json::json!({
             "sent": self.sent,
             "failed": self.failed,
             "unsent": self.unsent,
             "begun_at_us": self.begun_at_us,
             "seconds": seconds,
-            "per_second": self.sent as f64 / seconds.max(1e-9),
+            "per_second": self.per_second(),
             "megabytes_per_second": self.bytes as f64 / seconds.max(1e-9) / 1e6,
-            "cpu_us_per_message": cpu_us,
+            "cpu_us_per_message": self.cpu_us_per_message(),
             "latency_ms": {
                 "p50": quantile_ms(0.5), "p95": quantile_ms(0.95), "p99": quantile_ms(0.99),
                 "max": self.latencies_us.max() as f64 / 1000.0,
@@ -309,7 +333,7 @@ fn append(file: &Path, lines: &[String]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::Mode;
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream};
 
@@ -351,9 +375,9 @@ mod tests {
 
     #[test]
     fn all_messages_are_sent_in_every_mode() {
-        for mode in ["lockstep", "pipelined", "flight"] {
+        for mode in [Mode::Lockstep, Mode::Pipelined, Mode::Flight] {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = listener.local_addr().expect("an address").to_string();
+            let to = listener.local_addr().expect("an address");
             let server = thread::spawn(move || {
                 let sessions: Vec<_> = listener
                     .incoming()
@@ -362,29 +386,18 @@ mod tests {
                     .collect();
                 sessions.into_iter().map(|session| session.join().expect("a session")).sum::<u64>()
             });
-            let options = Options::parse_from([
-                "inject",
-                "--to",
-                &address,
-                "--connections",
-                "2",
-                "--messages",
-                "25",
-                "--mode",
-                mode,
-            ]);
+            let options = Options { to, connections: 2, messages: 25, mode, ..Options::default() };
             let report = run(&options).expect("a report");
             assert!(report.is_clean(), "{:?}", report.errors);
-            assert_eq!((report.sent, server.join().expect("a count")), (25, 25), "{mode}");
+            assert_eq!((report.sent, server.join().expect("a count")), (25, 25), "{mode:?}");
         }
     }
 
     #[test]
     fn a_server_that_is_not_there_is_named() {
-        let address =
-            TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
-        let options = Options::parse_from(["inject", "--to", &address, "--patience", "0"]);
+        let to = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let options = Options { to, patience: Duration::ZERO, ..Options::default() };
         let report = run(&options).expect("a report");
-        assert!(!report.is_clean() && report.errors[0].contains(&address), "{:?}", report.errors);
+        assert!(!report.is_clean() && report.errors[0].contains(&to.to_string()), "{:?}", report.errors);
     }
 }

@@ -149,22 +149,20 @@ fn fill(text: &mut String, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::Text;
 
-    fn letter(arguments: &[&str]) -> Letter {
-        let arguments = std::iter::once(&"inject").chain(arguments);
-        Letter::new(&Options::parse_from(arguments), 7)
+    fn letter(mode: Mode, text: Text) -> Letter {
+        Letter::new(&Options { mode, text, ..Options::default() }, 7)
     }
 
     #[test]
     fn it_has_the_wanted_size_and_its_number_everywhere() {
-        for bytes in ["600", "1024", "10240"] {
-            let mut letter = letter(&["--bytes", bytes, "--mode", "flight"]);
+        for bytes in [600, 1024, 10_240] {
+            let mut letter = letter(Mode::Flight, Text { bytes, ..Text::default() });
             letter.set_number(42);
             let body = letter.wire()[letter.range(Part::Body, Part::Body)].to_vec();
             let body = String::from_utf8(body).expect("ascii");
-            let wanted: usize = bytes.parse().expect("a number");
-            assert!(body.len().abs_diff(wanted) <= 1, "{} for {wanted}", body.len());
+            assert!(body.len().abs_diff(bytes as usize) <= 1, "{} for {bytes}", body.len());
             assert_eq!(body.matches("0000000042").count(), 3);
             assert!(!body.contains('#') && body.ends_with("\r\n"));
             assert!(body.lines().all(|line| !line.starts_with('.')));
@@ -176,7 +174,8 @@ mod tests {
 
     #[test]
     fn destinations_take_turns() {
-        let mut letter = letter(&["--rcpt", "u{n}@d{d}.test", "--destinations", "3"]);
+        let rcpt = "u{n}@d{d}.test".to_owned();
+        let mut letter = letter(Mode::Lockstep, Text { rcpt, destinations: 3, ..Text::default() });
         letter.set_number(5);
         let wire = String::from_utf8_lossy(letter.wire()).into_owned();
         assert_eq!(wire.matches("u0000000005@d00002.test").count(), 2);
@@ -185,14 +184,15 @@ mod tests {
 
     #[test]
     fn headers_can_be_added() {
-        let letter = letter(&["--header", "X-Staffetta-Class: critical"]);
+        let header = vec!["X-Staffetta-Class: critical".to_owned()];
+        let letter = letter(Mode::Lockstep, Text { header, ..Text::default() });
         let wire = String::from_utf8_lossy(letter.wire()).into_owned();
         assert!(wire.contains("\r\nX-Staffetta-Class: critical\r\n") && wire.ends_with("\r\n.\r\n"));
     }
 
     #[test]
     fn the_time_is_written_over_in_place() {
-        let mut letter = letter(&["--stamp"]);
+        let mut letter = letter(Mode::Lockstep, Text { stamp: true, ..Text::default() });
         for time_us in [1_790_000_000_123_456, 5] {
             letter.set_time(time_us);
             let wire = String::from_utf8_lossy(letter.wire()).into_owned();
