@@ -9,6 +9,7 @@
 //! however much waits, except those that say otherwise.
 
 mod campaign;
+mod chunks;
 mod drr;
 mod finder;
 mod flow;

@@ -1,14 +1,13 @@
 //! Lists of nodes and of when their time comes, thirty-one to a chunk: they are filled and emptied in order, so that a node that is
 //! moved from list to list need not be looked at. It refuses to know what a moment means.
 
+use crate::chunks::{self, Chunks};
 use crate::slab::NONE;
 
 /// Entries of a chunk: four cache lines with its link.
 const CHUNK_ENTRIES: usize = 31;
 /// Chunks of one block: 32 KiB, so that growth never copies.
 const BLOCK_CHUNKS: usize = 128;
-/// Blocks that are kept when nothing is in any list.
-const BLOCKS_KEPT: usize = 4;
 
 /// A node, and the lower half of the tick it waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(crate) struct Ref {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-struct Chunk {
+pub(crate) struct Chunk {
     entries: [Ref; CHUNK_ENTRIES],
     /// The next one of its list, or of the free ones.
     next: u32,
@@ -29,63 +28,22 @@ struct Chunk {
 
 const _: () = assert!(size_of::<Chunk>() == 256, "a chunk is four cache lines");
 
+impl chunks::Chunk for Chunk {
+    fn empty(next: u32) -> Self {
+        Self { entries: [Ref::default(); CHUNK_ENTRIES], next, spare: 0 }
+    }
+
+    fn next(&self) -> u32 {
+        self.next
+    }
+
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
 /// The chunks of all lists.
-#[derive(Debug)]
-pub(crate) struct Refs {
-    blocks: Vec<Box<[Chunk]>>,
-    free: u32,
-    /// Chunks that are in a list.
-    taken: usize,
-}
-
-impl Refs {
-    pub(crate) const fn new() -> Self {
-        Self { blocks: Vec::new(), free: NONE, taken: 0 }
-    }
-
-    fn chunk(&self, number: u32) -> &Chunk {
-        &self.blocks[number as usize / BLOCK_CHUNKS][number as usize % BLOCK_CHUNKS]
-    }
-
-    fn chunk_mut(&mut self, number: u32) -> &mut Chunk {
-        &mut self.blocks[number as usize / BLOCK_CHUNKS][number as usize % BLOCK_CHUNKS]
-    }
-
-    fn take(&mut self) -> u32 {
-        if self.free == NONE {
-            self.grow();
-        }
-        let number = self.free;
-        self.free = self.chunk(number).next;
-        self.taken += 1;
-        number
-    }
-
-    fn give(&mut self, number: u32) {
-        self.taken -= 1;
-        if self.taken == 0 && self.blocks.len() > BLOCKS_KEPT {
-            *self = Self::new();
-            return;
-        }
-        self.chunk_mut(number).next = std::mem::replace(&mut self.free, number);
-    }
-
-    fn grow(&mut self) {
-        let first = (self.blocks.len() * BLOCK_CHUNKS) as u32;
-        let last = first + BLOCK_CHUNKS as u32 - 1;
-        let next = |number: u32| if number == last { self.free } else { number + 1 };
-        let none = [Ref::default(); CHUNK_ENTRIES];
-        let chunks =
-            (first..=last).map(|number| Chunk { entries: none, next: next(number), spare: 0 }).collect();
-        self.blocks.push(chunks);
-        self.free = first;
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.blocks.len() * BLOCK_CHUNKS * size_of::<Chunk>()
-            + self.blocks.capacity() * size_of::<Box<[Chunk]>>()
-    }
-}
+pub(crate) type Refs = Chunks<Chunk, BLOCK_CHUNKS>;
 
 /// A list, first in, first out. An empty one has no chunk.
 #[derive(Clone, Copy, Debug)]
@@ -109,14 +67,14 @@ impl RefList {
         if self.count == 0 {
             (self.first, self.start) = (refs.take(), 0);
             self.last = self.first;
-            refs.chunk_mut(self.last).entries[0] = entry;
+            refs.get_mut(self.last).entries[0] = entry;
         } else {
             if slot == 0 {
                 let chunk = refs.take();
-                refs.chunk_mut(self.last).next = chunk;
+                refs.get_mut(self.last).next = chunk;
                 self.last = chunk;
             }
-            refs.chunk_mut(self.last).entries[slot] = entry;
+            refs.get_mut(self.last).entries[slot] = entry;
         }
         self.count += 1;
     }
@@ -125,7 +83,7 @@ impl RefList {
     pub(crate) fn pop(&mut self, refs: &mut Refs, max: usize, out: &mut Batch) -> usize {
         let start = self.start as usize;
         let count = (CHUNK_ENTRIES - start).min(self.count as usize).min(max);
-        let chunk = refs.chunk(self.first);
+        let chunk = refs.get(self.first);
         out[..count].copy_from_slice(&chunk.entries[start..start + count]);
         let next = chunk.next;
         self.start += count as u32;
@@ -176,7 +134,7 @@ mod tests {
                     prop_assert!(out[..count].iter().copied().eq(model.drain(..count)));
                 }
             }
-            prop_assert_eq!(refs.taken, 0);
+            prop_assert_eq!(refs.taken(), 0);
         }
     }
 

@@ -9,6 +9,7 @@ use std::ops::{Index, IndexMut};
 use mail::{Class, RecipientId, UnixMs};
 
 use crate::Ticket;
+use crate::chunks::{self, Chunks};
 use crate::finder::{Finder, Hash, NODES_MAX};
 use crate::slab::NONE;
 
@@ -19,8 +20,6 @@ const SLOT_BITS: u32 = 4;
 /// Chunks of one block: 512 KiB, so that growth never copies and never asks for much at once, and so that where the blocks of
 /// ten million lie fits into the nearest cache.
 const BLOCK_CHUNKS: usize = 2048;
-/// Blocks that an empty store keeps, so that a queue which runs empty all the time does not make them anew: 2 MiB.
-const BLOCKS_KEPT: usize = 4;
 /// All places of a chunk are free.
 const ALL_FREE: u16 = (1 << CHUNK_NODES) - 1;
 
@@ -124,37 +123,26 @@ struct Chunk {
 
 const _: () = assert!(size_of::<Chunk>() == 256, "a chunk is four cache lines");
 
-impl Chunk {
-    fn new(next: u32) -> Self {
+impl chunks::Chunk for Chunk {
+    fn empty(next: u32) -> Self {
         let nobody =
             Ticket { id: RecipientId::default(), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk };
         let nodes =
             [Node::new(nobody, Stay { state: State::Free, place: NONE, when: 0 }); CHUNK_NODES as usize];
         Self { nodes, next, previous: NONE, room: ALL_FREE, spare: [0; 3] }
     }
-}
 
-/// Chunks that were made together.
-#[derive(Debug)]
-struct Block {
-    chunks: Box<[Chunk]>,
-    /// Beside `chunks`, by node; made when the first ticket comes that has a deadline, which few have.
-    deadlines: Option<Box<[u32]>>,
-}
-
-impl Block {
-    fn deadline(&self, node: usize) -> u32 {
-        self.deadlines.as_ref().map_or(0, |deadlines| deadlines[node])
+    fn next(&self) -> u32 {
+        self.next
     }
 
-    fn set_deadline(&mut self, node: usize, deadline: u32) {
-        if deadline == 0 && self.deadlines.is_none() {
-            return;
-        }
-        let none = || vec![0; BLOCK_CHUNKS * CHUNK_NODES as usize].into_boxed_slice();
-        self.deadlines.get_or_insert_with(none)[node] = deadline;
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
     }
 }
+
+/// The deadlines of one block of nodes; made when the first ticket comes that has one, which few have.
+type Deadlines = Option<Box<[u32]>>;
 
 /// Why and since or until when a ticket waits.
 #[derive(Clone, Copy, Debug)]
@@ -169,20 +157,18 @@ pub(crate) struct Stay {
 #[derive(Debug)]
 pub(crate) struct Store {
     origin: UnixMs,
-    blocks: Vec<Block>,
+    chunks: Chunks<Chunk, BLOCK_CHUNKS>,
+    /// Beside the blocks of `chunks`.
+    deadlines: Vec<Deadlines>,
     finder: Finder,
-    /// The first free chunk.
-    free: u32,
     /// The first shared chunk that has room.
     shared: u32,
-    /// Chunks that are not free.
-    taken: usize,
 }
 
 impl Store {
     /// No nodes. Ticks count from `origin`.
     pub(crate) const fn new(origin: UnixMs) -> Self {
-        Self { origin, blocks: Vec::new(), finder: Finder::new(), free: NONE, shared: NONE, taken: 0 }
+        Self { origin, chunks: Chunks::new(), deadlines: Vec::new(), finder: Finder::new(), shared: NONE }
     }
 
     /// The tick of `moment`: that of the origin when it lies before, the last one when it lies beyond.
@@ -199,11 +185,11 @@ impl Store {
     pub(crate) fn insert(&mut self, ticket: Ticket, stay: Stay) -> u32 {
         if self.shared == NONE {
             let chunk = self.take_chunk();
-            self.chunk_mut(chunk).room = ALL_FREE;
+            self.chunks.get_mut(chunk).room = ALL_FREE;
             self.share(chunk);
         }
         let number = self.shared;
-        let chunk = self.chunk_mut(number);
+        let chunk = self.chunks.get_mut(number);
         let slot = chunk.room.trailing_zeros();
         chunk.room &= !(1 << slot);
         if chunk.room == 0 {
@@ -218,7 +204,7 @@ impl Store {
     pub(crate) fn remove(&mut self, index: u32) -> Ticket {
         let ticket = self.lift(index);
         let (number, slot) = (index >> SLOT_BITS, index & ((1 << SLOT_BITS) - 1));
-        let chunk = self.chunk_mut(number);
+        let chunk = self.chunks.get_mut(number);
         let was_full = chunk.room == 0;
         chunk.room |= 1 << slot;
         let is_empty = chunk.room == ALL_FREE;
@@ -236,30 +222,29 @@ impl Store {
     /// Puts a chunk before the shared ones that have room.
     fn share(&mut self, number: u32) {
         let next = std::mem::replace(&mut self.shared, number);
-        let chunk = self.chunk_mut(number);
+        let chunk = self.chunks.get_mut(number);
         (chunk.next, chunk.previous) = (next, NONE);
         if next != NONE {
-            self.chunk_mut(next).previous = number;
+            self.chunks.get_mut(next).previous = number;
         }
     }
 
     fn unshare(&mut self, number: u32) {
-        let Chunk { next, previous, .. } = *self.chunk(number);
+        let Chunk { next, previous, .. } = *self.chunks.get(number);
         match previous {
             NONE => self.shared = next,
-            _ => self.chunk_mut(previous).next = next,
+            _ => self.chunks.get_mut(previous).next = next,
         }
         if next != NONE {
-            self.chunk_mut(next).previous = previous;
+            self.chunks.get_mut(next).previous = previous;
         }
     }
 
     /// Lays a ticket down in a place that is its own.
     fn lay(&mut self, index: u32, ticket: Ticket, stay: Stay) {
         self[index] = Node::new(ticket, stay);
-        let (block, node) = place_of(index);
-        self.blocks[block].set_deadline(node, ticket.deadline);
-        let hash_of = |other: u32| Hash::of(node_in(&self.blocks, other).raw_id());
+        self.set_deadline(index, ticket.deadline);
+        let hash_of = |other: u32| Hash::of(node_in(&self.chunks, other).raw_id());
         self.finder.insert(Hash::of(ticket.id.raw()), index, hash_of);
     }
 
@@ -277,14 +262,28 @@ impl Store {
     pub(crate) fn ticket(&self, index: u32) -> Ticket {
         let node = &self[index];
         let class = Class::from_index(usize::from(node.tag & 0x0f)).expect("a node holds a class");
-        let (block, place) = place_of(index);
         Ticket {
             id: RecipientId::from_raw(node.raw_id()),
             expiry: node.expiry,
-            deadline: self.blocks[block].deadline(place),
+            deadline: self.deadline(index),
             attempts: node.attempts,
             class,
         }
+    }
+
+    fn deadline(&self, index: u32) -> u32 {
+        let (block, node) = place_of(index);
+        self.deadlines[block].as_ref().map_or(0, |deadlines| deadlines[node])
+    }
+
+    fn set_deadline(&mut self, index: u32, deadline: u32) {
+        let (block, node) = place_of(index);
+        let deadlines = &mut self.deadlines[block];
+        if deadline == 0 && deadlines.is_none() {
+            return;
+        }
+        let none = || vec![0; BLOCK_CHUNKS * CHUNK_NODES as usize].into_boxed_slice();
+        deadlines.get_or_insert_with(none)[node] = deadline;
     }
 
     /// The node of a ticket that has not been taken out.
@@ -299,49 +298,26 @@ impl Store {
     /// Brings nodes that are about to be removed into the processor's cache: no look waits for the one before it.
     pub(crate) fn touch(&self, nodes: &[u32]) {
         for &index in nodes {
-            black_box((self[index].tag, self.chunk(index >> SLOT_BITS).room));
+            black_box((self[index].tag, self.chunks.get(index >> SLOT_BITS).room));
         }
-    }
-
-    fn chunk(&self, number: u32) -> &Chunk {
-        &self.blocks[number as usize / BLOCK_CHUNKS].chunks[number as usize % BLOCK_CHUNKS]
-    }
-
-    fn chunk_mut(&mut self, number: u32) -> &mut Chunk {
-        &mut self.blocks[number as usize / BLOCK_CHUNKS].chunks[number as usize % BLOCK_CHUNKS]
     }
 
     fn take_chunk(&mut self) -> u32 {
-        if self.free == NONE {
-            self.grow();
-        }
-        let number = self.free;
-        self.free = self.chunk(number).next;
-        self.taken += 1;
+        let number = self.chunks.take();
+        let count = self.chunks.count();
+        assert!(
+            u64::from(count) << SLOT_BITS < NODES_MAX.into(),
+            "a shard holds at most 167 million tickets"
+        );
+        self.deadlines.resize(count as usize / BLOCK_CHUNKS, None);
         number
     }
 
     /// Takes back a chunk in which nobody is.
     fn give_chunk(&mut self, number: u32) {
-        self.taken -= 1;
-        if self.taken == 0 && self.blocks.len() > BLOCKS_KEPT {
+        if self.chunks.give(number) {
             *self = Self::new(self.origin);
-            return;
         }
-        self.chunk_mut(number).next = std::mem::replace(&mut self.free, number);
-    }
-
-    fn grow(&mut self) {
-        let first = (self.blocks.len() * BLOCK_CHUNKS) as u32;
-        let last = first + BLOCK_CHUNKS as u32 - 1;
-        let next = |number: u32| if number == last { self.free } else { number + 1 };
-        let chunks = (first..=last).map(|number| Chunk::new(next(number))).collect();
-        self.blocks.push(Block { chunks, deadlines: None });
-        self.free = first;
-        assert!(
-            last << SLOT_BITS < NODES_MAX - (1 << SLOT_BITS),
-            "a shard holds at most 167 million tickets"
-        );
     }
 
     /// The places after `index`, and after the last one the first: for walks over everything.
@@ -352,26 +328,26 @@ impl Store {
         } else {
             next
         };
-        if next >> SLOT_BITS < (self.blocks.len() * BLOCK_CHUNKS) as u32 { next } else { 0 }
+        if next >> SLOT_BITS < self.chunks.count() { next } else { 0 }
     }
 
     /// Places that exist, free or not.
     pub(crate) fn places(&self) -> u32 {
-        (self.blocks.len() * BLOCK_CHUNKS) as u32 * CHUNK_NODES
+        self.chunks.count() * CHUNK_NODES
     }
 
     /// Chunks that are not free.
     #[cfg(test)]
     pub(crate) const fn taken(&self) -> usize {
-        self.taken
+        self.chunks.taken()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let with_deadlines = self.blocks.iter().filter(|block| block.deadlines.is_some()).count();
+        let with_deadlines = self.deadlines.iter().flatten().count();
         self.finder.bytes()
-            + self.blocks.len() * BLOCK_CHUNKS * size_of::<Chunk>()
+            + self.chunks.bytes()
             + with_deadlines * BLOCK_CHUNKS * CHUNK_NODES as usize * size_of::<u32>()
-            + self.blocks.capacity() * size_of::<Block>()
+            + self.deadlines.capacity() * size_of::<Deadlines>()
     }
 }
 
@@ -381,23 +357,22 @@ const fn place_of(index: u32) -> (usize, usize) {
     (chunk / BLOCK_CHUNKS, chunk % BLOCK_CHUNKS * CHUNK_NODES as usize + slot)
 }
 
-fn node_in(blocks: &[Block], index: u32) -> &Node {
-    let (chunk, slot) = ((index >> SLOT_BITS) as usize, (index & ((1 << SLOT_BITS) - 1)) as usize);
-    &blocks[chunk / BLOCK_CHUNKS].chunks[chunk % BLOCK_CHUNKS].nodes[slot]
+fn node_in(chunks: &Chunks<Chunk, BLOCK_CHUNKS>, index: u32) -> &Node {
+    &chunks.get(index >> SLOT_BITS).nodes[(index & ((1 << SLOT_BITS) - 1)) as usize]
 }
 
 impl Index<u32> for Store {
     type Output = Node;
 
     fn index(&self, index: u32) -> &Node {
-        node_in(&self.blocks, index)
+        node_in(&self.chunks, index)
     }
 }
 
 impl IndexMut<u32> for Store {
     fn index_mut(&mut self, index: u32) -> &mut Node {
         let slot = (index & ((1 << SLOT_BITS) - 1)) as usize;
-        &mut self.chunk_mut(index >> SLOT_BITS).nodes[slot]
+        &mut self.chunks.get_mut(index >> SLOT_BITS).nodes[slot]
     }
 }
 
@@ -427,7 +402,7 @@ impl List {
             self.head
         } else if is_chunk_end(self.end) {
             let chunk = store.take_chunk();
-            store.chunk_mut(self.end >> SLOT_BITS).next = chunk;
+            store.chunks.get_mut(self.end >> SLOT_BITS).next = chunk;
             chunk << SLOT_BITS
         } else {
             self.end
@@ -445,7 +420,7 @@ impl List {
             self.head - 1
         } else {
             let chunk = store.take_chunk();
-            store.chunk_mut(chunk).next = self.head >> SLOT_BITS;
+            store.chunks.get_mut(chunk).next = self.head >> SLOT_BITS;
             (chunk << SLOT_BITS) + CHUNK_NODES - 1
         };
         store.lay(self.head, ticket, stay);
@@ -472,7 +447,7 @@ impl List {
         if next == self.end {
             None
         } else if is_chunk_end(next) {
-            Some(store.chunk(index >> SLOT_BITS).next << SLOT_BITS)
+            Some(store.chunks.get(index >> SLOT_BITS).next << SLOT_BITS)
         } else {
             Some(next)
         }
@@ -483,7 +458,7 @@ impl List {
         if self.is_empty() || self.head >> SLOT_BITS == self.end >> SLOT_BITS {
             return;
         }
-        let next = store.chunk(store.chunk(self.head >> SLOT_BITS).next);
+        let next = store.chunks.get(store.chunks.get(self.head >> SLOT_BITS).next);
         black_box((next.nodes[0].tag, next.nodes[3].tag, next.nodes[6].tag, next.next));
     }
 }
