@@ -4,6 +4,7 @@ import subprocess
 import time
 
 from .. import stage
+from ..place import stop
 from .control import Control
 from .sender import Sender
 
@@ -68,5 +69,5 @@ class Staffetta(Sender):
 
     def stop(self):
         if self.process.poll() is None:
-            stage.stop(self.process)
+            stop(self.process)
         super().stop()
