@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use content::template::CampaignDraft;
 use mail::{CampaignId, Class, RecipientId, ReversePath};
-use mta::{Decision, Feedback, FeedbackKind, NewCampaign, Submission, SubmissionMeta, Why};
+use mta::{Decision, Feedback, FeedbackKind, Submission, SubmissionMeta, Why};
 use spool::CampaignPhase;
 
-use crate::house::{House, PATIENCE, message, to};
+use crate::house::{House, PATIENCE, message, newsletter, to};
 use crate::sink::{Manner, Sink};
 
 /// One provider whose rate may be learned: it begins at 100/s.
@@ -35,22 +34,12 @@ fn many(count: usize, domain: &str) -> Vec<String> {
     (0..count).map(|n| format!("r{n}@{domain}")).collect()
 }
 
+/// A campaign to these recipients, started.
 fn campaign(house: &House, recipients: impl Iterator<Item = String>) -> CampaignId {
-    let draft = CampaignDraft {
-        name: "Spring".to_owned(),
-        from: "News <news@sender.test>".to_owned(),
-        subject: "Hello".to_owned(),
-        text: "Hello.".to_owned(),
-        list_unsubscribe_url: "https://sender.test/u".to_owned(),
-        ..CampaignDraft::default()
-    };
-    let new = NewCampaign { draft, class: Class::Bulk, tenant: String::new() };
-    let id = house.wait(house.handle().create_campaign(new)).expect("created");
-    let recipients: Vec<_> = recipients.map(|address| to(&address)).collect();
-    for batch in recipients.chunks(mta::BATCH_MAX) {
-        house.wait(house.handle().add_recipients(id, batch.to_vec())).expect("added");
-    }
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Running)).expect("started");
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = recipients.map(|address| to(&address)).collect();
+    house.add(id, &list).expect("added");
+    house.set(id, CampaignPhase::Running).expect("started");
     id
 }
 
@@ -269,7 +258,7 @@ fn a_campaign_to_a_bad_list_stops_early_and_says_why() {
     let stopped = told.iter().find(|one| one.about.campaign.as_deref() == Some(&id.to_string()));
     assert!(stopped.is_some(), "{told:?}");
     // Somebody takes the risk: it goes on, and is judged anew.
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Running)).expect("resumed");
+    house.set(id, CampaignPhase::Running).expect("resumed");
     until("more is asked for", || house.sink.asked().len() > asked);
     assert_eq!(
         house.handle().why_paused(id).is_some(),

@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mail::{Address, Ledger};
-use mta::{Engine, Handle, NewRecipient, StartError};
+use content::template::CampaignDraft;
+use mail::{Address, CampaignId, Class, Ledger};
+use mta::{Engine, Handle, NewCampaign, NewRecipient, Refusal, StartError};
 use policy::config::{Config, check};
+use spool::CampaignPhase;
 
 use crate::sink::Sink;
 
@@ -102,6 +104,23 @@ impl House {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.smtp())
+    }
+
+    /// A bulk campaign of an account, without recipients; no name is no account.
+    pub(crate) fn campaign(&self, draft: CampaignDraft, account: &str) -> Result<CampaignId, Refusal> {
+        let new = NewCampaign { draft, class: Class::Bulk, tenant: account.to_owned() };
+        self.wait(self.handle().create_campaign(new))
+    }
+
+    /// Adds a list to a campaign, of any length.
+    pub(crate) fn add(&self, id: CampaignId, list: &[NewRecipient]) -> Result<(), Refusal> {
+        list.chunks(mta::BATCH_MAX)
+            .try_for_each(|batch| self.wait(self.handle().add_recipients(id, batch.to_vec())))
+    }
+
+    /// Starts, pauses or cancels a campaign.
+    pub(crate) fn set(&self, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
+        self.wait(self.handle().set_campaign(id, phase))
     }
 
     /// Waits until the books satisfy `what`.
@@ -201,6 +220,18 @@ impl Client {
 /// A plain message.
 pub(crate) fn message(subject: &str) -> String {
     format!("From: Ann <ann@sender.test>\r\nTo: you\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+}
+
+/// A plain newsletter, the same for everybody.
+pub(crate) fn newsletter() -> CampaignDraft {
+    CampaignDraft {
+        name: "Spring".to_owned(),
+        from: "News <news@sender.test>".to_owned(),
+        subject: "Hello".to_owned(),
+        text: "Hello.".to_owned(),
+        list_unsubscribe_url: "https://sender.test/u".to_owned(),
+        ..CampaignDraft::default()
+    }
 }
 
 /// A recipient without merge values.
