@@ -23,6 +23,7 @@ pub(crate) struct House {
     folder: tempfile::TempDir,
     extra: String,
     pub(crate) shards: usize,
+    pub(crate) waiting_max: u64,
     segment: &'static str,
 }
 
@@ -34,8 +35,9 @@ impl House {
 
     pub(crate) fn with_sink(sink: Sink, extra: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let extra = extra.to_owned();
         let mut house =
-            Self { engine: None, sink, folder, extra: extra.to_owned(), shards: 2, segment: "8MiB" };
+            Self { engine: None, sink, folder, extra, shards: 2, waiting_max: 1_000_000, segment: "8MiB" };
         house.begin();
         house
     }
@@ -64,10 +66,10 @@ impl House {
     /// The configuration.
     pub(crate) fn text(&self) -> String {
         let (folder, sink, shards) = (self.folder.path().display(), self.sink.address(), self.shards);
-        let segment = self.segment;
+        let Self { segment, waiting_max, .. } = self;
         format!(
             "[node]\nname = \"mx.staffetta.test\"\ndata_dir = \"{folder}\"\nshards = {shards}\n\
-             [spool]\nsegment = \"{segment}\"\nmin_free = \"1MiB\"\n\
+             [spool]\nsegment = \"{segment}\"\nmin_free = \"1MiB\"\nwaiting_max = {waiting_max}\n\
              [[smtp_listener]]\naddress = \"127.0.0.1:0\"\ntrusted = [\"127.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nhosts = [\"{sink}\"]\ntls = \"off\"\n{}",
             self.extra

@@ -14,7 +14,7 @@ use super::flight::Flight;
 use super::open::has_another_host;
 use super::pool::Pool;
 use crate::holds::{Hold, Receiver};
-use crate::shard::{Conclusion, READ_PAUSE, Shard};
+use crate::shard::{Conclusion, FULL_PAUSE, READ_PAUSE, Shard};
 
 impl Connection {
     /// The server has answered for a recipient, named by its transaction and its place there.
@@ -293,6 +293,10 @@ impl Shard {
             Some(queue::Refused::NoPath(ticket)) => {
                 self.leaves(pool.key, ticket, flow);
                 self.schedule_home(ticket).await;
+            }
+            Some(queue::Refused::Full(ticket)) => {
+                self.leaves(pool.key, ticket, flow);
+                self.schedule_at_home(ticket, flow, self.now() + FULL_PAUSE).await;
             }
             Some(queue::Refused::Cancelled(ticket)) => {
                 self.give_up(ticket, Disposition::Cancelled, crate::shard::cancelled()).await;

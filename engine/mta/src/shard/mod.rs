@@ -41,7 +41,9 @@ use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
 use choice::KeptSources;
-pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled, domain_of, identity_number, tenant_number};
+pub(crate) use due::{
+    FULL_PAUSE, READ_PAUSE, RECORDING_TICK, cancelled, domain_of, identity_number, tenant_number,
+};
 use identities::Leases;
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
@@ -156,6 +158,11 @@ impl Shard {
     /// Whether this shard may take a submission now.
     pub(crate) fn gate(&self) -> Result<(), Refusal> {
         self.shared.gate()?;
+        if self.queue.borrow().is_nearly_full() {
+            return Err(Refusal::Full(
+                "the queue has hardly any place left: more mail is taken when some has left".to_owned(),
+            ));
+        }
         self.journal.gate()
     }
 

@@ -71,6 +71,8 @@ pub struct Spool {
     pub segment_bytes: u64,
     /// Mail is refused for now when the disk has less room than this.
     pub min_free_bytes: u64,
+    /// Mail is refused for now when so many recipients wait.
+    pub waiting_max: u64,
 }
 
 /// What is awaited before 250 is said.
