@@ -456,5 +456,21 @@ fn decisions_and_sources_are_told() {
     let sources = running.get("/v1/sources");
     assert_eq!(sources["sources"][0]["name"], "default", "{sources:#}");
     assert_eq!(sources["sources"][0]["providers"][0]["provider"], "routed", "{sources:#}");
+    assert_eq!(sources["warm_ups"], json!([]));
+    let order = json!({"source": "default", "provider": "google", "ladder": "careful", "day": 2});
+    let (status, begun) = running.post("/v1/sources/warmup", &order);
+    let expected = json!({"source": "default", "ladder": "careful", "day": 2, "per_day": 75, "providers": 1});
+    assert_eq!((status, &begun), (200, &expected));
+    let warm_up = &running.get("/v1/sources")["warm_ups"][0];
+    assert_eq!((&warm_up["provider"], &warm_up["day"]), (&json!("google"), &json!(2)), "{warm_up}");
+    assert_eq!(running.get("/v1/decisions")["decisions"][0]["kind"], "warmup.started");
+    for (order, status, field) in [
+        (json!({"source": "other"}), 404, json!(null)),
+        (json!({"source": "default", "ladder": "steep"}), 422, json!("ladder")),
+        (json!({"provider": "google"}), 422, json!(null)),
+    ] {
+        let (found, wrong) = running.post("/v1/sources/warmup", &order);
+        assert_eq!((found, &wrong["error"]["field"]), (status, &field), "{wrong}");
+    }
     running.stop();
 }

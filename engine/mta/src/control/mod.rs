@@ -8,6 +8,7 @@ mod mind;
 mod outlook;
 mod room;
 mod start;
+mod warming;
 
 pub use engine::Engine;
 pub use handle::{BATCH_MAX, Handle};
