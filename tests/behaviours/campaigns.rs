@@ -115,3 +115,42 @@ fn a_campaign_that_is_cancelled_and_started_at_once_is_cancelled() {
     let ledger = house.wait_ledger("all ended", |ledger| ledger.finished() == 200);
     assert_eq!(ledger.cancelled + ledger.delivered, 200);
 }
+
+#[test]
+fn a_running_campaign_knows_when_it_ends_and_one_that_does_not_run_does_not() {
+    let slow = |count: usize, rate: &str| {
+        format!(
+            "[provider.p{count}]\ndomains = [\"d{count}.test\"]\nrate = \"{rate}\"\nrate_max = \"{rate}\"\n\
+             recipients_per_message = 1\n"
+        )
+    };
+    let house = House::start(&format!("[canary]\nenabled = false\n{}{}", slow(0, "100/s"), slow(1, "25/s")));
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = (0..400).map(|n| to(&format!("r{n}@d{}.test", n % 2))).collect();
+    house.add(id, &list).expect("added");
+    let ends = |rate| house.wait(house.handle().campaign_ends(id, rate));
+    assert_eq!(ends(0.0), None, "it is not started");
+    house.set(id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(40, PATIENCE);
+    let (now, left) = (house.handle().now(), 400 - house.sink.count());
+    let told = ends(0.0).expect("it runs");
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 400);
+    let (told, real) = (told.since(now).as_secs_f64(), house.handle().now().since(now).as_secs_f64());
+    assert!((real - told).abs() < 0.2 * real + 0.5, "{told} s told and {real} s real for {left}");
+    assert!(ends(0.0).is_some_and(|moment| moment <= house.handle().now()), "nothing waits");
+}
+
+#[test]
+fn a_campaign_whose_recipients_wait_for_a_warm_up_does_not_know_its_end() {
+    let house = House::start(
+        "[canary]\nenabled = false\n[[source]]\nname = \"a\"\nip = \"127.0.0.2\"\nwarmup = \"generic\"\n\
+         [provider.there]\ndomains = [\"there.test\"]\n",
+    );
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = (0..100).map(|n| to(&format!("r{n}@there.test"))).collect();
+    house.add(id, &list).expect("added");
+    house.set(id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(house.wait(house.handle().campaign_ends(id, 1.0)), None);
+}

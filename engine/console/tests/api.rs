@@ -247,6 +247,7 @@ fn a_campaign_is_uploaded_started_and_counted() {
         (&view["state"], &view["counts"]["queued"], &view["eta_seconds"]),
         (&json!("created"), &json!(2501), &Value::Null)
     );
+    assert_eq!(view.get("expected_at"), Some(&Value::Null), "it is not started");
     let (status, acted) = running.ask("POST", &format!("{path}/start"), &[], "");
     assert_eq!((status, &acted["state"]), (200, &json!("running")), "{acted}");
     let view = running.wait_for(&path, |view| view["counts"]["queued"] == 0);
@@ -256,6 +257,7 @@ fn a_campaign_is_uploaded_started_and_counted() {
         "{view:#}"
     );
     assert!(view["providers"].as_object().is_some_and(|providers| providers.len() == 1), "{view:#}");
+    assert_eq!(view["expected_at"], Value::Null, "it has ended");
     assert_eq!(running.get("/v1/campaigns")["campaigns"].as_array().map(Vec::len), Some(1));
     assert_eq!(running.get("/v1/ledger")["accepted"], 2501);
     let (status, error) = running.ask("GET", &path.replace("campaigns", "messages"), &[], "");

@@ -35,7 +35,7 @@ use mail::{CampaignId, RecipientId, UnixMs};
 pub use campaign::CampaignState;
 pub use policy::{Demand, Limits};
 pub use ticket::{FlowKey, PathId, PathKey, Pull, Refused, Ticket};
-pub use view::{Ahead, PathView, Place, Totals};
+pub use view::{Ahead, CampaignLine, CampaignWaits, PathView, Place, Totals};
 
 use campaign::Campaigns;
 use ready::{Arrival, Ready};
@@ -105,13 +105,15 @@ impl Queue {
         due: UnixMs,
     ) -> Result<(), Refused> {
         let campaign = self.admit(ticket, campaign)?;
-        if campaign != NONE {
-            self.campaigns[campaign].scheduled += 1;
-        }
         let due = match ticket.expiry {
             0 => due,
             expiry => due.min(UnixMs::from_seconds(u64::from(expiry))),
         };
+        if campaign != NONE {
+            let campaign = &mut self.campaigns[campaign];
+            campaign.scheduled += 1;
+            campaign.latest = campaign.latest.max(due);
+        }
         let when = self.store.tick(due);
         let node = self.store.insert(ticket, Stay { state: State::Scheduled, place: campaign, when });
         self.wheel.insert(node, when);
@@ -557,6 +559,12 @@ impl Queue {
     #[must_use]
     pub const fn is_nearly_full(&self) -> bool {
         self.store.is_nearly_full()
+    }
+
+    /// Where the tickets of a campaign wait, in numbers. Costs as much as it has flows.
+    #[must_use]
+    pub fn campaign_waits(&self, id: CampaignId) -> CampaignWaits {
+        view::campaign(&self.ready, &self.campaigns, id)
     }
 
     /// What the queue owns of memory, in bytes. Costs as much as there are flows and campaigns.

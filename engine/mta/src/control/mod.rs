@@ -2,6 +2,7 @@
 
 mod ask;
 pub(crate) mod destination;
+mod ending;
 mod engine;
 mod handle;
 mod mind;
