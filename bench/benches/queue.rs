@@ -14,6 +14,9 @@
 //!   drawn by chance; `pull` takes one off a path drawn apart from that among those where some wait, so that lines
 //!   grow and shrink beside each other; `pass` is one in and one out. What a line itself costs is another matter than
 //!   how long it is: compare downwards, with the same lines and more who wait.
+//! - `beside bodies`: after every sixteen operations, outside the clock, as many bodies of 10 KiB are copied, since no engine does
+//!   nothing but queue: what a queue of a thousand keeps near the processor when it is alone, the bodies drive out. `retry` is
+//!   `schedule` and `due` of one.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -34,6 +37,11 @@ const SPAN_MS: u64 = 4 * 3600 * 1000;
 const WAITING: [u64; 5] = [1000, 10_000, 100_000, 1_000_000, 10_000_000];
 /// Operations under the clock at a time; the engine takes as many off the wheel at once, at most.
 const BATCH: u64 = 256;
+/// The same where bodies are copied in between: what an engine takes up at once when some connections are busy.
+const BATCH_BESIDE_BODIES: u64 = 16;
+const BODY_BYTES: usize = 10 << 10;
+/// Bodies come from a log this long, and go to buffers.
+const LOG_BYTES: usize = 64 << 20;
 /// Records of recipients lie this far apart in the spool, at most: ten kilobytes of message between them.
 const RECORD_BYTES_MAX: u64 = 10_800;
 /// The records of a campaign's recipients lie this far apart.
@@ -94,9 +102,19 @@ impl Measurement for Cpu {
 
 /// The time that `count` of `measured` take, `undone` outside the clock after every batch.
 fn only<T>(state: &mut T, count: u64, measured: fn(&mut T, u64), undone: fn(&mut T, u64)) -> Duration {
+    in_batches(state, count, BATCH, measured, undone)
+}
+
+fn in_batches<T>(
+    state: &mut T,
+    count: u64,
+    most: u64,
+    measured: fn(&mut T, u64),
+    mut undone: impl FnMut(&mut T, u64),
+) -> Duration {
     let (mut time, mut left) = (Duration::ZERO, count);
     while left > 0 {
-        let batch = left.min(BATCH);
+        let batch = left.min(most);
         let began = cpu_time();
         measured(state, batch);
         time += cpu_time() - began;
@@ -104,6 +122,32 @@ fn only<T>(state: &mut T, count: u64, measured: fn(&mut T, u64), undone: fn(&mut
         left -= batch;
     }
     time
+}
+
+/// The bodies of messages, which pass through the processor's caches while recipients pass through the queue.
+struct Bodies {
+    log: Vec<u8>,
+    position: usize,
+    buffer: Vec<u8>,
+}
+
+impl Bodies {
+    fn new() -> Self {
+        Self { log: vec![b'x'; LOG_BYTES], position: 0, buffer: vec![0; BODY_BYTES] }
+    }
+
+    fn copy(&mut self, count: u64) {
+        for _ in 0..count {
+            let body = &self.log[self.position..self.position + BODY_BYTES];
+            black_box(&mut self.buffer).copy_from_slice(black_box(body));
+            self.position = (self.position + BODY_BYTES) % (LOG_BYTES - BODY_BYTES);
+        }
+    }
+}
+
+/// The time that `count` of `measured` take while bodies are copied in between.
+fn beside_bodies<T>(state: &mut T, count: u64, bodies: &mut Bodies, measured: fn(&mut T, u64)) -> Duration {
+    in_batches(state, count, BATCH_BESIDE_BODIES, measured, |_, batch| bodies.copy(batch))
 }
 
 fn name(waiting: u64) -> String {
@@ -187,6 +231,12 @@ impl Wheel {
         }
     }
 
+    /// One in, one out when its time has come.
+    fn retry(&mut self, count: u64) {
+        self.schedule(count);
+        self.pop(count);
+    }
+
     /// Learns who waits, by putting in as many as `find` asks for.
     fn know(&mut self) {
         self.known.clear();
@@ -216,6 +266,10 @@ fn wheel(criterion: &mut Criterion<Cpu>, waiting: u64) {
     });
     group.bench_function(BenchmarkId::new("due", name(waiting)), |bencher| {
         bencher.iter_custom(|count| only(&mut scene, count, Wheel::pop, Wheel::schedule));
+    });
+    let mut bodies = Bodies::new();
+    group.bench_function(BenchmarkId::new("retry beside bodies", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| beside_bodies(&mut scene, count, &mut bodies, Wheel::retry));
     });
     scene.know();
     group.bench_function(BenchmarkId::new("find", name(waiting)), |bencher| {
@@ -313,6 +367,10 @@ fn ready(criterion: &mut Criterion<Cpu>, lines: &str, spread: Spread, waiting: u
     });
     group.bench_function(BenchmarkId::new("pass", name(waiting)), |bencher| {
         bencher.iter_custom(|count| only(&mut scene, count, Ready::pass, |_, _| {}));
+    });
+    let mut bodies = Bodies::new();
+    group.bench_function(BenchmarkId::new("pass beside bodies", name(waiting)), |bencher| {
+        bencher.iter_custom(|count| beside_bodies(&mut scene, count, &mut bodies, Ready::pass));
     });
     group.finish();
 }

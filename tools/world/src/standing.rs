@@ -14,6 +14,9 @@ const STEPS: u64 = 64;
 const AFTER_BLOCK: f64 = 0.25;
 /// What a block leaves of trust.
 const TRUST_AFTER_BLOCK: f64 = 0.8;
+/// So many mails of one kind of trouble are needed to use up what is tolerated of it, however little mail there was: one complaint,
+/// or one trap, says little of a stranger, two say much.
+const EVIDENCE: f64 = 2.0;
 /// How much milder netblocks are judged.
 const NETBLOCK_TOLERANCE: f64 = 3.0;
 const NETBLOCK_FEW: f64 = 10.0;
@@ -338,13 +341,15 @@ impl Standing {
 impl Counts {
     fn quality(&self, rules: &Reputation) -> f64 {
         let tolerance = &rules.tolerance;
-        let mail = self.mail + rules.few;
-        let of_mail = self.complaints / tolerance.complaints
-            + self.traps / tolerance.traps
-            + self.jumps / tolerance.jumps;
-        let trouble = of_mail / mail
-            + self.unknown / ((mail + self.unknown) * tolerance.unknown)
-            + self.hammering / ((mail + self.hammering) * tolerance.hammering);
+        let part = |count: f64, of: f64, tolerated: f64| {
+            let few = rules.few.max(EVIDENCE / tolerated);
+            count / ((of + few) * tolerated)
+        };
+        let trouble = part(self.complaints, self.mail, tolerance.complaints)
+            + part(self.traps, self.mail, tolerance.traps)
+            + part(self.jumps, self.mail, tolerance.jumps)
+            + part(self.unknown, self.mail + self.unknown, tolerance.unknown)
+            + part(self.hammering, self.mail + self.hammering, tolerance.hammering);
         (1.0 - trouble).max(0.0)
     }
 

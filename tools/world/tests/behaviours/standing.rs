@@ -65,7 +65,7 @@ fn complaints_shrink_limits_then_defer_then_block_and_a_block_ends() {
     let (taken, causes) = send_many(&mut world, (2, "bad.test"), "ann", (20_000, 0, 100));
     let of = |cause| causes.iter().find(|(of, _)| *of == cause).map_or(0, |&(_, sum)| sum);
     assert!((200..4000).contains(&taken), "{taken} {causes:?}");
-    assert!(of(Cause::IdentityLowStanding) + of(Cause::LowStanding) > 20, "{causes:?}");
+    assert!(of(Cause::IdentityLowStanding) + of(Cause::LowStanding) >= 5, "{causes:?}");
     assert!(of(Cause::Blocked) + of(Cause::IdentityBlocked) > 10_000, "{causes:?}");
     assert!(counters(&world).blocks >= 1 && counters(&world).readers.complaints > 3);
     // Much later the address is taken again, with less trust than before.
@@ -73,6 +73,13 @@ fn complaints_shrink_limits_then_defer_then_block_and_a_block_ends() {
     assert_eq!((taken, causes), (100, Vec::new()));
     let standing = standing(&world, &Who::Ip(ip(2)));
     assert!((0.4..0.9).contains(&standing), "{standing}");
+}
+
+#[test]
+fn one_trap_does_not_block_a_stranger_and_two_do() {
+    let mut world = judging("reputation = {}\nmailboxes = { traps = 1.0 }");
+    let (taken, causes) = send_many(&mut world, (3, "good.test"), "ann", (10, 0, 1000));
+    assert_eq!((taken, causes), (2, vec![(Cause::Blocked, 8)]));
 }
 
 #[test]
