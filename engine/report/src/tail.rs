@@ -151,6 +151,8 @@ impl ShardTail {
             return Some(Arc::clone(head));
         }
         match self.reader.content_head(content) {
+            // Of most messages this is the only recipient: keeping them would only push others out.
+            Ok(head) if head.kind() != ContentKind::Template => Some(Arc::new(Head::of(&head))),
             Ok(head) => Some(self.remember(&head)),
             Err(error) => {
                 lost(error);
