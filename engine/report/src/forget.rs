@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::pack::Block;
 use crate::rows::{Blocks, number_at};
 use crate::store::bounds;
-use crate::write::{SET_CURSOR, Writer, key};
+use crate::write::{SET_CURSOR, Writer, add_blocks, key};
 
 impl Writer {
     /// Forgets blocks of `shard` whose events are all older than `before`, oldest first and up to `events_max` events; how many events.
@@ -46,7 +46,7 @@ impl Writer {
     /// Forgets the events of `shard` from `end` on and reads on from there: the spool has lost its tail, which is only
     /// possible with `durability = "memory"`, and other records will stand at their positions.
     pub(crate) fn forget_from(&mut self, shard: u8, end: u64) -> Result<(), StoreError> {
-        let kept = self.transact(|transaction, _| {
+        self.transact(|transaction, names| {
             transaction.execute(SET_CURSOR, params![shard, end.cast_signed()])?;
             let end = RecordId::new(shard, end);
             let (first, last) = bounds(shard);
@@ -65,9 +65,8 @@ impl Writer {
             for (block, places) in &lost {
                 remove(transaction, *block, places)?;
             }
-            Ok(kept)
-        })?;
-        self.commit_events(&mut batch_of(&kept))
+            add_blocks(transaction, names, &mut batch_of(&kept))
+        })
     }
 }
 

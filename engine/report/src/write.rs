@@ -60,10 +60,7 @@ impl Writer {
 
     /// Adds the events of `batch` only.
     pub(crate) fn commit_events(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        batch.close();
-        self.transact(|transaction, names| {
-            batch.blocks.iter().try_for_each(|block| add_block(transaction, names, block).map(drop))
-        })
+        self.transact(|transaction, names| add_blocks(transaction, names, batch))
     }
 
     /// Does `work`, all of it or nothing.
@@ -89,6 +86,16 @@ impl Writer {
             })?;
         Ok(busy == 0 && log == moved)
     }
+}
+
+/// Adds the events of `batch` only.
+pub(crate) fn add_blocks(
+    transaction: &Transaction<'_>,
+    names: &mut Names,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    batch.close();
+    batch.blocks.iter().try_for_each(|block| add_block(transaction, names, block).map(drop))
 }
 
 fn add(transaction: &Transaction<'_>, names: &mut Names, batch: &Batch) -> Result<(), StoreError> {
