@@ -203,8 +203,8 @@ impl Connection {
             source: self.shard.shared.sources.get(self.pool.key.source).name.clone(),
             provider: self.shard.shared.config.providers[self.pool.destination().provider].name.clone(),
             mx: self.connected.host.clone(),
-            address: self.connected.address.to_string(),
-            tls: self.connected.stream.tls_description().unwrap_or_default(),
+            address: self.connected.words.address.clone(),
+            tls: self.connected.words.tls.clone(),
             timings: Timings {
                 connect_ms: if first { self.connected.connect_ms } else { 0 },
                 transaction_ms,
