@@ -55,6 +55,11 @@ impl Signing {
         })
     }
 
+    /// Whether anything is signed at all.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.by_domain.is_empty()
+    }
+
     /// The signers for mail from `identity`, the domain of From: those of that domain or of the nearest one above it
     /// (relaxed alignment, RFC 7489 section 3.1.1).
     pub(crate) fn signers(&self, identity: &str) -> &[Signer] {

@@ -13,6 +13,8 @@ mod outcome;
 mod pool;
 mod protection;
 mod refusal;
+mod signing_threads;
 mod told;
 
 pub(crate) use pool::{Pool, Pools};
+pub(crate) use signing_threads::SigningThreads;
