@@ -35,7 +35,7 @@ class Staffetta(Sender):
         domain = stage.fill(folder / "signing.toml", key=self.place.signing_key()) if scenario.signed else ""
         return stage.fill(
             folder / "staffetta.toml", dir=self.place.dir, port=self.port, sink_port=self.sink.port,
-            tls="required" if scenario.tls else "off", connections=scenario.connections_out,
+            shards=f"shards = {scenario.shards}" if scenario.shards else "", tls="required" if scenario.tls else "off", connections=scenario.connections_out,
             pipeline_depth=f"pipeline_depth = {scenario.pipeline_depth}" if scenario.pipeline_depth else "", domain=domain)
 
     def hold(self):
@@ -51,6 +51,9 @@ class Staffetta(Sender):
 
     def queued(self):
         return self.ledger()["queued"]
+
+    def delivered(self):
+        return self.ledger()["delivered"]
 
     def settle(self, delivered):
         until = time.monotonic() + 60
