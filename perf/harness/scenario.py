@@ -7,7 +7,7 @@ import tomllib
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "scenarios"
 KINDS = ("relay", "accept", "send", "campaign", "idle")
 MODES = ("lockstep", "pipelined", "flight")
-SCALES = ("shards", "destinations", "connections_out", "messages")
+SCALES = ("shards", "destinations", "sites", "connections_out", "messages")
 
 
 class Wrong(Exception):
@@ -35,6 +35,8 @@ class Scenario:
     connections_out: int = 20
     destinations: int = 1
     """Domains of the recipients."""
+    sites: int = 1
+    """Receivers, as this engine sees them: so many addresses of the sink, to which the domains are routed in turn."""
     shards: int = 0
     """Threads of this engine that carry mail; 0 is its default."""
     scale: str = ""
@@ -67,6 +69,8 @@ class Scenario:
         self._check(self.message_bytes >= 600, "message_bytes is at least 600")
         self._check(1 <= self.destinations <= 99_999, "destinations is from 1 to 99999")
         self._check(self.kind != "idle" or self.senders == ("staffetta",), "kind idle is only for this engine")
+        self._check(1 <= self.sites <= self.destinations, "sites is from 1 to destinations")
+        self._check(self.sites == 1 or self.senders == ("staffetta",) and self.kind in ("relay", "accept", "send"), "sites is only for this engine's SMTP")
         self._check(0 <= self.shards <= 255, "shards is from 0 to 255")
         self._check(self.scale in ("", *SCALES), f"scale is one of {', '.join(SCALES)}")
         self._check(self.settle >= 0 and (self.kind == "send" or not self.settle), "settle is above 0, and only of kind send")

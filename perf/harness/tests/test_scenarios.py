@@ -27,7 +27,7 @@ class Scenarios(unittest.TestCase):
     def test_unknown_keys_and_impossible_values_are_refused(self):
         for wrong in (
                 {"sise": 1}, {"kind": "relais"}, {"load": 0.0}, {"mode": "fast"}, {"messages": {"postfix": 1}}, {"shards": 256}, {"scale": "load"},
-                {"settle": 1}, {"kind": "send", "settle": 5}, {"kind": "idle"}, {"kind": "idle", "senders": ["staffetta", "postfix"]}):
+                {"settle": 1}, {"sites": 2}, {"sites": 2, "destinations": 2}, {"kind": "send", "settle": 5}, {"kind": "idle"}, {"kind": "idle", "senders": ["staffetta", "postfix"]}):
             with self.assertRaises(scenario.Wrong):
                 scenario.read("x", {**PLAIN, **wrong})
 
@@ -66,6 +66,12 @@ class Configurations(unittest.TestCase):
             self.assertEqual("pipeline_depth = 3" in text, bool(changes))
             self.assertEqual("shards" in text, False)
         self.assertIn("\nshards = 1\n", self.sender(Staffetta, shards=1).configuration())
+
+    def test_every_domain_has_its_way_to_one_of_the_sites(self):
+        text = self.sender(Staffetta, senders=["staffetta"], sites=300, destinations=600).configuration()
+        self.assertEqual(text.count("[[route]]"), 601)
+        self.assertIn('domain = "d00299.sink.test"\nhosts = ["127.0.1.44:2526"]', text)
+        self.assertIn('domain = "d00300.sink.test"\nhosts = ["127.0.0.1:2526"]', text)
 
     def test_postfixs_is_complete_and_held_without_its_queue_manager(self):
         written = {}
