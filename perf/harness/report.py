@@ -1,6 +1,6 @@
 """What a session found: one JSON object for programs, and the same as text for people."""
 
-from . import aims, senders
+from . import aims, calls, senders
 
 MAIN = ("msgs_per_s", "cpu_us_per_msg", "rss_mb", "anon_mb")
 NOISY = 0.10
@@ -183,7 +183,7 @@ def grid(rows):
 
 
 def foot(result):
-    lines = [""] + [f"{name}: {value}" for name, value in specials(result)]
+    lines = [""] + [f"{name}: {value}" for name, value in specials(result)] + list(called(result))
     judged = list(aims.lines(result))
     lines += ["", "Aims, for two cores shared with the tools:"] + [f"  {line}" for line in judged] if judged else []
     lines += [
@@ -228,6 +228,15 @@ def specials(result):
                 f"{ours['anon_growth_mb']:.0f} MB more memory beyond the map; filled at {ours['fill_msgs_per_s']:,.0f}/s")
 
 
+def called(result):
+    """The system calls of each sender, where they were counted."""
+    for name, _, found in sections(result):
+        for sender, figures in found.items():
+            told = calls.lines(figures)
+            if told:
+                yield f"{name}: {sender}: {told}"
+
+
 def markdown(result, pictures):
     """The page of a recorded run."""
     lines = ["# The last recorded run", "", "Made by `perf/run`; how to read it: [README](../README.md).", ""]
@@ -239,7 +248,7 @@ def markdown(result, pictures):
             cells = row(sender, figures)
             lines.append("| " + " | ".join([*cells, *[""] * (len(COLUMNS) - len(cells))]) + " |")
         lines.append("")
-    lines += ["## More", ""] + [f"- {name}: {value}" for name, value in specials(result)] + [""]
+    lines += ["## More", ""] + [f"- {name}: {value}" for name, value in specials(result)] + [f"- {line}" for line in called(result)] + [""]
     judged = list(aims.lines(result))
     if judged:
         lines += ["## Aims", "", "For two cores shared with the tools.", ""] + [f"- {line}" for line in judged] + [""]

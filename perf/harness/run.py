@@ -34,6 +34,7 @@ class Run:
     def __init__(self, options, scenario, sender_class, place, rate):
         self.place, self.scenario, self.rate = place, scenario, rate
         self.messages = scenario.count(sender_class.name, options.quick)
+        self.counts_calls = options.calls
         self.warm = 0
         self.sink = Sink(place, scenario)
         self.sender = sender_class(place, scenario, self.sink)

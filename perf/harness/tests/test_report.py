@@ -7,7 +7,7 @@ import types
 import unittest
 import xml.etree.ElementTree as xml
 
-from harness import chart, record, report, scenario, session, stage
+from harness import calls, chart, record, report, scenario, session, stage
 from harness.run import Run
 
 FACTS = {
@@ -75,6 +75,12 @@ class Report(unittest.TestCase):
         self.assertNotIn("cpu_ratio", entry["variants"]["none"]["staffetta"])
         for words in ("1,000.0 (x1.10)", "by shards: 1: x1.00, 2: x1.10 (rate x1.82"):
             self.assertIn(words, report.text(made))
+
+    def test_calls_are_told_by_their_number(self):
+        found = calls.parse("# started\n\n900;;raw_syscalls:sys_enter;1;100.00;;\n600;;syscalls:sys_enter_read;1;100.00;;\n<not counted>;;x;0;0;;\n")
+        self.assertEqual(found, {"all": 900, "read": 600})
+        self.assertEqual(calls.lines({"calls_all": 9.0, "calls_read": 6.0, "calls_mmap": 0.001}), "system calls a message: 9.00: read 6.00")
+        self.assertEqual(calls.lines(figures(1.0)), "")
 
     def test_an_idle_engine_has_no_rate(self):
         table = {"title": "t", "kind": "idle", "senders": ["staffetta"], "messages": {"other": 9}, "quick_messages": {"other": 3}}

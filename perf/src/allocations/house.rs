@@ -71,7 +71,9 @@ impl House {
         let numbers = [("--messages", messages), ("--first", self.injected), ("--bytes", u64::from(bytes))];
         let mut command = Command::new(self.programs.join("inject"));
         command.args(["--mode", "pipelined", "--connections", "20", "--to", &smtp.to_string()]);
-        numbers.iter().for_each(|(name, number)| drop(command.arg(name).arg(number.to_string())));
+        for (name, number) in numbers {
+            command.arg(name).arg(number.to_string());
+        }
         let done = command.output().context("inject does not start")?;
         let told = String::from_utf8_lossy(&done.stdout);
         let told: Value = serde_json::from_str(told.lines().last().unwrap_or_default())
