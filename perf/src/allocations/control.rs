@@ -16,8 +16,13 @@ pub(crate) fn post(socket: &Path, path: &str, kind: &str, body: &[u8]) -> anyhow
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    // A refusal may come before all of the request is read; then the socket ends with an error behind the answer.
+    let read = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.is_empty() {
+        read.with_context(|| format!("POST {path}"))?;
+    }
     let (head, text) = answer.split_once("\r\n\r\n").context("the answer has no end of its head")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if !status.starts_with('2') {

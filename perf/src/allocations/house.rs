@@ -34,7 +34,8 @@ impl House {
     pub(crate) fn start(programs: &Path, data: &Path, pipeline_depth: u16) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(data)?;
         let (sink, sink_port) = start_sink(programs)?;
-        let depth = if pipeline_depth > 0 { format!("pipeline_depth = {pipeline_depth}") } else { String::new() };
+        let depth =
+            if pipeline_depth > 0 { format!("pipeline_depth = {pipeline_depth}") } else { String::new() };
         let text = CONFIGURATION
             .replace("@dir@", &folder.path().display().to_string())
             .replace("@port@", "0")

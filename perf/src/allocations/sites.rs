@@ -2,6 +2,7 @@
 
 use std::backtrace::Backtrace;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +26,7 @@ struct Sample {
 pub(crate) struct Site {
     /// Kind of the thread.
     pub(crate) thread: String,
-    /// The function, with file and line.
+    /// The function with its module and line.
     pub(crate) place: String,
     /// The next function of the house that called it.
     pub(crate) caller: String,
@@ -79,72 +80,126 @@ pub(crate) fn take(kind_of: impl Fn(i32) -> String) -> Vec<Site> {
 /// Place, caller and what was called, of a stack as the standard library prints it.
 fn site(stack: &str) -> [String; 3] {
     let frames = frames(stack);
-    let Some(at) = frames.iter().position(|frame| is_of_house(&frame.0)) else {
-        let outermost = frames.iter().rev().find(|frame| !frame.0.starts_with("std::")).or(frames.last());
-        return [outermost.map(named).unwrap_or_default(), String::new(), String::new()];
+    let ours = |frame: &&Frame| frame.module.is_some();
+    let Some(at) = frames.iter().position(|frame| ours(&frame)) else {
+        let outermost = frames
+            .iter()
+            .rev()
+            .find(|frame| !frame.place.starts_with("/rustc/") && !frame.place.contains("sysdeps"));
+        return [
+            outermost.or(frames.last()).map(Frame::told).unwrap_or_default(),
+            String::new(),
+            String::new(),
+        ];
     };
-    let base = |name: &str| name.replace("::{{closure}}", "");
-    let others = frames[at + 1..].iter().filter(|frame| is_of_house(&frame.0));
-    let caller = others.map(|frame| base(&frame.0)).find(|name| *name != base(&frames[at].0));
-    let via = at.checked_sub(1).map(|inner| frames[inner].0.clone());
-    [named(&frames[at]), caller.unwrap_or_default(), via.unwrap_or_default()]
+    let place = frames[at].told();
+    let caller = frames[at + 1..].iter().filter(ours).map(Frame::told).find(|caller| *caller != place);
+    let via = at.checked_sub(1).map(|inner| frames[inner].name.clone());
+    [place, caller.unwrap_or_default(), via.unwrap_or_default()]
 }
 
-/// Function and place of each frame, the innermost first.
-fn frames(stack: &str) -> Vec<(String, String)> {
-    let mut frames = Vec::<(String, String)>::new();
+/// One function on a stack. Tables of lines have its bare name only, so its module is told from its file.
+#[derive(Debug)]
+struct Frame {
+    name: String,
+    /// File, line and column.
+    place: String,
+    /// `mta::deliver::job` for functions of the house.
+    module: Option<String>,
+}
+
+impl Frame {
+    /// `mta::deliver::job::read:88`; of others the bare name.
+    fn told(&self) -> String {
+        let Some(module) = &self.module else { return self.name.clone() };
+        let Some((file, line)) = split_place(&self.place) else { return format!("{module}::{}", self.name) };
+        // An async function or a closure has no name of its own.
+        let name = if self.name.starts_with('{') { named_in_source(file, line) } else { None };
+        format!("{module}::{}:{line}", name.as_deref().unwrap_or(&self.name))
+    }
+}
+
+/// The frames, the innermost first.
+fn frames(stack: &str) -> Vec<Frame> {
+    let mut frames = Vec::<Frame>::new();
     for line in stack.lines().map(str::trim) {
         if let Some(place) = line.strip_prefix("at ") {
             if let Some(frame) = frames.last_mut() {
-                frame.1 = place.to_owned();
+                frame.place = place.to_owned();
+                frame.module = module(place);
             }
         } else if let Some((_, name)) = line.split_once(": ") {
-            frames.push((name.to_owned(), String::new()));
+            frames.push(Frame { name: name.to_owned(), place: String::new(), module: None });
         }
     }
     frames
 }
 
-fn is_of_house(name: &str) -> bool {
-    let path = name.trim_start_matches(['<', '&']);
-    path.split_once("::").is_some_and(|(first, _)| HOUSE.contains(&first))
+/// File and line of `engine/mta/src/io/ring.rs:12:7`.
+fn split_place(place: &str) -> Option<(&str, usize)> {
+    let (rest, _column) = place.rsplit_once(':')?;
+    let (file, line) = rest.rsplit_once(':')?;
+    Some((file, line.parse().ok()?))
 }
 
-/// `mta::deliver::job::Job::read (job.rs:88)`.
-fn named((name, place): &(String, String)) -> String {
-    let name = name.replace("::{{closure}}", "");
-    let file = place.rsplit('/').next().unwrap_or_default();
-    let line = file.rsplit_once(':').map_or(file, |(line, _column)| line);
-    if line.is_empty() { name } else { format!("{name} ({line})") }
+/// The module that a file of the house is.
+fn module(place: &str) -> Option<String> {
+    let (file, _) = split_place(place)?;
+    let (folder, inside) = file.rsplit_once("/src/")?;
+    let (before, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+    let is_ours = HOUSE.contains(&name) && (name == "spool" || before.ends_with("engine"));
+    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+    is_ours.then(|| format!("{name}::{}", inside.replace('/', "::")))
+}
+
+/// The function that a line of the house stands in, by the nearest `fn` above it.
+fn named_in_source(file: &str, line: usize) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let text = std::fs::read_to_string(root.join(file)).ok()?;
+    let above: Vec<&str> = text.lines().take(line).collect();
+    let head = above.into_iter().rev().find_map(|line| line.split_once("fn "))?;
+    Some(head.1.split(['(', '<']).next()?.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STACK: &str = "   0: allocations::counting::allocated
+    const STACK: &str = "   0: allocated
              at ./perf/src/allocations/counting.rs:150:9
-   1: alloc::vec::Vec<T,A>::reserve
+   1: reserve<u8, alloc::alloc::Global>
              at /rustc/abc/library/alloc/src/vec/mod.rs:1:2
-   2: <smtp::client::Client as core::fmt::Debug>::fmt::{{closure}}
-             at /home/x/engine/smtp/src/client/session.rs:120:9
-   3: smtp::client::Client::begin
-   4: core::ops::function::FnOnce::call_once
-   5: mta::deliver::connection::live::{{closure}}
+   2: begin
+             at ./engine/smtp/src/client/session.rs:120:9
+   3: {async_fn#0}
+             at ./engine/nowhere/src/x.rs:1:1
+   4: call_once
+   5: {async_fn#0}
+             at /home/x/engine/mta/src/deliver/mod.rs:7:3
 ";
 
     #[test]
     fn the_innermost_function_of_the_house_is_the_site() {
         let [place, caller, via] = site(STACK);
-        assert_eq!(place, "<smtp::client::Client as core::fmt::Debug>::fmt (session.rs:120)");
-        assert_eq!(caller, "smtp::client::Client::begin");
-        assert_eq!(via, "alloc::vec::Vec<T,A>::reserve");
+        assert_eq!(place, "smtp::client::session::begin:120");
+        assert_eq!(caller, "mta::deliver::{async_fn#0}:7");
+        assert_eq!(via, "reserve<u8, alloc::alloc::Global>");
     }
 
     #[test]
     fn a_stack_without_the_house_is_told_by_its_outermost_function() {
-        let [place, caller, _] = site("  0: tokio::task::spawn\n  1: hyper::run\n  2: std::rt::start\n");
-        assert_eq!((place.as_str(), caller.as_str()), ("hyper::run", ""));
-        assert!(!is_of_house("mailbox::x") && is_of_house("<&mta::Engine as Debug>::fmt"));
+        let stack = "  0: spawn\n at /rustc/x/library/std/src/a.rs:1:1\n  1: run\n at /r/hyper/src/b.rs:1:2\n 2: start\n at /rustc/x/library/c.rs:1:1\n";
+        let [place, caller, _] = site(stack);
+        assert_eq!((place.as_str(), caller.as_str()), ("run", ""));
+    }
+
+    #[test]
+    fn a_function_without_a_name_is_found_in_the_source() {
+        assert_eq!(
+            named_in_source("perf/src/allocations/sites.rs", line!() as usize).as_deref(),
+            Some("a_function_without_a_name_is_found_in_the_source")
+        );
+        assert_eq!(module("./spool/src/log/append.rs:3:1").as_deref(), Some("spool::log::append"));
+        assert_eq!(module("./perf/src/spool/append.rs:3:1"), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::counting::{self, Counts};
 use crate::sites::{self, Site};
 
 /// Sites that are told of each stretch.
-const SITES_TOLD: usize = 40;
+const SITES_TOLD: usize = 60;
 /// Threads that have ended: those that wait for files, for instance.
 const ENDED: &str = "ended";
 
@@ -90,16 +90,30 @@ impl Stretch {
         let mut text = format!("  {}, {} messages, for each\n", self.what, self.messages);
         let head = ["thread", "allocations", "frees", "reallocations", "bytes"];
         // Writing to a text does not fail.
-        let _ = writeln!(text, "    {:12} {:>12} {:>12} {:>14} {:>10}", head[0], head[1], head[2], head[3], head[4]);
+        let _ = writeln!(
+            text,
+            "    {:12} {:>12} {:>12} {:>14} {:>10}",
+            head[0], head[1], head[2], head[3], head[4]
+        );
         for (name, counts) in &self.threads {
             let [allocations, frees, reallocations, bytes] =
-                [counts.allocations, counts.frees, counts.reallocations, counts.bytes].map(|count| self.per_message(count));
-            let _ = writeln!(text, "    {name:12} {allocations:12.2} {frees:12.2} {reallocations:14.2} {bytes:10.0}");
+                [counts.allocations, counts.frees, counts.reallocations, counts.bytes]
+                    .map(|count| self.per_message(count));
+            let _ = writeln!(
+                text,
+                "    {name:12} {allocations:12.2} {frees:12.2} {reallocations:14.2} {bytes:10.0}"
+            );
         }
         for site in self.sites.iter().take(SITES_TOLD) {
-            let (each, bytes) = (self.per_message(site.samples * self.every), site.bytes / site.samples.max(1));
+            let (each, bytes) =
+                (self.per_message(site.samples * self.every), site.bytes / site.samples.max(1));
             let _ = writeln!(text, "    {each:6.2} of {bytes:6} bytes  {:8} {}", site.thread, site.place);
-            let _ = writeln!(text, "           in {}, called by {}", shortened(&site.via), shortened(&site.caller));
+            let _ = writeln!(
+                text,
+                "           in {}, called by {}",
+                shortened(&site.via),
+                shortened(&site.caller)
+            );
         }
         text
     }

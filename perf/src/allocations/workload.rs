@@ -40,7 +40,12 @@ impl Workload {
     ///
     /// # Errors
     /// When something does not start, or a message is not delivered.
-    pub(crate) fn run(self, place: (&Path, &Path), messages: u64, count: Count) -> anyhow::Result<Vec<Stretch>> {
+    pub(crate) fn run(
+        self,
+        place: (&Path, &Path),
+        messages: u64,
+        count: Count,
+    ) -> anyhow::Result<Vec<Stretch>> {
         let depth = if self == Self::Send10k { 8 } else { 0 };
         let mut house = House::start(place.0, place.1, depth)?;
         match self {
@@ -119,7 +124,8 @@ fn list(count: u64) -> String {
     let mut list = "email,first_name,city,code,product,price\n".to_owned();
     for n in 0..count {
         let domain = n % DOMAINS;
-        let fields = format_args!("Name{},City {},{n:08x},Product {},{}.90", n % 1000, n % 300, n % 40, n % 90);
+        let fields =
+            format_args!("Name{},City {},{n:08x},Product {},{}.90", n % 1000, n % 300, n % 40, n % 90);
         // Writing to a text does not fail.
         let _ = writeln!(list, "user{n:07}@sink{domain}.test,{fields}");
     }
