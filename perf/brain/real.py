@@ -11,17 +11,18 @@ import json
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent))
-import bench  # noqa: E402  (it stands one directory up)
+from harness import build, facts, group, stage  # noqa: E402  (they stand one directory up)
+from harness.place import Place, stop  # noqa: E402
+from harness.senders.control import Control  # noqa: E402
 
 # What is taken where nothing is documented, and the most connections that learning may come to: as the prediction has them.
 CONNECTIONS, MESSAGES_PER_CONNECTION, RECIPIENTS_PER_MESSAGE, PIPELINE_DEPTH = 10, 100, 50, 1
@@ -105,32 +106,20 @@ pipeline_depth = {said.get("pipeline_depth", PIPELINE_DEPTH)}
         return "email\n" + "".join(f"{address}\n" for _, address in sorted(rows))
 
 
-class Run:
-    """A directory and two processes, all gone at its end."""
+class Run(Place):
+    """The place of one run: the sink, the engine and what they read and write."""
 
     def __init__(self, binary):
+        super().__init__("staffetta-real-")
         self.binary = str(binary)
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="staffetta-real-"))
-        self.processes = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
     def start(self, *arguments):
         """A process that has said `ready`; and what it said. Nobody may connect to the sink before: its clock would begin."""
-        log = open(self.dir / f"{arguments[0]}.log", "w")
-        process = subprocess.Popen([self.binary, *map(str, arguments)], stdout=subprocess.PIPE, stderr=log, text=True)
-        self.processes.append(process)
+        log = f"{arguments[0]}.log"
+        process = self.begin([self.binary, *map(str, arguments)], log, stdout=subprocess.PIPE)
         line = process.stdout.readline()
         if "ready" not in line:
-            raise RuntimeError(f"{arguments[0]} did not start: {line}{(self.dir / f'{arguments[0]}.log').read_text()}")
+            raise RuntimeError(f"{arguments[0]} did not start: {line}{(self.dir / log).read_text()}")
         return process, line
 
     def tell(self, *arguments):
@@ -138,11 +127,6 @@ class Run:
         if done.returncode != 0:
             raise RuntimeError(f"{arguments[0]} failed: {done.stdout}{done.stderr}")
         return done.stdout
-
-
-def stop(process):
-    process.send_signal(signal.SIGTERM)
-    return process.communicate(timeout=60)[0]
 
 
 def predicted(binary, world, seeds):
@@ -196,13 +180,13 @@ def real(options, world, plan, number):
         ports = re.findall(r"127\.0\.0\.1:(\d+)", line)
         doors = {provider["name"]: port for provider, port in zip(world.providers, ports, strict=True)}
         config = run.dir / "staffetta.toml"
-        config.write_text(world.configuration(run.dir, bench.free_port(), doors, options.shards))
+        config.write_text(world.configuration(run.dir, stage.free_port(), doors, options.shards))
         engine, _ = run.start("serve", "--config", config)
         (run.dir / "list.csv").write_text(world.recipients(counts))
         body = "".join(f"<p>Paragraph {n} of what is new this week.</p>\n" for n in range(world.campaign.get("size", 40_000) // 45))
         (run.dir / "news.html").write_text(f"<html><head><title>News</title></head><body>\n{body}</body></html>\n")
-        control = bench.Control(run.dir / "control.sock")
-        cpu, begun, begun_ms = bench.cpu_seconds(engine.pid), time.monotonic(), time.time() * 1000
+        control = Control(run.dir / "control.sock")
+        cpu, begun, begun_ms = group.process_seconds(engine.pid), time.monotonic(), time.time() * 1000
         run.tell(
             "send", "--config", config, "--from", f"sender@{world.campaign['identity']}", "--template", run.dir / "news.html",
             "--recipients", run.dir / "list.csv", "--list-unsubscribe", "https://perf.test/u", "--class", "bulk", "--detach", "--json")
@@ -212,7 +196,7 @@ def real(options, world, plan, number):
         finally:
             if options.keep:
                 keep(run, options.keep, f"{world.name}-{number}", config)
-        cpu = bench.cpu_seconds(engine.pid) - cpu
+        cpu = group.process_seconds(engine.pid) - cpu
         stop(engine)
         received = json.loads(stop(sink).splitlines()[-1])
         if ledger["delivered"] != sum(counts.values()) or received["duplicates"]:
@@ -295,7 +279,7 @@ def table(worlds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=pathlib.Path, default=bench.default_bin() / "staffetta")
+    parser.add_argument("--binary", type=pathlib.Path, default=build.built("release") / "staffetta")
     parser.add_argument("--worlds", type=pathlib.Path, nargs="+", default=sorted((HERE / "real").glob("*.toml")), metavar="FILE")
     parser.add_argument("--runs", type=int, default=3, help="of each world; their median counts")
     parser.add_argument("--predictions", type=int, default=9, help="of each world, each with its own seed; their median counts")
@@ -324,7 +308,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(1 if options.one_by_one else len(worlds)) as players:
         results = list(players.map(play, worlds, plans))
     print(table(results))
-    result = {"commit": bench.commit(), "machine": bench.machine(), "shards": options.shards, "worlds": results}
+    result = {"commit": facts.commit(), "machine": facts.machine(), "shards": options.shards, "worlds": results}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     short = [{key: world[key] for key in ("name", "predicted_s", "real_s", "error")} for world in results]

@@ -28,5 +28,10 @@ def build(profile, names):
         command += ["--bin", name]
     if subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode != 0:
         sys.exit("cargo could not build the programs")
+    return built(profile)
+
+
+def built(profile):
+    """Where cargo puts the programs of a profile."""
     target = ROOT / pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     return (target / ("debug" if profile == "dev" else profile)).resolve()

@@ -20,15 +20,17 @@ def facts(options):
         "commit": commit(),
         "profile": "unknown (--bin)" if options.is_given else options.profile,
         "note": options.note,
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **machine(),
         "cpus_used": options.cpus or "all",
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
-        "kernel": platform.release(),
         "load_before": round(os.getloadavg()[0], 2),
         "disk": disk(options.data),
         "versions": {name: senders.ALL[name].version(options) for name in options.senders if installed(name, options)},
     }
+
+
+def machine():
+    return {"cpu": cpu(), "cores": os.cpu_count(), "kernel": platform.release()}
 
 
 def installed(name, options):

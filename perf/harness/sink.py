@@ -6,6 +6,7 @@ import subprocess
 import time
 
 from . import group, stage
+from .place import stop
 
 
 class Sink:
@@ -66,4 +67,4 @@ class Sink:
 
     def stop(self):
         """The final counts."""
-        return json.loads(stage.stop(self.process).splitlines()[-1])
+        return json.loads(stop(self.process).splitlines()[-1])

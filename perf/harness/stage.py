@@ -1,15 +1,15 @@
-"""What one run stands on: a directory for the spools, the processes, the processors they may use; all gone at its end."""
+"""What one run stands on: a place for the spools and the processes, the processors they may use, keys, ports."""
 
 import json
 import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 import time
+
+from .place import Place
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / "perf" / "peers"
@@ -20,25 +20,14 @@ class Void(Exception):
     """A run whose figures mean nothing, and why."""
 
 
-class Stage:
-    """A temporary directory and the processes of one run."""
+class Stage(Place):
+    """The place of one run of `perf/run`."""
 
     def __init__(self, options):
+        super().__init__("staffetta-perf-", options.data)
         self.bin, self.cpus, self.kumomta = options.bin, options.cpus, options.kumomta
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="staffetta-perf-", dir=options.data))
         # A sender that gives up root must find its way in.
         self.dir.chmod(0o755)
-        self.processes = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
     def tool(self, name, *arguments):
         """A command line of one of this project's programs."""
@@ -49,10 +38,7 @@ class Stage:
 
     def start(self, command, stdout=subprocess.DEVNULL, **more):
         """A process that ends with the stage; what it complains of is in `log`."""
-        with open(self.dir / f"{len(self.processes)}.log", "w") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, text=True, **more)
-        self.processes.append(process)
-        return process
+        return self.begin(command, f"{len(self.processes)}.log", stdout, **more)
 
     def log(self):
         """The last words of everything that was started."""
@@ -83,13 +69,6 @@ class Stage:
 def fill(file, **values):
     """The text of a configuration with its `@names@` replaced; a name without a value is a fault."""
     return TOKEN.sub(lambda token: str(values[token[1]]), file.read_text())
-
-
-def stop(process, seconds=60):
-    """Asks politely and gives what it printed last."""
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=seconds)
-    return out
 
 
 def free_port():

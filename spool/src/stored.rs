@@ -218,18 +218,16 @@ impl ArchivedStoredOutcome<'_> {
     }
 
     pub(crate) fn to_outcome(&self) -> Outcome {
-        let (class, subject, detail) =
-            (self.marks.enhanced_class, self.enhanced.0.to_native(), self.enhanced.1.to_native());
         Outcome {
             at: UnixMs(self.at.to_native()),
             attempt: self.marks.attempt.to_native(),
             disposition: self.disposition(),
             next_attempt: self.next_attempt(),
-            phase: Phase::from_index(self.marks.phase).unwrap_or(Phase::Routing),
+            phase: self.phase(),
             verdict: self.verdict.as_str().to_owned(),
             reply: Reply {
                 code: self.code.to_native(),
-                enhanced: (class != 0).then_some(Enhanced(class, subject, detail)),
+                enhanced: self.enhanced_code(),
                 text: self.text.as_str().to_owned(),
             },
             source: self.source.as_str().to_owned(),
@@ -237,11 +235,21 @@ impl ArchivedStoredOutcome<'_> {
             mx: self.mx.as_str().to_owned(),
             address: self.address.as_str().to_owned(),
             tls: self.tls.as_str().to_owned(),
-            timings: Timings {
-                connect_ms: self.connect_ms.to_native(),
-                transaction_ms: self.transaction_ms.to_native(),
-            },
+            timings: self.timings(),
         }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        Phase::from_index(self.marks.phase).unwrap_or(Phase::Routing)
+    }
+
+    pub(crate) fn enhanced_code(&self) -> Option<Enhanced> {
+        let class = self.marks.enhanced_class;
+        (class != 0).then(|| Enhanced(class, self.enhanced.0.to_native(), self.enhanced.1.to_native()))
+    }
+
+    pub(crate) fn timings(&self) -> Timings {
+        Timings { connect_ms: self.connect_ms.to_native(), transaction_ms: self.transaction_ms.to_native() }
     }
 }
 

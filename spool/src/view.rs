@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use mail::{BodyType, CampaignId, Class, Disposition, DsnReturn, Ledger, MessageId, Notify, Outcome};
-use mail::{RecipientId, RecordId, TlsWish, UnixMs};
+use mail::{Enhanced, Phase, RecipientId, RecordId, Timings, TlsWish, UnixMs};
 use rkyv::option::ArchivedOption;
 use rkyv::string::ArchivedString;
 
@@ -352,6 +352,72 @@ impl OutcomeRef {
     #[must_use]
     pub fn next_attempt(&self) -> Option<UnixMs> {
         self.head.archived().next_attempt()
+    }
+
+    /// How far the attempt got.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.head.archived().phase()
+    }
+
+    /// The class of the verdict; empty when delivered.
+    #[must_use]
+    pub fn verdict(&self) -> &str {
+        &self.head.archived().verdict
+    }
+
+    /// The reply code; 0 when the words are our own.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.head.archived().code.to_native()
+    }
+
+    /// The enhanced code of the reply.
+    #[must_use]
+    pub fn enhanced(&self) -> Option<Enhanced> {
+        self.head.archived().enhanced_code()
+    }
+
+    /// The text of the reply.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.head.archived().text
+    }
+
+    /// Name of the source.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.head.archived().source
+    }
+
+    /// Name of the provider.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.head.archived().provider
+    }
+
+    /// Host name of the receiving server.
+    #[must_use]
+    pub fn mx(&self) -> &str {
+        &self.head.archived().mx
+    }
+
+    /// Address and port of the receiving server.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.head.archived().address
+    }
+
+    /// TLS version and cipher suite; empty without.
+    #[must_use]
+    pub fn tls(&self) -> &str {
+        &self.head.archived().tls
+    }
+
+    /// How long the parts took.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        self.head.archived().timings()
     }
 
     /// All of it, as an owned value.

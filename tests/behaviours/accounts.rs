@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use content::template::CampaignDraft;
 use mail::{CampaignId, Class};
-use mta::{Accepted, AccountView, NewCampaign, QuotaView, Refusal, Submission, SubmissionMeta, Why};
+use mta::{Accepted, AccountView, NewRecipient, QuotaView, Refusal, Submission, SubmissionMeta, Why};
 use spool::CampaignPhase;
 
-use crate::house::{House, PATIENCE, message, to};
+use crate::house::{House, PATIENCE, message, newsletter, to};
 
 /// Ten recipients a day: what comes back meanwhile is nothing that a test would see.
 const TEN: &str = "[[account]]\nname = \"shop\"\nquota = \"10/d\"\n[[account]]\nname = \"other\"\n";
@@ -21,22 +20,9 @@ fn hand_over(house: &House, account: &str, class: Class, count: usize) -> Result
     house.wait(house.handle().submit(Submission { meta, body: message("x").into_bytes(), recipients }))
 }
 
-fn campaign(house: &House, account: &str) -> CampaignId {
-    let draft = CampaignDraft {
-        name: "Spring".to_owned(),
-        from: "News <news@sender.test>".to_owned(),
-        subject: "Hello".to_owned(),
-        text: "Hello.".to_owned(),
-        list_unsubscribe_url: "https://sender.test/u".to_owned(),
-        ..CampaignDraft::default()
-    };
-    let new = NewCampaign { draft, class: Class::Bulk, tenant: account.to_owned() };
-    house.wait(house.handle().create_campaign(new)).expect("created")
-}
-
-fn add(house: &House, id: CampaignId, count: usize) -> Result<(), Refusal> {
-    let batch = (0..count).map(|n| to(&format!("reader{n}@there.test"))).collect();
-    house.wait(house.handle().add_recipients(id, batch))
+/// So many recipients.
+fn readers(count: usize) -> Vec<NewRecipient> {
+    (0..count).map(|n| to(&format!("reader{n}@there.test"))).collect()
 }
 
 /// Why the recipients of a campaign wait that are not finished.
@@ -100,10 +86,10 @@ fn a_quota_is_kept_over_a_restart() {
 #[test]
 fn a_campaign_beyond_the_quota_waits_says_so_and_gives_back_what_it_did_not_use() {
     let mut house = House::start(TEN);
-    let id = campaign(&house, "shop");
-    add(&house, id, 30).expect("a list is not refused for today's quota");
+    let id = house.campaign(newsletter(), "shop").expect("created");
+    house.add(id, &readers(30)).expect("a list is not refused for today's quota");
     assert_eq!((quota_of_shop(&house).used, quota_of_shop(&house).waiting), (10, 20));
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Running)).expect("started");
+    house.set(id, CampaignPhase::Running).expect("started");
     house.sink.wait_for(10, PATIENCE);
     house.wait_ledger("ten arrive", |ledger| ledger.delivered == 10);
     house.stop();
@@ -114,8 +100,8 @@ fn a_campaign_beyond_the_quota_waits_says_so_and_gives_back_what_it_did_not_use(
     let is_for_quota = |why: &&Why| why.found.code == "account.quota";
     assert_eq!(why.iter().filter(is_for_quota).count(), 20);
     assert!(why.iter().filter(is_for_quota).all(|why| why.found.until > Some(house.handle().now())));
-    add(&house, id, 300).expect_err("beyond thirty days");
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Cancelled)).expect("cancelled");
+    house.add(id, &readers(300)).expect_err("beyond thirty days");
+    house.set(id, CampaignPhase::Cancelled).expect("cancelled");
     house.wait_ledger("the rest is withdrawn", |ledger| ledger.queued() == 0);
     let quota = quota_of_shop(&house);
     assert_eq!((quota.used, quota.waiting), (10, 0));

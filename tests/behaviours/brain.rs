@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use content::template::CampaignDraft;
 use mail::{CampaignId, Class, RecipientId, ReversePath};
-use mta::{Decision, Feedback, FeedbackKind, NewCampaign, Submission, SubmissionMeta, Why};
+use mta::{Decision, Feedback, FeedbackKind, Submission, SubmissionMeta, WarmUpOrder, Why};
 use spool::CampaignPhase;
 
-use crate::house::{House, PATIENCE, message, to};
+use crate::house::{House, PATIENCE, message, newsletter, to};
 use crate::sink::{Manner, Sink};
 
 /// One provider whose rate may be learned: it begins at 100/s.
@@ -35,22 +34,12 @@ fn many(count: usize, domain: &str) -> Vec<String> {
     (0..count).map(|n| format!("r{n}@{domain}")).collect()
 }
 
+/// A campaign to these recipients, started.
 fn campaign(house: &House, recipients: impl Iterator<Item = String>) -> CampaignId {
-    let draft = CampaignDraft {
-        name: "Spring".to_owned(),
-        from: "News <news@sender.test>".to_owned(),
-        subject: "Hello".to_owned(),
-        text: "Hello.".to_owned(),
-        list_unsubscribe_url: "https://sender.test/u".to_owned(),
-        ..CampaignDraft::default()
-    };
-    let new = NewCampaign { draft, class: Class::Bulk, tenant: String::new() };
-    let id = house.wait(house.handle().create_campaign(new)).expect("created");
-    let recipients: Vec<_> = recipients.map(|address| to(&address)).collect();
-    for batch in recipients.chunks(mta::BATCH_MAX) {
-        house.wait(house.handle().add_recipients(id, batch.to_vec())).expect("added");
-    }
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Running)).expect("started");
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = recipients.map(|address| to(&address)).collect();
+    house.add(id, &list).expect("added");
+    house.set(id, CampaignPhase::Running).expect("started");
     id
 }
 
@@ -206,6 +195,67 @@ fn a_source_that_warms_up_alone_keeps_the_rest_waiting() {
 }
 
 #[test]
+fn a_warm_up_that_is_begun_while_the_engine_runs_holds_and_is_kept_over_a_restart() {
+    let alone = SOURCES.replace("sources = [\"a\", \"b\"]", "sources = [\"a\"]");
+    let mut house = House::start(&format!("{alone}{FAST}"));
+    let order =
+        |day| WarmUpOrder { source: "a".to_owned(), provider: Some("there".to_owned()), ladder: None, day };
+    let begun = house.wait(house.handle().start_warm_up(order(1))).expect("begun");
+    assert_eq!((begun.ladder.as_str(), begun.per_day, begun.providers), ("generic", Some(50), 1));
+    assert!(decisions(&house).iter().any(|told| told.kind == "warmup.started"
+        && told.reason.contains("the operator")
+        && told.about.provider.as_deref() == Some("there")));
+    submit(&house, "ann@sender.test", &many(20, "there.test"));
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_secs(1));
+    let first = house.sink.count();
+    assert!(first <= 3, "{first} in the first hour of a day of fifty");
+    // As after a crash: nothing but the order itself has written what is kept.
+    let file = house.folder().join("brain.json");
+    let ordered = std::fs::read(&file).expect("it was written when it was ordered");
+    house.stop();
+    std::fs::write(&file, ordered).expect("written");
+    house.begin();
+    let warm_ups = house.handle().warm_ups();
+    assert_eq!(warm_ups.len(), 1, "{warm_ups:?}");
+    assert_eq!((warm_ups[0].who.as_str(), warm_ups[0].day), ("source a", 1));
+    house.wait(house.handle().start_warm_up(order(100))).expect("a day behind the last");
+    let before = house.sink.count();
+    submit(&house, "ann@sender.test", &many(50, "there.test"));
+    house.sink.wait_for(before + 50, PATIENCE);
+
+    for (order, code, field) in [
+        (WarmUpOrder { source: "c".to_owned(), ..order(1) }, "not_found", None),
+        (WarmUpOrder { provider: Some("nobody".to_owned()), ..order(1) }, "invalid", Some("provider")),
+        (WarmUpOrder { ladder: Some("steep".to_owned()), ..order(1) }, "invalid", Some("ladder")),
+        (order(0), "invalid", Some("day")),
+        (WarmUpOrder { provider: Some("routed".to_owned()), ..order(1) }, "conflict", None),
+    ] {
+        let refusal = house.wait(house.handle().start_warm_up(order)).expect_err("refused");
+        assert_eq!((refusal.code(), refusal.field()), (code, field), "{refusal}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_source_asks_for_its_place_when_a_warm_up_begins() {
+    let slow = FAST.replace("5000/s", "20/s");
+    let house = House::start(&format!("{SOURCES}{slow}"));
+    let ids = submit(&house, "ann@sender.test", &many(400, "there.test"));
+    let own = house.sink.wait_for(5, PATIENCE)[0].client;
+    let source = if own.to_string() == "127.0.0.2" { "a" } else { "b" };
+    let order = WarmUpOrder { source: source.to_owned(), provider: None, ladder: None, day: 1 };
+    let begun = house.wait(house.handle().start_warm_up(order)).expect("begun");
+    assert!(begun.providers > 10, "{begun:?}");
+    let at_start = house.sink.taken().iter().filter(|taken| taken.client == own).count();
+    house.sink.wait_for(150, PATIENCE);
+    let of_own = house.sink.taken().iter().filter(|taken| taken.client == own).count();
+    // What was on the wire, and an hour's share of fifty.
+    assert!(of_own <= at_start + 10, "{at_start} before it began, {of_own} now");
+    let told = decisions(&house).into_iter().find(|told| told.kind == "warmup.started").expect("told");
+    assert!(told.figures["rerouted"] > 100.0, "{told:?} of {}", ids.len());
+}
+
+#[test]
 fn a_sender_that_warms_up_is_slowed_whatever_the_source_and_others_are_not() {
     let domain = "[[domain]]\nname = \"sender.test\"\nwarmup = \"generic\"\n";
     let house = House::start(&format!("{SOURCES}{FAST}{domain}"));
@@ -269,7 +319,7 @@ fn a_campaign_to_a_bad_list_stops_early_and_says_why() {
     let stopped = told.iter().find(|one| one.about.campaign.as_deref() == Some(&id.to_string()));
     assert!(stopped.is_some(), "{told:?}");
     // Somebody takes the risk: it goes on, and is judged anew.
-    house.wait(house.handle().set_campaign(id, CampaignPhase::Running)).expect("resumed");
+    house.set(id, CampaignPhase::Running).expect("resumed");
     until("more is asked for", || house.sink.asked().len() > asked);
     assert_eq!(
         house.handle().why_paused(id).is_some(),

@@ -3,39 +3,31 @@
 use std::time::Duration;
 
 use content::template::CampaignDraft;
-use mail::{CampaignId, Class};
-use mta::{NewCampaign, NewRecipient, Refusal};
+use mail::CampaignId;
+use mta::{NewRecipient, Refusal};
 use spool::CampaignPhase;
 
-use crate::house::{House, PATIENCE, to};
+use crate::house::{House, PATIENCE, newsletter, to};
 
 fn draft() -> CampaignDraft {
     CampaignDraft {
-        name: "Spring".to_owned(),
-        from: "News <news@sender.test>".to_owned(),
         subject: "Hello {{ name }}".to_owned(),
         text: "Dear {{ name }}, your code is {{ code }}.".to_owned(),
         html: "<p>Dear {{ name }}, your code is <b>{{ code }}</b>.</p>".to_owned(),
-        list_unsubscribe_url: "https://sender.test/u".to_owned(),
-        ..CampaignDraft::default()
+        ..newsletter()
     }
 }
 
 fn create(house: &House, count: usize) -> CampaignId {
-    let new = NewCampaign { draft: draft(), class: Class::Bulk, tenant: String::new() };
-    let id = house.wait(house.handle().create_campaign(new)).expect("created");
-    let batch = (0..count)
+    let id = house.campaign(draft(), "").expect("created");
+    let list: Vec<_> = (0..count)
         .map(|n| NewRecipient {
             values: vec![format!("c{n}"), format!("<N{n}>")],
             ..to(&format!("r{n}@d{}.test", n % 7))
         })
         .collect();
-    house.wait(house.handle().add_recipients(id, batch)).expect("added");
+    house.add(id, &list).expect("added");
     id
-}
-
-fn set(house: &House, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
-    house.wait(house.handle().set_campaign(id, phase))
 }
 
 #[test]
@@ -44,7 +36,7 @@ fn a_campaign_waits_for_its_start_and_renders_for_each_recipient() {
     let id = create(&house, 300);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!((house.sink.count(), house.handle().ledger().queued()), (0, 300));
-    set(&house, id, CampaignPhase::Running).expect("started");
+    house.set(id, CampaignPhase::Running).expect("started");
     let taken = house.sink.wait_for(300, PATIENCE);
     let one = taken.iter().find(|taken| taken.to.starts_with("r42@")).expect("recipient 42");
     for part in [
@@ -65,14 +57,14 @@ fn a_paused_campaign_goes_on_where_it_stopped() {
         "[provider.all]\ndomains = [\"d0.test\",\"d1.test\",\"d2.test\",\"d3.test\",\"d4.test\",\"d5.test\",\"d6.test\"]\nrate = \"100/s\"\n",
     );
     let id = create(&house, 300);
-    set(&house, id, CampaignPhase::Running).expect("started");
+    house.set(id, CampaignPhase::Running).expect("started");
     house.sink.wait_for(20, PATIENCE);
-    set(&house, id, CampaignPhase::Paused).expect("paused");
+    house.set(id, CampaignPhase::Paused).expect("paused");
     std::thread::sleep(Duration::from_millis(100));
     let at_pause = house.sink.count();
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(house.sink.count(), at_pause, "nothing leaves while it is paused");
-    set(&house, id, CampaignPhase::Running).expect("resumed");
+    house.set(id, CampaignPhase::Running).expect("resumed");
     house.sink.wait_for(300, PATIENCE);
     house.wait_ledger("all delivered", |ledger| ledger.delivered == 300);
 }
@@ -81,18 +73,17 @@ fn a_paused_campaign_goes_on_where_it_stopped() {
 fn a_cancelled_campaign_ends_and_balances() {
     let house = House::start("");
     let id = create(&house, 500);
-    set(&house, id, CampaignPhase::Cancelled).expect("cancelled");
+    house.set(id, CampaignPhase::Cancelled).expect("cancelled");
     let ledger = house.wait_ledger("all cancelled", |ledger| ledger.finished() == 500);
     assert_eq!((ledger.cancelled, house.sink.count()), (500, 0));
-    assert!(matches!(set(&house, id, CampaignPhase::Running), Err(Refusal::Conflict(_))));
+    assert!(matches!(house.set(id, CampaignPhase::Running), Err(Refusal::Conflict(_))));
 }
 
 #[test]
 fn a_wrong_template_is_refused_with_its_place() {
     let house = House::start("");
     let draft = CampaignDraft { text: "one\ntwo {{ name".to_owned(), ..draft() };
-    let new = NewCampaign { draft, class: Class::Bulk, tenant: String::new() };
-    let refusal = house.wait(house.handle().create_campaign(new)).expect_err("refused");
+    let refusal = house.campaign(draft, "").expect_err("refused");
     assert_eq!(refusal.field(), Some("text"));
     assert!(refusal.to_string().contains('2'), "{refusal}");
 }
@@ -106,7 +97,7 @@ fn a_campaign_survives_a_restart_in_its_state() {
     assert_eq!(house.handle().campaign(id).expect("known").phase(), CampaignPhase::Created);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(house.sink.count(), 0);
-    set(&house, id, CampaignPhase::Running).expect("started");
+    house.set(id, CampaignPhase::Running).expect("started");
     house.sink.wait_for(100, PATIENCE);
     house.wait_ledger("all delivered", |ledger| ledger.delivered == 100);
 }
@@ -123,4 +114,43 @@ fn a_campaign_that_is_cancelled_and_started_at_once_is_cancelled() {
     assert_eq!(handle.campaign(id).expect("known").phase(), CampaignPhase::Cancelled, "{started:?}");
     let ledger = house.wait_ledger("all ended", |ledger| ledger.finished() == 200);
     assert_eq!(ledger.cancelled + ledger.delivered, 200);
+}
+
+#[test]
+fn a_running_campaign_knows_when_it_ends_and_one_that_does_not_run_does_not() {
+    let slow = |count: usize, rate: &str| {
+        format!(
+            "[provider.p{count}]\ndomains = [\"d{count}.test\"]\nrate = \"{rate}\"\nrate_max = \"{rate}\"\n\
+             recipients_per_message = 1\n"
+        )
+    };
+    let house = House::start(&format!("[canary]\nenabled = false\n{}{}", slow(0, "100/s"), slow(1, "25/s")));
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = (0..400).map(|n| to(&format!("r{n}@d{}.test", n % 2))).collect();
+    house.add(id, &list).expect("added");
+    let ends = |rate| house.wait(house.handle().campaign_ends(id, rate));
+    assert_eq!(ends(0.0), None, "it is not started");
+    house.set(id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(40, PATIENCE);
+    let (now, left) = (house.handle().now(), 400 - house.sink.count());
+    let told = ends(0.0).expect("it runs");
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 400);
+    let (told, real) = (told.since(now).as_secs_f64(), house.handle().now().since(now).as_secs_f64());
+    assert!((real - told).abs() < 0.2 * real + 0.5, "{told} s told and {real} s real for {left}");
+    assert!(ends(0.0).is_some_and(|moment| moment <= house.handle().now()), "nothing waits");
+}
+
+#[test]
+fn a_campaign_whose_recipients_wait_for_a_warm_up_does_not_know_its_end() {
+    let house = House::start(
+        "[canary]\nenabled = false\n[[source]]\nname = \"a\"\nip = \"127.0.0.2\"\nwarmup = \"generic\"\n\
+         [provider.there]\ndomains = [\"there.test\"]\n",
+    );
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = (0..100).map(|n| to(&format!("r{n}@there.test"))).collect();
+    house.add(id, &list).expect("added");
+    house.set(id, CampaignPhase::Running).expect("started");
+    house.sink.wait_for(1, PATIENCE);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(house.wait(house.handle().campaign_ends(id, 1.0)), None);
 }

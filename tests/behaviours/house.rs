@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mail::{Address, Ledger};
-use mta::{Engine, Handle, NewRecipient, StartError};
+use content::template::CampaignDraft;
+use mail::{Address, CampaignId, Class, Ledger};
+use mta::{Engine, Handle, NewCampaign, NewRecipient, Refusal, StartError};
 use policy::config::{Config, check};
+use spool::CampaignPhase;
 
 use crate::sink::Sink;
 
@@ -21,6 +23,7 @@ pub(crate) struct House {
     folder: tempfile::TempDir,
     extra: String,
     pub(crate) shards: usize,
+    pub(crate) waiting_max: u64,
     segment: &'static str,
 }
 
@@ -32,8 +35,9 @@ impl House {
 
     pub(crate) fn with_sink(sink: Sink, extra: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let extra = extra.to_owned();
         let mut house =
-            Self { engine: None, sink, folder, extra: extra.to_owned(), shards: 2, segment: "8MiB" };
+            Self { engine: None, sink, folder, extra, shards: 2, waiting_max: 1_000_000, segment: "8MiB" };
         house.begin();
         house
     }
@@ -62,10 +66,10 @@ impl House {
     /// The configuration.
     pub(crate) fn text(&self) -> String {
         let (folder, sink, shards) = (self.folder.path().display(), self.sink.address(), self.shards);
-        let segment = self.segment;
+        let Self { segment, waiting_max, .. } = self;
         format!(
             "[node]\nname = \"mx.staffetta.test\"\ndata_dir = \"{folder}\"\nshards = {shards}\n\
-             [spool]\nsegment = \"{segment}\"\nmin_free = \"1MiB\"\n\
+             [spool]\nsegment = \"{segment}\"\nmin_free = \"1MiB\"\nwaiting_max = {waiting_max}\n\
              [[smtp_listener]]\naddress = \"127.0.0.1:0\"\ntrusted = [\"127.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nhosts = [\"{sink}\"]\ntls = \"off\"\n{}",
             self.extra
@@ -102,6 +106,23 @@ impl House {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.smtp())
+    }
+
+    /// A bulk campaign of an account, without recipients; no name is no account.
+    pub(crate) fn campaign(&self, draft: CampaignDraft, account: &str) -> Result<CampaignId, Refusal> {
+        let new = NewCampaign { draft, class: Class::Bulk, tenant: account.to_owned() };
+        self.wait(self.handle().create_campaign(new))
+    }
+
+    /// Adds a list to a campaign, of any length.
+    pub(crate) fn add(&self, id: CampaignId, list: &[NewRecipient]) -> Result<(), Refusal> {
+        list.chunks(mta::BATCH_MAX)
+            .try_for_each(|batch| self.wait(self.handle().add_recipients(id, batch.to_vec())))
+    }
+
+    /// Starts, pauses or cancels a campaign.
+    pub(crate) fn set(&self, id: CampaignId, phase: CampaignPhase) -> Result<(), Refusal> {
+        self.wait(self.handle().set_campaign(id, phase))
     }
 
     /// Waits until the books satisfy `what`.
@@ -201,6 +222,18 @@ impl Client {
 /// A plain message.
 pub(crate) fn message(subject: &str) -> String {
     format!("From: Ann <ann@sender.test>\r\nTo: you\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+}
+
+/// A plain newsletter, the same for everybody.
+pub(crate) fn newsletter() -> CampaignDraft {
+    CampaignDraft {
+        name: "Spring".to_owned(),
+        from: "News <news@sender.test>".to_owned(),
+        subject: "Hello".to_owned(),
+        text: "Hello.".to_owned(),
+        list_unsubscribe_url: "https://sender.test/u".to_owned(),
+        ..CampaignDraft::default()
+    }
 }
 
 /// A recipient without merge values.

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use mail::{Class, ReversePath};
 use mta::{Submission, SubmissionMeta};
+use spool::CampaignPhase;
 
-use crate::house::{House, PATIENCE, message, to};
+use crate::house::{House, PATIENCE, message, newsletter, to};
 
 const SLOW: &str = "[provider.slow]\ndomains = [\"slow.test\"]\nrate = \"100/s\"\nconnections = 5\n";
 
@@ -83,4 +84,38 @@ fn a_limit_of_bytes_spreads_large_messages_and_critical_mail_does_not_wait_for_i
     let took = large().max().expect("the last") - large().min().expect("the first");
     // Two connections may each begin with one message before either is counted, and a tenth of a second may run ahead.
     assert!(took > Duration::from_millis(1_700) && took < Duration::from_secs(6), "it took {took:?}");
+}
+
+/// Waits until the answer to whether mail is taken is as `wanted`.
+fn wait_health(house: &House, wanted: impl Fn(&Result<(), String>) -> bool) {
+    let begun = Instant::now();
+    while !wanted(&house.handle().health()) {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", house.handle().health());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn when_too_many_wait_mail_and_lists_are_refused_for_now_and_then_taken_again() {
+    let mut house = House::start("");
+    house.stop();
+    house.waiting_max = 10;
+    house.begin();
+    let id = house.campaign(newsletter(), "").expect("created");
+    let list: Vec<_> = (0..10).map(|n| to(&format!("r{n}@there.test"))).collect();
+    house.add(id, &list).expect("ten may wait");
+    wait_health(&house, Result::is_err);
+    let refusal = house.add(id, &list).expect_err("ten wait");
+    assert_eq!((refusal.code(), refusal.http_status()), ("queue_full", 503));
+    assert!(refusal.retry_after().is_some());
+    let mut client = house.client();
+    let reply = client.says("MAIL FROM:<ann@sender.test>", "452 4.3.1");
+    assert!(reply.contains("10 recipients wait") && reply.contains("spool.waiting_max"), "{reply}");
+    house.set(id, CampaignPhase::Running).expect("what waits may still be started");
+    house.wait_ledger("all leave", |ledger| ledger.delivered == 10);
+    wait_health(&house, Result::is_ok);
+    let reply = house.client().send("ann@sender.test", &["bob@there.test"], &message("x"));
+    assert!(reply.starts_with("250"), "{reply}");
+    house.add(id, &list).expect("there is room again");
+    house.wait_ledger("nothing was lost", |ledger| ledger.delivered == 21);
 }

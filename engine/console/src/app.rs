@@ -76,6 +76,7 @@ impl Console {
             .route("/v1/accounts", get(accounts::show))
             .route("/v1/decisions", get(decisions::show))
             .route("/v1/sources", get(sources::show))
+            .route("/v1/sources/warmup", post(sources::warm_up))
             .route("/v1/reputation", get(sources::reputation))
             .route("/v1/queue", get(queue::show))
             .route("/v1/queue/suspend", post(queue::suspend))

@@ -14,6 +14,9 @@ use crate::ApiError;
 /// How long a client may pause while it sends a body.
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// Largest body of a command, in bytes.
+pub(crate) const COMMAND_BYTES_MAX: usize = 64 * 1024;
+
 /// What all bodies together may take, in KiB: several messages of the largest size at once. Parsing and composing
 /// take up to three times as much again for a moment.
 const BUDGET_KIB: usize = 256 * 1024;

@@ -13,7 +13,7 @@ use content::template::CampaignDraft;
 use mail::{Address, CampaignId, Class, UnixMs};
 use mta::{Campaign, CanaryView, Handle, NewCampaign};
 use policy::classify::{Ground, Hints, RuleSubject, classify};
-use report::{CampaignCounts, Counts, Store, as_text, as_time};
+use report::{CampaignCounts, Counts, Store, as_optional_time, as_text, as_time};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use spool::CampaignPhase;
@@ -68,6 +68,9 @@ pub(crate) struct View {
     rate_per_second: f64,
     /// How long the rest will take at that rate; null when nobody can know.
     eta_seconds: Option<u64>,
+    /// When its last recipient will have arrived if nothing changes; null when it does not run or nobody can know.
+    #[serde(serialize_with = "as_optional_time")]
+    expected_at: Option<UnixMs>,
     /// How its judgement stands; null when it is not judged.
     canary: Option<CanaryView>,
 }
@@ -182,7 +185,11 @@ pub(crate) async fn list(
     let views = feed::blocking(&console.store, move |store| {
         campaigns.iter().map(|campaign| view(store, &handle, campaign, now)).collect::<Result<Vec<_>, _>>()
     });
-    Ok(Json(List { campaigns: views.await? }))
+    let mut campaigns = views.await?;
+    for view in &mut campaigns {
+        view.look_ahead(&console.handle).await;
+    }
+    Ok(Json(List { campaigns }))
 }
 
 /// Shows one campaign.
@@ -193,7 +200,19 @@ pub(crate) async fn show(
 ) -> Result<Json<View>, ApiError> {
     let campaign = find(&console, &caller, &id)?;
     let (now, handle) = (console.handle.now(), console.handle.clone());
-    feed::blocking(&console.store, move |store| view(store, &handle, &campaign, now)).await.map(Json)
+    let view = feed::blocking(&console.store, move |store| view(store, &handle, &campaign, now));
+    let mut view = view.await?;
+    view.look_ahead(&console.handle).await;
+    Ok(Json(view))
+}
+
+impl View {
+    /// Asks the queues when it ends, unless it has ended.
+    async fn look_ahead(&mut self, handle: &Handle) {
+        if self.counts.queued > 0 {
+            self.expected_at = handle.campaign_ends(self.head.id, self.rate_per_second).await;
+        }
+    }
 }
 
 /// Starts, pauses, resumes or cancels a campaign.
@@ -249,6 +268,7 @@ fn view(
         providers: providers.into_iter().collect(),
         rate_per_second: (rate * 10.0).round() / 10.0,
         eta_seconds: eta(left, rate),
+        expected_at: None,
         canary: handle.canary(campaign.id),
     })
 }

@@ -12,11 +12,8 @@ use report::{as_optional_time, as_text, as_time};
 use serde::{Deserialize, Serialize};
 
 use crate::app::Console;
-use crate::body::{expect_json, media_type, read_json};
+use crate::body::{COMMAND_BYTES_MAX, expect_json, media_type, read_json};
 use crate::{ApiError, Caller, path_id};
-
-/// Largest body of a command, in bytes.
-const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
 /// The queue: paths, and what waits outside of them.
 #[derive(Debug, Serialize)]

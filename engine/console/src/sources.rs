@@ -1,14 +1,17 @@
-//! `GET /v1/sources` and `/v1/reputation`: the addresses that mail leaves from, how each stands with receivers, and how
-//! everybody else does who is part of mail.
+//! `/v1/sources` and `/v1/reputation`: the addresses that mail leaves from, how each stands with receivers and is warmed up, and
+//! how everybody else does who is part of mail.
 
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use mail::UnixMs;
-use mta::{ReputationView, SourceView, StandingView, WarmUpView};
+use mta::{ReputationView, SourceView, StandingView, WarmUpBegun, WarmUpOrder, WarmUpView};
 use report::{as_optional_time, as_time};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::app::Console;
+use crate::body::{COMMAND_BYTES_MAX, expect_json, read_json};
 use crate::{ApiError, Caller};
 
 /// Most scores that are shown.
@@ -87,6 +90,39 @@ pub(crate) async fn reputation(
 ) -> Result<Json<Reputation>, ApiError> {
     caller.must_be_operator()?;
     Ok(Json(Reputation { reputation: console.handle.reputation(SCORES_MAX) }))
+}
+
+/// A warm-up that is to begin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WarmUpCommand {
+    source: String,
+    /// Without it at all providers.
+    #[serde(default)]
+    provider: Option<String>,
+    #[serde(default)]
+    ladder: Option<String>,
+    #[serde(default = "first_day")]
+    day: u32,
+}
+
+const fn first_day() -> u32 {
+    1
+}
+
+/// Begins a warm-up.
+pub(crate) async fn warm_up(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WarmUpBegun>, ApiError> {
+    caller.must_be_operator()?;
+    let body = console.budget.collect(&headers, body, COMMAND_BYTES_MAX).await?;
+    expect_json(&headers)?;
+    let WarmUpCommand { source, provider, ladder, day } = read_json(&body.bytes)?;
+    let order = WarmUpOrder { source, provider, ladder, day };
+    Ok(Json(console.handle.start_warm_up(order).await?))
 }
 
 /// Shows the sources.

@@ -247,6 +247,7 @@ fn a_campaign_is_uploaded_started_and_counted() {
         (&view["state"], &view["counts"]["queued"], &view["eta_seconds"]),
         (&json!("created"), &json!(2501), &Value::Null)
     );
+    assert_eq!(view.get("expected_at"), Some(&Value::Null), "it is not started");
     let (status, acted) = running.ask("POST", &format!("{path}/start"), &[], "");
     assert_eq!((status, &acted["state"]), (200, &json!("running")), "{acted}");
     let view = running.wait_for(&path, |view| view["counts"]["queued"] == 0);
@@ -256,6 +257,7 @@ fn a_campaign_is_uploaded_started_and_counted() {
         "{view:#}"
     );
     assert!(view["providers"].as_object().is_some_and(|providers| providers.len() == 1), "{view:#}");
+    assert_eq!(view["expected_at"], Value::Null, "it has ended");
     assert_eq!(running.get("/v1/campaigns")["campaigns"].as_array().map(Vec::len), Some(1));
     assert_eq!(running.get("/v1/ledger")["accepted"], 2501);
     let (status, error) = running.ask("GET", &path.replace("campaigns", "messages"), &[], "");
@@ -456,5 +458,21 @@ fn decisions_and_sources_are_told() {
     let sources = running.get("/v1/sources");
     assert_eq!(sources["sources"][0]["name"], "default", "{sources:#}");
     assert_eq!(sources["sources"][0]["providers"][0]["provider"], "routed", "{sources:#}");
+    assert_eq!(sources["warm_ups"], json!([]));
+    let order = json!({"source": "default", "provider": "google", "ladder": "careful", "day": 2});
+    let (status, begun) = running.post("/v1/sources/warmup", &order);
+    let expected = json!({"source": "default", "ladder": "careful", "day": 2, "per_day": 75, "providers": 1});
+    assert_eq!((status, &begun), (200, &expected));
+    let warm_up = &running.get("/v1/sources")["warm_ups"][0];
+    assert_eq!((&warm_up["provider"], &warm_up["day"]), (&json!("google"), &json!(2)), "{warm_up}");
+    assert_eq!(running.get("/v1/decisions")["decisions"][0]["kind"], "warmup.started");
+    for (order, status, field) in [
+        (json!({"source": "other"}), 404, json!(null)),
+        (json!({"source": "default", "ladder": "steep"}), 422, json!("ladder")),
+        (json!({"provider": "google"}), 422, json!(null)),
+    ] {
+        let (found, wrong) = running.post("/v1/sources/warmup", &order);
+        assert_eq!((found, &wrong["error"]["field"]), (status, &field), "{wrong}");
+    }
     running.stop();
 }

@@ -2,7 +2,7 @@
 //! reads the time of day.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mail::UnixMs;
 
@@ -13,11 +13,13 @@ pub(crate) struct Clock {
     started: Instant,
     /// The time of day at `started`, by the latest reading of the host's clock that was ahead of all before.
     base_ms: AtomicU64,
+    /// When the host's clock was looked at last, in milliseconds after `started`.
+    looked_ms: AtomicU64,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { started: Instant::now(), base_ms: AtomicU64::new(0) }
+        Self { started: Instant::now(), base_ms: AtomicU64::new(0), looked_ms: AtomicU64::new(u64::MAX) }
     }
 }
 
@@ -25,9 +27,16 @@ impl Clock {
     /// The present moment.
     #[must_use]
     pub(crate) fn now(&self) -> UnixMs {
+        let elapsed_ms = whole_ms(self.started.elapsed());
+        // Within a millisecond the host's clock has nothing new to say, and a message asks many times.
+        if self.looked_ms.load(Ordering::Acquire) == elapsed_ms {
+            return UnixMs(self.base_ms.load(Ordering::Relaxed) + elapsed_ms);
+        }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let whole = |ms: u128| u64::try_from(ms).unwrap_or(u64::MAX);
-        self.moment(whole(since_epoch.as_millis()), whole(self.started.elapsed().as_millis()))
+        let now = self.moment(whole_ms(since_epoch), elapsed_ms);
+        // Behind the new base: who sees this sees that.
+        self.looked_ms.store(elapsed_ms, Ordering::Release);
+        now
     }
 
     /// The moment when the host's clock says `host_ms`, `elapsed_ms` after the start.
@@ -39,6 +48,10 @@ impl Clock {
         }
         UnixMs(latest_ms + elapsed_ms)
     }
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -39,5 +39,6 @@ pub use submission::{Accepted, NewCampaign, NewRecipient, Submission, Submission
 pub use tls_report::{TlsCounters, TlsReports};
 pub use views::{
     AccountHaltView, AccountView, BudgetView, CanaryView, Found, HoldView, PartsView, PathFilter, PathView,
-    QuotaView, ReputationView, SourceView, StandingView, Step, WaitingView, WarmUpView, Why,
+    QuotaView, ReputationView, SourceView, StandingView, Step, WaitingView, WarmUpBegun, WarmUpOrder,
+    WarmUpView, Why,
 };

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use mail::{Enhanced, Reply};
 
+/// After which time to ask again while too much waits: much has left by then, and little that was refused is late.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
+
 /// A submission or a request that is not carried out. Nothing of it has been kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -21,6 +24,9 @@ pub enum Refusal {
     /// The disk is nearly full.
     #[error("{0}")]
     NoRoom(String),
+    /// So much mail waits that no more is taken; the text says how much.
+    #[error("{0}")]
+    Full(String),
     /// The engine is being stopped.
     #[error("the engine is stopping")]
     Stopping,
@@ -57,6 +63,7 @@ impl Refusal {
             Self::Busy(_) => "busy",
             Self::Quota { .. } => "quota_exceeded",
             Self::NoRoom(_) => "no_room",
+            Self::Full(_) => "queue_full",
             Self::Stopping => "stopping",
             Self::Spool(_) => "spool",
             Self::NotFound(_) => "not_found",
@@ -71,7 +78,7 @@ impl Refusal {
         match self {
             Self::Busy(_) | Self::Quota { .. } => 429,
             Self::NoRoom(_) => 507,
-            Self::Stopping | Self::Spool(_) => 503,
+            Self::Full(_) | Self::Stopping | Self::Spool(_) => 503,
             Self::NotFound(_) => 404,
             Self::Invalid { .. } => 422,
             Self::Conflict(_) => 409,
@@ -92,6 +99,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota { retry_after, .. } => Some(*retry_after),
+            Self::Full(_) => Some(FULL_PAUSE),
             _ => None,
         }
     }
@@ -104,7 +112,7 @@ impl Refusal {
             // What the operator lets the sender do: a policy (X.7.1), and for now. X.5.3 would say that the rest may come
             // at once, and the X.7.28 that receivers use tells of abuse.
             Self::Quota { .. } => (452, Enhanced(4, 7, 1)),
-            Self::NoRoom(_) => (452, Enhanced(4, 3, 1)),
+            Self::NoRoom(_) | Self::Full(_) => (452, Enhanced(4, 3, 1)),
             Self::Stopping => (421, Enhanced(4, 3, 2)),
             Self::Spool(_) => (451, Enhanced(4, 3, 0)),
             Self::NotFound(_) | Self::Invalid { .. } | Self::Conflict(_) => (554, Enhanced(5, 6, 0)),

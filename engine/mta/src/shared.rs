@@ -67,6 +67,8 @@ pub(crate) struct Condition {
     pub(crate) holds: Holds,
     /// Why accept refuses, while the disk is nearly full.
     pub(crate) no_room: ArcSwapOption<String>,
+    /// Why accept refuses, while too many recipients wait.
+    pub(crate) full: ArcSwapOption<String>,
 }
 
 impl Shared {
@@ -75,8 +77,11 @@ impl Shared {
         if self.condition.stopping.load(Ordering::Acquire) {
             return Err(Refusal::Stopping);
         }
-        match self.condition.no_room.load().as_deref() {
-            Some(why) => Err(Refusal::NoRoom(why.clone())),
+        if let Some(why) = self.condition.no_room.load().as_deref() {
+            return Err(Refusal::NoRoom(why.clone()));
+        }
+        match self.condition.full.load().as_deref() {
+            Some(why) => Err(Refusal::Full(why.clone())),
             None => Ok(()),
         }
     }

@@ -266,6 +266,34 @@ pub struct PartsView {
     pub engaged: f64,
 }
 
+/// A warm-up that is to begin while the engine runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WarmUpOrder {
+    /// Name of the source.
+    pub source: String,
+    /// Name of the provider; `None`: at all of them.
+    pub provider: Option<String>,
+    /// Name of the ladder; `None`: the one that the configuration has for the source, else `generic`.
+    pub ladder: Option<String>,
+    /// The day of the ladder to begin with, 1 is the first; behind the last the source is taken to be warm.
+    pub day: u32,
+}
+
+/// A warm-up that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WarmUpBegun {
+    /// Name of the source.
+    pub source: String,
+    /// Name of the ladder.
+    pub ladder: String,
+    /// The day of the ladder, 1 is the first.
+    pub day: u32,
+    /// Messages of this day at one provider; absent when the day is behind the last.
+    pub per_day: Option<u64>,
+    /// At how many providers.
+    pub providers: usize,
+}
+
 /// One warm-up at one provider.
 #[derive(Clone, Debug, Serialize)]
 pub struct WarmUpView {

@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use mail::CampaignId;
+use mail::{CampaignId, UnixMs};
 use rustc_hash::FxHashMap;
 
 use crate::Ticket;
@@ -28,6 +28,8 @@ pub(crate) struct Campaign {
     pub(crate) state: CampaignState,
     pub(crate) flows: Vec<u32>,
     pub(crate) scheduled: u32,
+    /// None of it is scheduled for a later moment.
+    pub(crate) latest: UnixMs,
     /// What it holds back: its lanes, in the order of their names; none is empty.
     lanes: Vec<u32>,
 }
@@ -91,6 +93,7 @@ impl Campaigns {
                 state: CampaignState::Running,
                 flows: Vec::new(),
                 scheduled: 0,
+                latest: UnixMs::default(),
                 lanes: Vec::new(),
             })
         })
@@ -179,6 +182,12 @@ impl Campaigns {
     pub(crate) fn held_by(&self, campaign: u32, name: Option<u16>) -> u64 {
         let lanes = self.rows[campaign].lanes.iter().map(|&lane| &self.lanes[lane]);
         lanes.filter(|lane| name.is_none() || lane.name == name).map(|lane| u64::from(lane.count)).sum()
+    }
+
+    /// What it holds back in each of its lanes.
+    pub(crate) fn lanes_of(&self, campaign: u32) -> impl Iterator<Item = (Option<u16>, u64)> {
+        let lanes = self.rows[campaign].lanes.iter().map(|&lane| &self.lanes[lane]);
+        lanes.map(|lane| (lane.name, u64::from(lane.count)))
     }
 
     pub(crate) fn held(&self) -> u64 {

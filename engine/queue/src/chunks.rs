@@ -78,7 +78,6 @@ impl<C: Chunk, const BLOCK: usize> Chunks<C, BLOCK> {
     }
 
     /// How many are not free.
-    #[cfg(test)]
     pub(crate) const fn taken(&self) -> usize {
         self.taken
     }

@@ -35,7 +35,7 @@ use mail::{CampaignId, RecipientId, UnixMs};
 pub use campaign::CampaignState;
 pub use policy::{Demand, Limits};
 pub use ticket::{FlowKey, PathId, PathKey, Pull, Refused, Ticket};
-pub use view::{Ahead, PathView, Place, Totals};
+pub use view::{Ahead, CampaignLine, CampaignWaits, PathView, Place, Totals};
 
 use campaign::Campaigns;
 use ready::{Arrival, Ready};
@@ -105,13 +105,15 @@ impl Queue {
         due: UnixMs,
     ) -> Result<(), Refused> {
         let campaign = self.admit(ticket, campaign)?;
-        if campaign != NONE {
-            self.campaigns[campaign].scheduled += 1;
-        }
         let due = match ticket.expiry {
             0 => due,
             expiry => due.min(UnixMs::from_seconds(u64::from(expiry))),
         };
+        if campaign != NONE {
+            let campaign = &mut self.campaigns[campaign];
+            campaign.scheduled += 1;
+            campaign.latest = campaign.latest.max(due);
+        }
         let when = self.store.tick(due);
         let node = self.store.insert(ticket, Stay { state: State::Scheduled, place: campaign, when });
         self.wheel.insert(node, when);
@@ -219,7 +221,7 @@ impl Queue {
     /// Lets a ticket wait for its turn on a path.
     ///
     /// # Errors
-    /// Gives it back when its campaign was cancelled or the path is no more.
+    /// Gives it back when its campaign was cancelled, the path is no more or the queue is nearly full.
     pub fn enqueue(
         &mut self,
         path: PathId,
@@ -264,6 +266,9 @@ impl Queue {
             return Err(Refused::Cancelled(ticket));
         }
         let path = self.ready.paths.find(path).ok_or(Refused::NoPath(ticket))?;
+        if self.is_nearly_full() {
+            return Err(Refused::Full(ticket));
+        }
         let arrival = Arrival { path, key, ticket, comes_back };
         self.ready.push(&mut self.store, &mut self.campaigns, arrival, self.now);
         Ok(())
@@ -444,8 +449,11 @@ impl Queue {
     /// the campaign may go; `None` holds it with the whole campaign.
     ///
     /// # Errors
-    /// Gives it back when the campaign was cancelled.
+    /// Gives it back when the campaign was cancelled or the queue is nearly full.
     pub fn hold(&mut self, campaign: CampaignId, lane: Option<u16>, ticket: Ticket) -> Result<(), Refused> {
+        if self.is_nearly_full() {
+            return Err(Refused::Full(ticket));
+        }
         let index = self.admit(ticket, Some(campaign))?;
         let when = self.store.tick(self.now);
         self.campaigns.hold(&mut self.store, index, lane, (ticket, when));
@@ -546,6 +554,19 @@ impl Queue {
         view::find(&self.ready, &self.campaigns, &self.store, id)
     }
 
+    /// Whether only the places are left that are kept for [`Queue::schedule`]: nobody should bring new tickets. Lines take whole
+    /// chunks, so this comes with fewer tickets the more lines there are: at 157 million in a few long ones.
+    #[must_use]
+    pub const fn is_nearly_full(&self) -> bool {
+        self.store.is_nearly_full()
+    }
+
+    /// Where the tickets of a campaign wait, in numbers. Costs as much as it has flows.
+    #[must_use]
+    pub fn campaign_waits(&self, id: CampaignId) -> CampaignWaits {
+        view::campaign(&self.ready, &self.campaigns, id)
+    }
+
     /// What the queue owns of memory, in bytes. Costs as much as there are flows and campaigns.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -554,5 +575,57 @@ impl Queue {
             + self.ready.bytes()
             + self.campaigns.bytes()
             + self.expired.capacity() * size_of::<Ticket>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::Class;
+
+    use super::*;
+
+    /// Chunks that the queue of these tests has for lines.
+    const CHUNKS: usize = 8;
+    const START: UnixMs = UnixMs(1_000_000);
+
+    fn ticket(id: u64) -> Ticket {
+        Ticket { id: RecipientId::from_raw(id), expiry: 0, deadline: 0, attempts: 0, class: Class::Bulk }
+    }
+
+    #[test]
+    fn a_queue_that_is_nearly_full_gives_lines_back_and_schedules_still() {
+        let mut queue = Queue::new([8, 4, 4, 1], CRITICAL_SHARE, START);
+        queue.store.narrow(CHUNKS);
+        let limits = Limits {
+            connections: 1,
+            rate: None,
+            messages_per_connection: 100,
+            recipients_per_message: 1,
+            pipeline_depth: 1,
+        };
+        let flow = FlowKey { class: Class::Bulk, tenant: 0, campaign: None, identity: 0 };
+        let path = |queue: &mut Queue, site| queue.path(PathKey { source: 0, provider: 0, site }, limits);
+        // Each line has a chunk of its own, so a ticket of a line of its own costs as much as ten.
+        for site in 0..CHUNKS as u64 {
+            let path = path(&mut queue, site);
+            queue.enqueue(path, flow, ticket(site), START).expect("there is room");
+        }
+        assert!(queue.is_nearly_full());
+        let first = path(&mut queue, 0);
+        let refused = [
+            queue.enqueue(first, flow, ticket(100), START),
+            queue.unpull(first, flow, ticket(100)),
+            queue.hold(CampaignId::default(), None, ticket(100)),
+        ];
+        assert_eq!(refused, [Err(Refused::Full(ticket(100))); 3]);
+        for id in 100..1_000 {
+            queue.schedule(ticket(id), None, START).expect("there is always room");
+        }
+        let mut due = Vec::new();
+        queue.due(START, usize::MAX, &mut due);
+        queue.connection_opened(first);
+        assert_eq!((due.len(), queue.pull(first, START)), (900, Pull::Ticket(ticket(0), flow)));
+        assert!(!queue.is_nearly_full(), "its chunk is free again");
+        queue.enqueue(first, flow, ticket(100), START).expect("there is room again");
     }
 }

@@ -20,6 +20,8 @@ const SLOT_BITS: u32 = 4;
 /// Chunks of one block: 512 KiB, so that growth never copies and never asks for much at once, and so that where the blocks of
 /// ten million lie fits into the nearest cache.
 const BLOCK_CHUNKS: usize = 2048;
+/// Chunks that may be taken before lines get no more: ten million places are left for what lies alone.
+const TAKEN_MAX: usize = (NODES_MAX >> SLOT_BITS) as usize - (1 << 20);
 /// All places of a chunk are free.
 const ALL_FREE: u16 = (1 << CHUNK_NODES) - 1;
 
@@ -163,12 +165,21 @@ pub(crate) struct Store {
     finder: Finder,
     /// The first shared chunk that has room.
     shared: u32,
+    /// [`TAKEN_MAX`]; fewer in tests.
+    taken_max: usize,
 }
 
 impl Store {
     /// No nodes. Ticks count from `origin`.
     pub(crate) const fn new(origin: UnixMs) -> Self {
-        Self { origin, chunks: Chunks::new(), deadlines: Vec::new(), finder: Finder::new(), shared: NONE }
+        Self {
+            origin,
+            chunks: Chunks::new(),
+            deadlines: Vec::new(),
+            finder: Finder::new(),
+            shared: NONE,
+            taken_max: TAKEN_MAX,
+        }
     }
 
     /// The tick of `moment`: that of the origin when it lies before, the last one when it lies beyond.
@@ -316,7 +327,7 @@ impl Store {
     /// Takes back a chunk in which nobody is.
     fn give_chunk(&mut self, number: u32) {
         if self.chunks.give(number) {
-            *self = Self::new(self.origin);
+            *self = Self { taken_max: self.taken_max, ..Self::new(self.origin) };
         }
     }
 
@@ -334,6 +345,17 @@ impl Store {
     /// Places that exist, free or not.
     pub(crate) fn places(&self) -> u32 {
         self.chunks.count() * CHUNK_NODES
+    }
+
+    /// Whether only the places are left that are kept for what lies alone.
+    pub(crate) const fn is_nearly_full(&self) -> bool {
+        self.chunks.taken() >= self.taken_max
+    }
+
+    /// Lets it be nearly full with so many chunks.
+    #[cfg(test)]
+    pub(crate) fn narrow(&mut self, taken_max: usize) {
+        self.taken_max = taken_max;
     }
 
     /// Chunks that are not free.

@@ -88,6 +88,8 @@ pub enum Refused {
     Cancelled(Ticket),
     /// The path was removed meanwhile: route the ticket again.
     NoPath(Ticket),
+    /// The queue is nearly full: schedule the ticket for a little later, for which there is always room.
+    Full(Ticket),
 }
 
 impl Refused {
@@ -95,7 +97,7 @@ impl Refused {
     #[must_use]
     pub const fn ticket(self) -> Ticket {
         match self {
-            Self::Cancelled(ticket) | Self::NoPath(ticket) => ticket,
+            Self::Cancelled(ticket) | Self::NoPath(ticket) | Self::Full(ticket) => ticket,
         }
     }
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Refused {
         match self {
             Self::Cancelled(ticket) => write!(f, "the campaign of {} was cancelled", ticket.id),
             Self::NoPath(ticket) => write!(f, "the path of {} was removed", ticket.id),
+            Self::Full(ticket) => write!(f, "there is hardly any place left, and none for {}", ticket.id),
         }
     }
 }

@@ -122,6 +122,44 @@ pub struct Ahead {
     pub in_class: u32,
 }
 
+/// What waits of a campaign, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CampaignWaits {
+    /// Its lines on paths that may take their turn.
+    pub lines: Vec<CampaignLine>,
+    /// How many are held back, for a provider of that index or with the whole campaign.
+    pub held: Vec<(Option<u16>, u64)>,
+    /// How many wait for their time.
+    pub scheduled: u64,
+    /// None of these waits for a later moment.
+    pub latest: Option<UnixMs>,
+}
+
+/// One line of a campaign on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CampaignLine {
+    /// The path.
+    pub path: PathId,
+    /// Recipients of the class on the path that have gone when the last of the line has, about: see [`Ahead::in_class`].
+    pub until_last: u64,
+}
+
+pub(crate) fn campaign(ready: &Ready, campaigns: &Campaigns, id: CampaignId) -> CampaignWaits {
+    let Some(index) = campaigns.find(id) else { return CampaignWaits::default() };
+    let campaign = &campaigns[index];
+    let flows = campaign.flows.iter().map(|&flow| &ready.flows.rows[flow]);
+    let line = |flow: &Flow| CampaignLine {
+        path: ready.paths.id(flow.path),
+        until_last: u64::from(in_class(ready, flow, flow.live - 1)) + 1,
+    };
+    CampaignWaits {
+        lines: flows.filter(|flow| flow.live > 0 && !flow.paused).map(line).collect(),
+        held: campaigns.lanes_of(index).collect(),
+        scheduled: u64::from(campaign.scheduled),
+        latest: (campaign.scheduled > 0).then_some(campaign.latest),
+    }
+}
+
 pub(crate) fn paths(ready: &Ready, store: &Store) -> Vec<PathView> {
     let mut oldest: FxHashMap<u32, UnixMs> = FxHashMap::default();
     for (_, flow) in ready.flows.rows.iter() {
@@ -203,8 +241,13 @@ pub(crate) fn find(ready: &Ready, campaigns: &Campaigns, store: &Store, id: Reci
 
 /// How many go before a node of a flow, as things stand.
 fn ahead(ready: &Ready, store: &Store, flow: &Flow, node: u32) -> Ahead {
-    let path = &ready.paths.rows[flow.path];
     let in_flow = flow.ahead(store, node);
+    Ahead { in_flow, in_class: in_class(ready, flow, in_flow) }
+}
+
+/// How many of its class on the path go before one that has so many before it in its flow.
+fn in_class(ready: &Ready, flow: &Flow, in_flow: u32) -> u32 {
+    let path = &ready.paths.rows[flow.path];
     let is_ready = flow.standing() == Standing::Ready;
     let beside = path.ready[flow.key.class.index()] - if is_ready { flow.live } else { 0 };
     let tenants = path.turns.tenants(flow.key.class);
@@ -218,8 +261,7 @@ fn ahead(ready: &Ready, store: &Store, flow: &Flow, node: u32) -> Ahead {
             (lines - 1) * u64::from(in_flow) + lines / 2
         }
     };
-    let in_class = in_flow + before_beside.min(u64::from(beside)) as u32;
-    Ahead { in_flow, in_class }
+    in_flow + before_beside.min(u64::from(beside)) as u32
 }
 
 /// What a hash table owns: a byte of control and a place for an entry per bucket, and a bucket per seven eighths of

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use mail::{CampaignId, Class, Disposition, MessageId, Phase, RecipientId, RecordId, Timings, UnixMs};
+use mail::{CampaignId, Class, Disposition, MessageId, Phase, RecipientId, RecordId, UnixMs};
 use serde::{Serialize, Serializer};
 
 /// One attempt and its outcome, as the feed, the story of a recipient and `staffetta events` show it.
@@ -132,35 +132,6 @@ impl Origin {
             campaign_name: String::new(),
             tags: Vec::new(),
         }
-    }
-}
-
-impl Event {
-    /// The event that the outcome record `id` tells. `ready_at` is the moment from which `subject` could be sent.
-    pub(crate) fn new(id: RecordId, subject: Subject, outcome: mail::Outcome, ready_at: UnixMs) -> Self {
-        let delivered = outcome.disposition == Disposition::Delivered;
-        let waited = u64::try_from(outcome.at.since(ready_at).as_millis()).unwrap_or(u64::MAX);
-        let route = Route {
-            source: outcome.source,
-            provider: outcome.provider,
-            mx: outcome.mx,
-            address: outcome.address,
-            tls: outcome.tls,
-        };
-        let result = Outcome {
-            at: outcome.at,
-            disposition: outcome.disposition,
-            attempt: outcome.attempt,
-            next_attempt: outcome.next_attempt,
-            phase: outcome.phase,
-            verdict: outcome.verdict,
-            code: outcome.reply.code,
-            enhanced: outcome.reply.enhanced.map(|code| code.to_string()).unwrap_or_default(),
-            reply: outcome.reply.text,
-            latency_ms: delivered.then_some(waited),
-        };
-        let Timings { connect_ms, transaction_ms } = outcome.timings;
-        Self { id, subject, result, way: Way { route, connect_ms, transaction_ms } }
     }
 }
 

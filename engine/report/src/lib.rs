@@ -1,12 +1,16 @@
 //! Readers of the ledger: they follow the spool's outcome records and keep what users ask about.
 //!
-//! The event store (SQLite) holds one row per attempt and counts per minute; it is derived and can be rebuilt from the
+//! The event store (SQLite) holds blocks of attempts and counts per minute; it is derived and can be rebuilt from the
 //! spool. This crate refuses to slow delivery down: it only reads, and holds segments until it has passed them.
 
+mod batch;
 mod cursor;
 mod event;
+mod forget;
 mod live;
 mod metrics;
+mod migrate;
+mod pack;
 mod reporter;
 mod rows;
 mod schema;

@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::Event;
+use crate::batch::Batch;
 
 /// Bounds of the latency histogram, in seconds: from a one-time code that is awaited to a day of greylisting.
 const LATENCY_BOUNDS: [f64; 14] =
@@ -33,7 +33,8 @@ struct ClassLabel {
 pub(crate) struct Live {
     registry: Registry,
     outcomes: Family<OutcomeLabels, Counter>,
-    latency: Family<ClassLabel, Histogram, fn() -> Histogram>,
+    /// By [`Class::index`].
+    latency: [Histogram; Class::ALL.len()],
     events: watch::Sender<u64>,
 }
 
@@ -41,10 +42,9 @@ impl Default for Live {
     fn default() -> Self {
         let outcomes = Family::default();
         let make: fn() -> Histogram = || Histogram::new(LATENCY_BOUNDS);
-        let latency = Family::new_with_constructor(make);
-        for class in Class::ALL {
-            drop(latency.get_or_create(&ClassLabel { class: class.name() }));
-        }
+        let by_class: Family<ClassLabel, Histogram, _> = Family::new_with_constructor(make);
+        let latency =
+            Class::ALL.map(|class| by_class.get_or_create_owned(&ClassLabel { class: class.name() }));
         let mut registry = Registry::with_prefix("staffetta");
         registry.register(
             "outcomes",
@@ -54,31 +54,32 @@ impl Default for Live {
         registry.register(
             "delivery_latency_seconds",
             "Time from acceptance (or not-before, or the start of the campaign) to delivery",
-            latency.clone(),
+            by_class,
         );
         Self { registry, outcomes, latency, events: watch::Sender::new(0) }
     }
 }
 
 impl Live {
-    /// Counts `events` and wakes those who wait for some.
-    pub(crate) fn told(&self, events: &[Event]) {
-        for event in events {
-            let class = event.subject.origin.class.name();
-            let labels = OutcomeLabels {
-                outcome: event.result.disposition.name(),
-                class,
-                provider: event.way.route.provider.clone(),
-            };
-            self.outcomes.get_or_create(&labels).inc();
-            if let Some(latency_ms) = event.result.latency_ms {
+    /// Counts the events of `batch` and wakes those who wait for some.
+    pub(crate) fn told(&self, batch: &Batch) {
+        for block in &batch.blocks {
+            for (key, count) in &block.counts {
+                let labels = OutcomeLabels {
+                    outcome: key.disposition.name(),
+                    class: block.origins.values()[key.origin].class.name(),
+                    provider: block.routes.values()[key.route].provider.clone(),
+                };
+                self.outcomes.get_or_create(&labels).inc_by(*count);
+            }
+            for (class, latency_ms) in &block.waits {
                 // Exact up to 285,000 years.
                 #[expect(clippy::cast_precision_loss, reason = "a latency has far fewer than 52 bits")]
-                self.latency.get_or_create(&ClassLabel { class }).observe(latency_ms as f64 / 1000.0);
+                self.latency[class.index()].observe(*latency_ms as f64 / 1000.0);
             }
         }
-        if !events.is_empty() {
-            self.events.send_modify(|count| *count += events.len() as u64);
+        if batch.events() > 0 {
+            self.events.send_modify(|count| *count += batch.events() as u64);
         }
     }
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mail::UnixMs;
 use spool::{Cursor, Hold, Reader};
 
+use crate::batch::Batch;
 use crate::live::Live;
 use crate::tail::{Campaigns, ShardTail};
-use crate::write::{Batch, Writer};
+use crate::write::Writer;
 use crate::{Store, StoreError};
 
 /// The pause between two passes under load: long enough to gather hundreds of events into one transaction, short
@@ -36,8 +37,9 @@ const EVENTS_PER_SHARD_MIN: usize = 128;
 /// How long events and counts per minute are kept, and how often old ones are looked for.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Old events that are forgotten at a time: more than a minute brings, few enough not to hold up the new ones.
-const PRUNED_MAX: u32 = 20_000;
+/// Old events of a shard that are forgotten at a time: more than a minute brings, few enough not to hold up the new ones
+/// for longer than a second.
+const PRUNED_MAX: u32 = 1_000_000;
 
 /// The running reader. Dropping it stops it too, without waiting.
 #[derive(Debug)]
@@ -183,7 +185,7 @@ impl Worker {
             is_end &= was_all;
         }
         if records > 0 {
-            self.writer.commit(&self.batch)?;
+            self.writer.commit(&mut self.batch)?;
             self.committed();
         }
         let due = self.unsaved_since.is_some_and(|since| since.elapsed() >= CHECKPOINT_AGE);
@@ -206,9 +208,9 @@ impl Worker {
                 shard.position = *position;
             }
         }
-        self.unsaved += self.batch.events.len();
+        self.unsaved += self.batch.events();
         self.unsaved_since.get_or_insert_with(Instant::now);
-        self.live.told(&self.batch.events);
+        self.live.told(&self.batch);
     }
 
     /// Makes the store durable; only then may the spool let go of what it was made from.

@@ -1,81 +1,124 @@
-//! How events are read back from their rows.
+//! How events are read back from their blocks.
 
-use mail::{CampaignId, Class, Disposition, MessageId, Phase, RecipientId, RecordId, UnixMs};
+use mail::{CampaignId, Class, RecordId};
 use rusqlite::{Connection, Row, ToSql};
+use rustc_hash::FxHashMap;
 
 use crate::StoreError;
-use crate::event::{Event, Origin, Outcome, Route, Subject, Way};
+use crate::event::{Event, Origin, Route, Way};
+use crate::pack::{Block, Packed};
 
-/// The columns in the order in which they are read below; to be followed by a condition.
-pub(crate) const SELECT_EVENT: &str =
-    "SELECT event.id, recipient, message, event.address, accepted_at, metadata,
-    sender, tenant, class, campaign, name, tags,
-    at, disposition, attempt, next_attempt, phase, verdict, code, enhanced, reply,
-    source, provider, mx, route.address, tls, connect_ms, transaction_ms, latency_ms
-    FROM event JOIN origin ON origin.id = event.origin JOIN route ON route.id = event.route";
-
-/// The events that `sql`, which begins with [`SELECT_EVENT`], finds.
-pub(crate) fn events(
-    connection: &Connection,
-    sql: &str,
-    values: &[&dyn ToSql],
-) -> Result<Vec<Event>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(values, read_event)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Reads blocks, keeping the origins and routes that it has met for the length of one query.
+pub(crate) struct Blocks<'a> {
+    connection: &'a Connection,
+    origins: FxHashMap<i64, Origin>,
+    routes: FxHashMap<i64, Route>,
 }
 
-fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
-    let subject = Subject {
-        recipient: RecipientId(id_at(row, 1)?),
-        message: MessageId(id_at(row, 2)?),
-        address: row.get(3)?,
-        accepted_at: UnixMs(number_at(row, 4)?),
-        metadata: row.get(5)?,
-        sender: row.get(6)?,
-        origin: read_origin(row)?,
-    };
-    let result = read_outcome(row)?;
-    let route = Route {
-        source: row.get(21)?,
-        provider: row.get(22)?,
-        mx: row.get(23)?,
-        address: row.get(24)?,
-        tls: row.get(25)?,
-    };
-    let way = Way { route, connect_ms: row.get(26)?, transaction_ms: row.get(27)? };
-    Ok(Event { id: id_at(row, 0)?, subject, result, way })
+impl<'a> Blocks<'a> {
+    pub(crate) fn new(connection: &'a Connection) -> Self {
+        Self { connection, origins: FxHashMap::default(), routes: FxHashMap::default() }
+    }
+
+    /// The first `events_max` events that `is` accepts in the blocks that `sql` gives, in their order. Its first column is `id`, its second `events`.
+    pub(crate) fn events(
+        &mut self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        events_max: usize,
+        is: impl Fn(&Packed<'_>) -> bool,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut found = Vec::new();
+        while found.len() < events_max
+            && let Some(row) = rows.next()?
+        {
+            let first = RecordId::from_raw(number_at(row, 0)?);
+            let bytes = row.get_ref(1)?.as_blob().map_err(|_| StoreError::Block(first))?;
+            self.read(first, bytes, (events_max, &is), &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn read(
+        &mut self,
+        first: RecordId,
+        bytes: &[u8],
+        (events_max, is): (usize, &impl Fn(&Packed<'_>) -> bool),
+        found: &mut Vec<Event>,
+    ) -> Result<(), StoreError> {
+        let mut block = Block::read(first, bytes).ok_or(StoreError::Block(first))?;
+        while found.len() < events_max
+            && let Some(packed) = block.next_event()
+        {
+            let packed = packed.map_err(|_| StoreError::Block(first))?;
+            if is(&packed) {
+                found.push(self.event(first, &block, &packed)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        first: RecordId,
+        block: &Block<'_>,
+        packed: &Packed<'_>,
+    ) -> Result<Event, StoreError> {
+        let event = block.unpack(packed).map_err(|_| StoreError::Block(first))?;
+        let origin = named(&mut self.origins, event.origin, |id| {
+            let sql = "SELECT tenant, class, campaign, name, tags FROM origin WHERE id = ?1";
+            Ok(self.connection.prepare_cached(sql)?.query_row([id], |row| read_origin(row, 0))?)
+        })?;
+        let route = named(&mut self.routes, event.route, |id| {
+            let sql = "SELECT source, provider, mx, address, tls FROM route WHERE id = ?1";
+            Ok(self.connection.prepare_cached(sql)?.query_row([id], |row| read_route(row, 0))?)
+        })?;
+        Ok(Event {
+            id: packed.id,
+            subject: event.subject.to_subject(origin),
+            result: event.result,
+            way: Way { route, connect_ms: event.connect_ms, transaction_ms: event.transaction_ms },
+        })
+    }
 }
 
-fn read_origin(row: &Row<'_>) -> Result<Origin, rusqlite::Error> {
-    let campaign = number_at(row, 9)?;
-    let tags: String = row.get(11)?;
+fn named<T: Clone>(
+    known: &mut FxHashMap<i64, T>,
+    id: i64,
+    read: impl FnOnce(i64) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Some(value) = known.get(&id) {
+        return Ok(value.clone());
+    }
+    let value = read(id)?;
+    known.insert(id, value.clone());
+    Ok(value)
+}
+
+/// An origin from five columns, of which `first` is the first.
+pub(crate) fn read_origin(row: &Row<'_>, first: usize) -> Result<Origin, rusqlite::Error> {
+    let campaign = number_at(row, first + 2)?;
+    let tags: String = row.get(first + 4)?;
     Ok(Origin {
-        tenant: row.get(7)?,
-        class: Class::from_index(usize::from(row.get::<_, u8>(8)?)).unwrap_or(Class::Bulk),
+        tenant: row.get(first)?,
+        class: Class::from_index(usize::from(row.get::<_, u8>(first + 1)?)).unwrap_or(Class::Bulk),
         campaign: (campaign != 0).then_some(CampaignId::from_raw(campaign)),
-        campaign_name: row.get(10)?,
+        campaign_name: row.get(first + 3)?,
         tags: tags.split('\n').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
     })
 }
 
-fn read_outcome(row: &Row<'_>) -> Result<Outcome, rusqlite::Error> {
-    Ok(Outcome {
-        at: UnixMs(number_at(row, 12)?),
-        disposition: Disposition::from_index(row.get(13)?).unwrap_or(Disposition::Unknown),
-        attempt: row.get(14)?,
-        next_attempt: row.get::<_, Option<i64>>(15)?.map(|at| UnixMs(at.cast_unsigned())),
-        phase: Phase::from_index(row.get(16)?).unwrap_or(Phase::Routing),
-        verdict: row.get(17)?,
-        code: row.get(18)?,
-        enhanced: row.get(19)?,
-        reply: row.get(20)?,
-        latency_ms: row.get::<_, Option<i64>>(28)?.map(i64::cast_unsigned),
+/// A route from five columns, of which `first` is the first.
+pub(crate) fn read_route(row: &Row<'_>, first: usize) -> Result<Route, rusqlite::Error> {
+    Ok(Route {
+        source: row.get(first)?,
+        provider: row.get(first + 1)?,
+        mx: row.get(first + 2)?,
+        address: row.get(first + 3)?,
+        tls: row.get(first + 4)?,
     })
-}
-
-fn id_at(row: &Row<'_>, column: usize) -> Result<RecordId, rusqlite::Error> {
-    number_at(row, column).map(RecordId::from_raw)
 }
 
 /// A number that SQLite keeps as a signed one.

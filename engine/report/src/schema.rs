@@ -8,13 +8,16 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
 
-/// The number of the layout below; a file with another number is set aside and built anew from the spool.
-const LAYOUT: i64 = 1;
+/// The number of the layout below; a file with another number is set aside and built anew from the spool, but for that of
+/// [`LAYOUT_OF_ROWS`].
+pub(crate) const LAYOUT: i64 = 2;
 
-/// `event.id` and all other identifiers are the raw numbers of `mail::RecordId`, as signed integers: within a shard
-/// they keep their order. Rows are added in that order, so the table and both indexes grow at their ends.
+/// The layout that had one row for each event in place of blocks: `migrate` turns it into the one below.
+pub(crate) const LAYOUT_OF_ROWS: i64 = 1;
+
+/// Identifiers are the raw numbers of `mail::RecordId`, as signed integers: within a shard they keep their order.
 /// `cursor` says up to where each shard's log has been told. `started` has the last start of each campaign, from which on its recipients could be sent.
-/// `tally` counts outcomes (and acceptances, see [`ACCEPTED`]) per minute; `total` is its sum over time.
+/// `tally` counts outcomes (and acceptances, see [`ACCEPTED`]) per minute; `total` is its sum over time. [`BLOCKS`] has the events.
 const TABLES: &str = "
     CREATE TABLE cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
     CREATE TABLE started (campaign INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
@@ -27,15 +30,6 @@ const TABLES: &str = "
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, mx TEXT NOT NULL,
         address TEXT NOT NULL, tls TEXT NOT NULL, UNIQUE (source, provider, mx, address, tls)
     ) STRICT;
-    CREATE TABLE event (
-        id INTEGER PRIMARY KEY, recipient INTEGER NOT NULL, message INTEGER NOT NULL, origin INTEGER NOT NULL,
-        route INTEGER NOT NULL, address TEXT NOT NULL, sender TEXT NOT NULL, accepted_at INTEGER NOT NULL,
-        at INTEGER NOT NULL, disposition INTEGER NOT NULL, attempt INTEGER NOT NULL, next_attempt INTEGER, phase INTEGER NOT NULL,
-        verdict TEXT NOT NULL, code INTEGER NOT NULL, enhanced TEXT NOT NULL, reply TEXT NOT NULL,
-        connect_ms INTEGER NOT NULL, transaction_ms INTEGER NOT NULL, latency_ms INTEGER, metadata TEXT
-    ) STRICT;
-    CREATE INDEX event_recipient ON event (recipient);
-    CREATE INDEX event_message ON event (message);
     CREATE TABLE tally (
         campaign INTEGER NOT NULL, minute INTEGER NOT NULL, tenant TEXT NOT NULL, class INTEGER NOT NULL,
         provider TEXT NOT NULL, source TEXT NOT NULL, state INTEGER NOT NULL, count INTEGER NOT NULL,
@@ -44,6 +38,21 @@ const TABLES: &str = "
     CREATE TABLE total (
         campaign INTEGER NOT NULL, provider TEXT NOT NULL, state INTEGER NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (campaign, provider, state)
+    ) STRICT, WITHOUT ROWID;";
+
+/// A block has the events `id` to `last` of one shard, packed (see `pack`), the latest of them of the moment `newest`. Blocks are added in the order of
+/// their identifiers, so the table grows at its end. `beside` finds the blocks with events of the recipients in a stretch of the log (see `batch`), `apart`
+/// those of a message that is not found so: a campaign's template mostly.
+const BLOCKS: &str = "
+    CREATE TABLE IF NOT EXISTS block (
+        id INTEGER PRIMARY KEY, last INTEGER NOT NULL, newest INTEGER NOT NULL, count INTEGER NOT NULL,
+        events BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS beside (
+        stretch INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (stretch, block)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS apart (
+        message INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (message, block)
     ) STRICT, WITHOUT ROWID;";
 
 /// The state under which `tally` and `total` count recipients that were accepted; all others are the
@@ -89,7 +98,12 @@ fn try_writer(path: &Path) -> Result<Option<Connection>, StoreError> {
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+        let all = format!("BEGIN; {TABLES} {BLOCKS} PRAGMA user_version = {LAYOUT}; COMMIT;");
+        connection.execute_batch(&all)?;
+        return Ok(Some(connection));
+    }
+    if layout == LAYOUT_OF_ROWS {
+        connection.execute_batch(&format!("BEGIN; {BLOCKS} COMMIT;"))?;
         return Ok(Some(connection));
     }
     Ok((layout == LAYOUT).then_some(connection))
@@ -102,13 +116,14 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     opened.map(drop).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+/// Whether the file is at fault, and not the disk or the moment.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// The spool is the truth: a file that cannot be used is set aside, and a new one is filled from the spool.
-fn rebuild(path: &Path, why: &str) -> Result<Connection, StoreError> {
+pub(crate) fn rebuild(path: &Path, why: &str) -> Result<Connection, StoreError> {
     let aside = suffixed(path, ".old");
     tracing::warn!("the event store {} is built anew from the spool: {why}", path.display());
     std::fs::rename(path, &aside).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
@@ -140,7 +155,7 @@ mod tests {
         std::fs::write(&path, vec![7_u8; 8192]).expect("written");
         let connection = open_writer(&path).expect("built anew");
         let count: i64 =
-            connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).expect("a table");
+            connection.query_row("SELECT count(*) FROM block", [], |row| row.get(0)).expect("a table");
         assert_eq!(count, 0);
         assert!(dir.path().join("events.sqlite.old").exists());
     }

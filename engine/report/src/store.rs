@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mail::{CampaignId, Disposition, MessageId, RecipientId, RecordId, UnixMs};
 use prometheus_client::registry::Registry;
-use rusqlite::Connection;
+use rusqlite::{Connection, ToSql};
 use tokio::sync::watch;
 
+use crate::batch::stretch;
 use crate::event::Event;
 use crate::live::Live;
-use crate::rows::{SELECT_EVENT, events, number_at};
+use crate::migrate;
+use crate::pack::Packed;
+use crate::rows::{Blocks, number_at};
 use crate::schema::{self, ACCEPTED};
 use crate::write::{Writer, key};
 use crate::{Cursor, CursorError};
@@ -47,6 +50,11 @@ pub enum StoreError {
     /// The store that was just made is not of our layout.
     #[error("the new event store has another layout: another engine uses the same data_dir")]
     Layout,
+    /// The events that begin with this one were not written by this program.
+    #[error(
+        "the event store's block {0} is damaged: stop the engine, move events.sqlite away, and start it: what the spool still has is told again"
+    )]
+    Block(RecordId),
     /// The spool cannot be read.
     #[error("the event store cannot read the spool: {0}")]
     Spool(String),
@@ -148,7 +156,14 @@ impl Store {
     /// Opens the store in `data_dir`, making it when it is missing, and returns the one writer with it.
     pub(crate) fn create(data_dir: &Path, live: Arc<Live>) -> Result<(Self, Writer), StoreError> {
         let path = data_dir.join(FILE);
-        let writer = Writer::new(schema::open_writer(&path)?);
+        let mut writer = Writer::new(schema::open_writer(&path)?);
+        match migrate::to_blocks(&mut writer) {
+            Err(StoreError::Sqlite(error)) if schema::is_damage(&error) => {
+                drop(writer);
+                writer = Writer::new(schema::rebuild(&path, &error.to_string())?);
+            }
+            done => done?,
+        }
         let shared = Shared { path, readers: Mutex::new(Vec::new()), live };
         Ok((Self { shared: Arc::new(shared) }, writer))
     }
@@ -208,11 +223,8 @@ impl Store {
         self.read(|connection| {
             let mut cursor = Cursor::default();
             for shard in shards_of(connection)? {
-                let mut statement =
-                    connection.prepare_cached("SELECT max(id) FROM event WHERE id BETWEEN ?1 AND ?2")?;
-                let (first, last) = bounds(shard);
-                if let Some(id) = statement.query_row([first, last], |row| row.get::<_, Option<i64>>(0))? {
-                    cursor.advance(RecordId::from_raw(id.cast_unsigned()));
+                if let Some(last) = last_of(connection, shard)? {
+                    cursor.advance(last);
                 }
             }
             Ok(cursor)
@@ -225,8 +237,10 @@ impl Store {
     /// When the database cannot be read.
     pub fn story(&self, recipient: RecipientId) -> Result<Vec<Event>, StoreError> {
         self.read(|connection| {
-            let sql = format!("{SELECT_EVENT} WHERE event.recipient = ?1 ORDER BY event.id");
-            events(connection, &sql, &[&key(recipient.0)])
+            let sql = "SELECT block.id, block.events FROM beside JOIN block ON block.id = beside.block
+                WHERE beside.stretch = ?1 ORDER BY beside.block";
+            let found = |packed: &Packed<'_>| packed.recipient == recipient;
+            Blocks::new(connection).events(sql, &[&stretch(recipient.0)], usize::MAX, found)
         })
     }
 
@@ -237,8 +251,12 @@ impl Store {
     /// When the database cannot be read.
     pub fn message(&self, message: MessageId, events_max: usize) -> Result<Vec<Story>, StoreError> {
         let found = self.read(|connection| {
-            let sql = format!("{SELECT_EVENT} WHERE event.message = ?1 ORDER BY event.id LIMIT ?2");
-            events(connection, &sql, &[&key(message.0), &i64::try_from(events_max).unwrap_or(i64::MAX)])
+            // The two stretches of `is_beside`, and where the message itself is listed.
+            let sql = "SELECT id, events FROM block WHERE id IN (
+                SELECT block FROM beside WHERE stretch BETWEEN ?1 AND ?1 + 1
+                UNION SELECT block FROM apart WHERE message = ?2) ORDER BY id";
+            let keys: [&dyn ToSql; 2] = [&stretch(message.0), &key(message.0)];
+            Blocks::new(connection).events(sql, &keys, events_max, |packed| packed.message == message)
         })?;
         let mut stories: Vec<Story> = Vec::new();
         let mut places = rustc_hash::FxHashMap::default();
@@ -334,7 +352,8 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn shards_of(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+/// The shards that have ever been read.
+pub(crate) fn shards_of(connection: &Connection) -> Result<Vec<u8>, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT shard FROM cursor WHERE shard < ?1 ORDER BY shard")?;
     let shards = statement.query_map([SHARDS_MAX], |row| row.get(0))?;
@@ -342,8 +361,18 @@ fn shards_of(connection: &Connection) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The first and the last number of a shard's events.
-const fn bounds(shard: u8) -> (i64, i64) {
+pub(crate) const fn bounds(shard: u8) -> (i64, i64) {
     (key(RecordId::new(shard, 0)), key(RecordId::new(shard, RecordId::POSITION_MAX)))
+}
+
+/// The last event of `shard`.
+pub(crate) fn last_of(connection: &Connection, shard: u8) -> Result<Option<RecordId>, StoreError> {
+    let sql = "SELECT last FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (first, last) = bounds(shard);
+    let mut rows = statement.query([first, last])?;
+    let last = rows.next()?.map(|row| number_at(row, 0)).transpose()?;
+    Ok(last.map(RecordId::from_raw))
 }
 
 fn shard_events(
@@ -353,10 +382,12 @@ fn shard_events(
     limit: usize,
 ) -> Result<Vec<Event>, StoreError> {
     let (first, end) = bounds(shard);
-    let after = last.map_or(first.saturating_sub(1), key);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let sql = format!("{SELECT_EVENT} WHERE event.id > ?1 AND event.id <= ?2 ORDER BY event.id LIMIT ?3");
-    events(connection, &sql, &[&after, &end, &limit])
+    let after = last.map_or(first, key);
+    // From the block that has the event read last: others may follow there.
+    let sql = "SELECT id, events FROM block WHERE id <= ?2
+        AND id >= coalesce((SELECT max(id) FROM block WHERE id BETWEEN ?1 AND ?3), ?1) ORDER BY id";
+    let is_new = |packed: &Packed<'_>| last.is_none_or(|last| packed.id > last);
+    Blocks::new(connection).events(sql, &[&first, &end, &after], limit, is_new)
 }
 
 /// Takes `limit` events from the fronts of `shards`, always the earliest.
@@ -387,8 +418,8 @@ mod tests {
     use mail::{Class, Phase};
 
     use super::*;
-    use crate::event::{Origin, Subject};
-    use crate::write::Batch;
+    use crate::batch::Batch;
+    use crate::event::{Origin, Outcome, Route, Subject, Way};
 
     const MINUTE: u64 = 60_000;
 
@@ -404,20 +435,25 @@ mod tests {
 
     fn event(id: RecordId, recipient: u64, origin: &Origin, disposition: Disposition) -> Event {
         let delivered = disposition == Disposition::Delivered;
-        let outcome = mail::Outcome {
-            at: UnixMs(MINUTE * 10 + id.position()),
+        let at = UnixMs(MINUTE * 10 + id.position());
+        let result = Outcome {
+            at,
             attempt: 1,
             disposition,
             next_attempt: (!disposition.is_final()).then_some(UnixMs(MINUTE * 20)),
             phase: if delivered { Phase::Body } else { Phase::Rcpt },
             verdict: if delivered { String::new() } else { "recipient.unknown".to_owned() },
-            reply: mail::Reply::enhanced(550, mail::Enhanced(5, 1, 1), "no such user"),
+            code: 550,
+            enhanced: "5.1.1".to_owned(),
+            reply: "no such user".to_owned(),
+            latency_ms: delivered.then_some(id.position()),
+        };
+        let route = Route {
             source: "a".to_owned(),
             provider: if recipient.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
             mx: "mx.test".to_owned(),
             address: "192.0.2.1:25".to_owned(),
             tls: String::new(),
-            timings: mail::Timings { connect_ms: 3, transaction_ms: 4 },
         };
         let subject = Subject {
             recipient: RecipientId::from_raw(recipient),
@@ -428,20 +464,20 @@ mod tests {
             metadata: Some("{\"order\":1}".to_owned()),
             origin: origin.clone(),
         };
-        Event::new(id, subject, outcome, UnixMs(MINUTE * 10))
+        Event { id, subject, result, way: Way { route, connect_ms: 3, transaction_ms: 4 } }
     }
 
     fn created(dir: &Path) -> (Store, Writer) {
         Store::create(dir, Arc::default()).expect("a store")
     }
 
-    fn commit(writer: &mut Writer, events: Vec<Event>) {
+    fn commit(writer: &mut Writer, events: &[Event]) {
         let mut batch = Batch::default();
-        for event in &events {
+        for event in events {
             batch.cursors.insert(event.id.shard(), event.id.position() + 8);
+            batch.tell_again(event);
         }
-        batch.events = events;
-        writer.commit(&batch).expect("committed");
+        writer.commit(&mut batch).expect("committed");
     }
 
     #[test]
@@ -458,7 +494,7 @@ mod tests {
         let all: Vec<Event> =
             ids.iter().map(|&id| event(id, id.raw(), &origin, Disposition::Delivered)).collect();
         for part in all.chunks(40) {
-            commit(&mut writer, part.to_vec());
+            commit(&mut writer, part);
         }
         let mut cursor = Cursor::default();
         let mut read = Vec::new();
@@ -488,7 +524,7 @@ mod tests {
             let origin = if n == 90 { &mine } else { &other };
             event(RecordId::new(0, n * 16), n, origin, Disposition::Delivered)
         });
-        commit(&mut writer, events.collect());
+        commit(&mut writer, &events.collect::<Vec<_>>());
         let (events, next) = store.events_after(&Cursor::default(), 10, Some("me")).expect("read");
         assert_eq!(events.len(), 1);
         assert_eq!(next, store.end().expect("read"));
@@ -502,7 +538,7 @@ mod tests {
         let first = event(RecordId::new(0, 160), 40, &origin, Disposition::Deferred);
         let other = event(RecordId::new(0, 176), 41, &origin, Disposition::Bounced);
         let second = event(RecordId::new(0, 192), 40, &origin, Disposition::Delivered);
-        commit(&mut writer, vec![first.clone(), other.clone(), second.clone()]);
+        commit(&mut writer, &[first.clone(), other.clone(), second.clone()]);
         assert_eq!(store.story(RecipientId::from_raw(40)).expect("read"), [first.clone(), second.clone()]);
         assert_eq!(store.story(RecipientId::from_raw(1)).expect("read"), []);
         let stories = store.message(MessageId::from_raw(7), 100).expect("read");
@@ -523,12 +559,14 @@ mod tests {
             batch.accept(&campaign, UnixMs(MINUTE));
         }
         batch.accept(&origin("", None), UnixMs(MINUTE));
-        batch.events = vec![
-            event(RecordId::new(0, 160), 40, &campaign, Disposition::Deferred),
-            event(RecordId::new(0, 176), 41, &campaign, Disposition::Bounced),
-            event(RecordId::new(0, 192), 40, &campaign, Disposition::Delivered),
-        ];
-        writer.commit(&batch).expect("committed");
+        for (place, recipient, disposition) in [
+            (160, 40, Disposition::Deferred),
+            (176, 41, Disposition::Bounced),
+            (192, 40, Disposition::Delivered),
+        ] {
+            batch.tell_again(&event(RecordId::new(0, place), recipient, &campaign, disposition));
+        }
+        writer.commit(&mut batch).expect("committed");
         let counts = store.campaign(CampaignId::from_raw(7)).expect("read");
         let all = Counts { accepted: 5, delivered: 1, bounced: 1, deferrals: 1, ..Counts::default() };
         assert_eq!((counts.all, counts.all.queued()), (all, 3));
@@ -546,7 +584,7 @@ mod tests {
         let campaign = origin("", Some(7));
         for _ in 0..2 {
             let (store, mut writer) = created(dir.path());
-            commit(&mut writer, vec![event(RecordId::new(0, 176), 41, &campaign, Disposition::Bounced)]);
+            commit(&mut writer, &[event(RecordId::new(0, 176), 41, &campaign, Disposition::Bounced)]);
             assert_eq!(store.campaign(CampaignId::from_raw(7)).expect("read").all.bounced, 1);
             assert_eq!(writer.position(0).expect("read"), 184);
             assert!(writer.checkpoint().expect("done"));
@@ -559,14 +597,38 @@ mod tests {
         let (store, mut writer) = created(dir.path());
         let campaign = origin("", Some(7));
         let events = (0..10_u64).map(|n| event(RecordId::new(0, n * 16), n, &campaign, Disposition::Bounced));
-        commit(&mut writer, events.collect());
+        for block in events.collect::<Vec<_>>().chunks(2) {
+            commit(&mut writer, block);
+        }
         let before = UnixMs(MINUTE * 10 + 64);
-        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 3);
-        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 1);
+        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 2);
+        assert_eq!(writer.prune(0, before, 3).expect("pruned"), 2);
         assert_eq!(writer.prune(0, before, 3).expect("pruned"), 0);
         assert_eq!(writer.prune_minutes(UnixMs(MINUTE * 11)).expect("pruned"), 2);
         assert_eq!(store.events_after(&Cursor::default(), 100, None).expect("read").0.len(), 6);
         assert_eq!(store.campaign(CampaignId::from_raw(7)).expect("read").all.bounced, 10);
+        assert_eq!(store.story(RecipientId::from_raw(3)).expect("read"), []);
+        writer.prune(0, UnixMs(MINUTE * 100), 100).expect("pruned");
+        let sql = "SELECT (SELECT count(*) FROM beside) + (SELECT count(*) FROM apart) + (SELECT count(*) FROM block)";
+        let left: i64 = writer.connection.query_row(sql, [], |row| row.get(0)).expect("counted");
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_block_that_the_spool_has_lost_in_part_keeps_the_rest() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, mut writer) = created(dir.path());
+        let origin = origin("", None);
+        let events: Vec<Event> = (0..600_u64)
+            .map(|n| event(RecordId::new(1, n * 16), 7 + n % 3, &origin, Disposition::Deferred))
+            .collect();
+        commit(&mut writer, &events);
+        writer.forget_from(1, 300 * 16).expect("forgotten");
+        assert_eq!(writer.position(1).expect("read"), 300 * 16);
+        assert_eq!(store.events_after(&Cursor::default(), 1000, None).expect("read").0, events[..300]);
+        assert_eq!(store.story(RecipientId::from_raw(8)).expect("read").len(), 100);
+        let stories = store.message(MessageId::from_raw(7), 250).expect("read");
+        assert_eq!(stories.iter().map(|story| story.events.len()).sum::<usize>(), 250);
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! Turns the records of one shard's log into a batch for the store: outcomes with all that is known of their recipient,
 //! and counts of what was accepted.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
-use mail::{CampaignId, MessageId, RecordId, UnixMs};
+use mail::{CampaignId, Disposition, MessageId, RecordId, UnixMs};
 use rustc_hash::FxHashMap;
 use spool::{
-    CampaignPhase, ContentHead, ContentKind, Cursor, OutcomeRef, ReadError, Reader, RecordRef, Tail,
+    CampaignPhase, ContentHead, ContentKind, Cursor, OutcomeRef, ReadError, Reader, RecipientRef, RecordRef,
+    Tail,
 };
 
-use crate::event::{Event, Origin, Subject};
-use crate::write::Batch;
+use crate::batch::{Batch, hash};
+use crate::event::Origin;
+use crate::pack::{ResultTold, RouteTold, SubjectTold, Telling};
 
 /// Messages whose head is remembered between the records that name them.
 const HEADS_MAX: usize = 4096;
@@ -25,12 +28,15 @@ pub(crate) struct ShardTail {
     reader: Reader,
     tail: Tail,
     heads: FxHashMap<MessageId, Arc<Head>>,
+    /// Room for the text of an enhanced code.
+    enhanced: String,
 }
 
 /// What is needed of a message's content for each of its recipients.
 #[derive(Debug)]
 struct Head {
     origin: Origin,
+    origin_hash: u64,
     sender: String,
     accepted_at: UnixMs,
     metadata: Option<String>,
@@ -48,7 +54,7 @@ impl ShardTail {
     /// Reads `reader` from `position` on.
     pub(crate) fn new(shard: u8, reader: Reader, position: u64) -> Self {
         let tail = reader.tail(Cursor(position)).durable();
-        Self { shard, reader, tail, heads: FxHashMap::default() }
+        Self { shard, reader, tail, heads: FxHashMap::default(), enhanced: String::new() }
     }
 
     /// Adds what has been written since to `batch`, at most `events_max` events of it; the number of records that were read, and whether all were.
@@ -60,8 +66,8 @@ impl ShardTail {
         now: UnixMs,
     ) -> (usize, bool) {
         let (mut records, mut is_end) = (0, false);
-        let full = batch.events.len() + events_max;
-        while records < RECORDS_MAX && batch.events.len() < full {
+        let full = batch.events() + events_max;
+        while records < RECORDS_MAX && batch.events() < full {
             let Some((id, record)) = self.tail.next() else {
                 is_end = true;
                 break;
@@ -89,8 +95,7 @@ impl ShardTail {
             }
             RecordRef::Recipient(recipient) => self.accept(recipient.content(), batch, now),
             RecordRef::Outcome(outcome) => {
-                let event = self.event(id, outcome, campaigns);
-                batch.events.push(event);
+                self.tell(id, outcome, batch, campaigns);
             }
             RecordRef::Campaign(state) if state.phase == CampaignPhase::Running => {
                 campaigns.started.insert(state.campaign, state.at);
@@ -107,31 +112,38 @@ impl ShardTail {
         batch.accept(&head.origin, at);
     }
 
-    fn event(&mut self, id: RecordId, outcome: &OutcomeRef, campaigns: &Campaigns) -> Event {
+    fn tell(&mut self, id: RecordId, outcome: &OutcomeRef, batch: &mut Batch, campaigns: &Campaigns) {
         let recipient = outcome.recipient();
-        let found = self.reader.recipient(recipient);
-        let (content, address, not_before) = match &found {
-            Ok(found) => (found.content(), found.address().to_owned(), found.not_before()),
-            Err(error) => {
-                lost(*error);
-                (MessageId::default(), String::new(), UnixMs(0))
-            }
-        };
-        let head = self.head(content);
-        let started = head.as_ref().filter(|head| head.is_template).and_then(|head| head.origin.campaign);
+        let found = self.reader.recipient(recipient).map_err(lost).ok();
+        let content = found.as_ref().map_or_else(MessageId::default, RecipientRef::content);
+        let not_before = found.as_ref().map_or(UnixMs(0), RecipientRef::not_before);
+        let head = self.head(content).unwrap_or_else(|| Arc::new(Head::unknown(outcome.at())));
+        let started = head.origin.campaign.filter(|_| head.is_template);
         let started = started.and_then(|campaign| campaigns.started.get(&campaign)).copied();
-        let accepted_at = head.as_ref().map_or(outcome.at(), |head| head.accepted_at);
-        let ready_at = accepted_at.max(not_before).max(started.unwrap_or_default());
-        let subject = Subject {
+        let ready_at = head.accepted_at.max(not_before).max(started.unwrap_or_default());
+        self.enhanced.clear();
+        if let Some(enhanced) = outcome.enhanced() {
+            // Writing to a string does not fail.
+            let _ = write!(self.enhanced, "{enhanced}");
+        }
+        let subject = SubjectTold {
             recipient,
             message: content,
-            address,
-            sender: head.as_ref().map(|head| head.sender.clone()).unwrap_or_default(),
-            accepted_at,
-            metadata: head.as_ref().and_then(|head| head.metadata.clone()),
-            origin: head.map_or_else(Origin::unknown, |head| head.origin.clone()),
+            address: found.as_ref().map_or("", RecipientRef::address),
+            sender: &head.sender,
+            accepted_at: head.accepted_at,
+            metadata: head.metadata.as_deref(),
         };
-        Event::new(id, subject, outcome.to_outcome(), ready_at)
+        let timings = outcome.timings();
+        let telling = Telling {
+            id,
+            subject,
+            result: result(outcome, &self.enhanced, ready_at),
+            route: route(outcome),
+            connect_ms: timings.connect_ms,
+            transaction_ms: timings.transaction_ms,
+        };
+        batch.tell(&telling, &head.origin, head.origin_hash);
     }
 
     fn head(&mut self, content: MessageId) -> Option<Arc<Head>> {
@@ -139,6 +151,8 @@ impl ShardTail {
             return Some(Arc::clone(head));
         }
         match self.reader.content_head(content) {
+            // Of most messages this is the only recipient: keeping them would only push others out.
+            Ok(head) if head.kind() != ContentKind::Template => Some(Arc::new(Head::of(&head))),
             Ok(head) => Some(self.remember(&head)),
             Err(error) => {
                 lost(error);
@@ -157,19 +171,62 @@ impl ShardTail {
     }
 }
 
+/// What `outcome` says. `ready_at` is the moment from which its recipient could be sent.
+fn result<'a>(outcome: &'a OutcomeRef, enhanced: &'a str, ready_at: UnixMs) -> ResultTold<'a> {
+    let delivered = outcome.disposition() == Disposition::Delivered;
+    let waited = u64::try_from(outcome.at().since(ready_at).as_millis()).unwrap_or(u64::MAX);
+    ResultTold {
+        at: outcome.at(),
+        disposition: outcome.disposition(),
+        attempt: outcome.attempt(),
+        next_attempt: outcome.next_attempt(),
+        phase: outcome.phase(),
+        verdict: outcome.verdict(),
+        code: outcome.code(),
+        enhanced,
+        reply: outcome.text(),
+        latency_ms: delivered.then_some(waited),
+    }
+}
+
+fn route(outcome: &OutcomeRef) -> RouteTold<'_> {
+    RouteTold {
+        source: outcome.source(),
+        provider: outcome.provider(),
+        mx: outcome.mx(),
+        address: outcome.address(),
+        tls: outcome.tls(),
+    }
+}
+
 impl Head {
+    /// Of a message whose record can no longer be read.
+    fn unknown(accepted_at: UnixMs) -> Self {
+        let origin = Origin::unknown();
+        Self {
+            origin_hash: hash(&origin),
+            origin,
+            sender: String::new(),
+            accepted_at,
+            metadata: None,
+            is_template: false,
+        }
+    }
+
     fn of(head: &ContentHead) -> Self {
         let is_template = head.kind() == ContentKind::Template;
         let own = is_template.then(|| CampaignId(head.id().0));
+        let origin = Origin {
+            tenant: head.tenant().to_owned(),
+            class: head.class(),
+            campaign: own.or(head.campaign()),
+            campaign_name: head.name().to_owned(),
+            tags: head.tags().map(str::to_owned).collect(),
+        };
         Self {
             sender: head.sender().to_owned(),
-            origin: Origin {
-                tenant: head.tenant().to_owned(),
-                class: head.class(),
-                campaign: own.or(head.campaign()),
-                campaign_name: head.name().to_owned(),
-                tags: head.tags().map(str::to_owned).collect(),
-            },
+            origin_hash: hash(&origin),
+            origin,
             accepted_at: head.accepted_at(),
             metadata: Some(head.metadata().to_owned()).filter(|text| !text.is_empty()),
             is_template,

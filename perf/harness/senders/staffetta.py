@@ -4,6 +4,7 @@ import subprocess
 import time
 
 from .. import load, stage
+from ..place import stop
 from .control import Control
 from .sender import Sender
 
@@ -81,5 +82,5 @@ class Staffetta(Sender):
 
     def stop(self):
         if self.process and self.process.poll() is None:
-            stage.stop(self.process)
+            stop(self.process)
         super().stop()

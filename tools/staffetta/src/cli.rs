@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, campaign, check, completions, decisions, demo, events, explain_reply, init, ledger, plan, queue,
-    reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
+    accounts, bench, campaign, check, completions, decisions, demo, events, explain_reply, init, ledger,
+    plan, queue, reputation, send, serve, sink, source, spool, tls_report, top, trace, why,
 };
 
 /// An outbound mail engine: it takes mail by SMTP and HTTP, keeps it durably and delivers it as fast as each receiver welcomes it.
@@ -35,6 +35,8 @@ enum Command {
     Source(source::Source),
     /// Show how welcome the mail of each source, sender, account and campaign is
     Reputation(reputation::Reputation),
+    /// Show the accounts, and how much of their quotas they have used
+    Accounts(accounts::Accounts),
     /// Look at and steer campaigns
     Campaign(campaign::Campaign),
     /// Say why a recipient waits, and everything that happened to it
@@ -79,6 +81,7 @@ impl Cli {
             Command::Queue(command) => command.run(),
             Command::Source(command) => command.run(),
             Command::Reputation(command) => command.run(),
+            Command::Accounts(command) => command.run(),
             Command::Campaign(command) => command.run(),
             Command::Why(command) => command.run(),
             Command::Trace(command) => command.run(),
@@ -121,11 +124,13 @@ mod tests {
             "source ls --json",
             "reputation --of source",
             "source warmup plan --ladder generic --volume 50000",
+            "source warmup start a --provider google --day 3 --ladder careful --json",
             "source warmup status",
             "queue suspend --provider gmail --seconds 60",
             "queue resume --provider gmail",
             "why 0040000000c80 --lang it",
             "trace a@b.test",
+            "accounts --json",
             "campaign ls",
             "campaign show 0040000000c80",
             "campaign start 0040000000c80",
@@ -162,6 +167,8 @@ mod tests {
             "send --raw f --template t",
             "why",
             "queue suspend",
+            "source warmup start",
+            "source warmup start a --day 0",
             "ledger --config a --control b",
             "campaign",
             "check",

@@ -33,7 +33,7 @@ use crate::shared::Shared;
 pub(crate) use changed::{Changed, clipped};
 pub(crate) use file::LearnedBudget;
 pub(crate) use halts::{Halt, Halts};
-pub(crate) use task::{keep, write};
+pub(crate) use task::{keep, save, write};
 
 /// What shards may have told that the brain has not heard yet: each shard tells a few times a second.
 const INBOX_MAX: usize = 4096;

@@ -67,7 +67,7 @@ fn hear(shared: &Shared, what: ToBrain) {
 }
 
 /// Asks every shard what its budgets have learned, and writes it with what the brain knows.
-async fn save(shared: &Arc<Shared>) {
+pub(crate) async fn save(shared: &Arc<Shared>) {
     let learned = shared.of_all(|shard| shard.learned()).await;
     let shared = Arc::clone(shared);
     let written = tokio::task::spawn_blocking(move || write(&shared, learned.into_iter().flatten())).await;
@@ -78,8 +78,9 @@ async fn save(shared: &Arc<Shared>) {
 
 /// Writes what is known, with what budgets have learned since it was written last; blocks.
 pub(crate) fn write(shared: &Shared, learned: impl Iterator<Item = file::LearnedBudget>) {
-    let brain = shared.brain.lock().saved(shared.clock.now());
     let _alone = shared.brain.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    // Behind the lock, so that what is written later is not older.
+    let brain = shared.brain.lock().saved(shared.clock.now());
     let mut budgets = file::Budgets::clone(&shared.brain.budgets.load());
     budgets.extend(learned.map(|budget| (budget.key, budget.learned)));
     let in_order = file::in_order(&mut budgets);

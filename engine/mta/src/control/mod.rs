@@ -2,12 +2,14 @@
 
 mod ask;
 pub(crate) mod destination;
+mod ending;
 mod engine;
 mod handle;
 mod mind;
 mod outlook;
 mod room;
 mod start;
+mod warming;
 
 pub use engine::Engine;
 pub use handle::{BATCH_MAX, Handle};

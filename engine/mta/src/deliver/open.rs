@@ -34,12 +34,23 @@ pub(super) struct Connected {
     pub(super) watch: Watch,
     pub(super) host: String,
     pub(super) address: SocketAddr,
+    /// What every outcome says of the connection.
+    pub(super) words: Words,
     pub(super) connect_ms: u32,
     /// No reply is awaited for longer.
     reply_timeout: Duration,
     /// Replies heard when the deadline was set last.
     heard: u64,
     pub(super) protection: Protection,
+}
+
+/// A connection in words, made once.
+#[derive(Default)]
+pub(super) struct Words {
+    /// Address and port of the server.
+    pub(super) address: String,
+    /// Version and cipher suite of TLS; empty in clear.
+    pub(super) tls: String,
 }
 
 /// Why no connection could be opened.
@@ -221,6 +232,7 @@ async fn connect(
         watch,
         host: host.name.clone(),
         address,
+        words: Words::default(),
         connect_ms: 0,
         reply_timeout,
         heard: 0,
@@ -230,6 +242,8 @@ async fn connect(
     let handshake = Handshake { config, host, wanted };
     connected.greet(&handshake).await?;
     connected.stream.label_tls(connected.protection.label());
+    let tls = connected.stream.tls_description().unwrap_or_default();
+    connected.words = Words { address: address.to_string(), tls };
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
 }

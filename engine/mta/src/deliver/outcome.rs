@@ -14,7 +14,7 @@ use super::flight::Flight;
 use super::open::has_another_host;
 use super::pool::Pool;
 use crate::holds::{Hold, Receiver};
-use crate::shard::{Conclusion, READ_PAUSE, Shard};
+use crate::shard::{Conclusion, FULL_PAUSE, READ_PAUSE, Shard};
 
 impl Connection {
     /// The server has answered for a recipient, named by its transaction and its place there.
@@ -203,8 +203,8 @@ impl Connection {
             source: self.shard.shared.sources.get(self.pool.key.source).name.clone(),
             provider: self.shard.shared.config.providers[self.pool.destination().provider].name.clone(),
             mx: self.connected.host.clone(),
-            address: self.connected.address.to_string(),
-            tls: self.connected.stream.tls_description().unwrap_or_default(),
+            address: self.connected.words.address.clone(),
+            tls: self.connected.words.tls.clone(),
             timings: Timings {
                 connect_ms: if first { self.connected.connect_ms } else { 0 },
                 transaction_ms,
@@ -293,6 +293,10 @@ impl Shard {
             Some(queue::Refused::NoPath(ticket)) => {
                 self.leaves(pool.key, ticket, flow);
                 self.schedule_home(ticket).await;
+            }
+            Some(queue::Refused::Full(ticket)) => {
+                self.leaves(pool.key, ticket, flow);
+                self.schedule_at_home(ticket, flow, self.now() + FULL_PAUSE).await;
             }
             Some(queue::Refused::Cancelled(ticket)) => {
                 self.give_up(ticket, Disposition::Cancelled, crate::shard::cancelled()).await;

@@ -192,6 +192,18 @@ impl Shard {
         waiting.min(most)
     }
 
+    /// As [`Shard::route_again`] of everything for these providers, and waits until it has left; says how much it was.
+    pub(crate) async fn clear_paths(self: &Rc<Self>, source: u16, providers: &[u16]) -> u64 {
+        let mut moved = 0;
+        for &provider in providers {
+            let paths = self.queue.borrow().paths_of(source, provider);
+            for path in paths {
+                moved += self.empty_path(path, u64::MAX).await;
+            }
+        }
+        moved
+    }
+
     /// Takes at most so many off a path to be routed again; says how many.
     async fn empty_path(self: &Rc<Self>, path: PathId, most: u64) -> u64 {
         let mut batch = Vec::with_capacity(BATCH);

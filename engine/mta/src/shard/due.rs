@@ -17,6 +17,8 @@ const BATCH: usize = 256;
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
 /// How long a recipient waits that cannot be read yet.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a recipient waits for which there is no place in a queue.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// How long a recipient waits that the disk does not give.
 pub(crate) const READ_PAUSE: Duration = Duration::from_secs(5);
 /// How often is looked whether outcomes can be recorded again.
@@ -150,8 +152,17 @@ impl Shard {
         let held = self.queue.borrow_mut().hold(campaign, lane, ticket);
         match held {
             Ok(()) => self.bells.waiting.notify_one(),
-            Err(_) => self.cancel(ticket),
+            Err(queue::Refused::Full(ticket)) => {
+                self.schedule(ticket, Some(campaign), self.now() + FULL_PAUSE);
+            }
+            Err(refused) => self.cancel(refused.ticket()),
         }
+    }
+
+    /// Lets a recipient come again for which the queue of this shard has no place now; no attempt is made.
+    pub(super) fn come_back(self: &Rc<Self>, ticket: Ticket, flow: FlowKey) {
+        let (shard, until) = (Rc::clone(self), self.now() + FULL_PAUSE);
+        io::spawn(async move { shard.schedule_at_home(ticket, flow, until).await });
     }
 
     /// Ends a recipient without an attempt.

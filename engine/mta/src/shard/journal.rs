@@ -199,13 +199,16 @@ impl Journal {
     pub(crate) async fn sync_loop(&self) {
         loop {
             self.written.notified().await;
-            if self.waiters.borrow().is_empty() {
-                tokio::select! {
-                    () = tokio::time::sleep(LAZY_SYNC) => {}
-                    () = self.written.notified() => {}
-                }
-            }
+            // That the time is over is as good as that somebody waits.
+            let _ = tokio::time::timeout(LAZY_SYNC, self.somebody_waits()).await;
             self.sync().await;
+        }
+    }
+
+    /// Returns when somebody waits for a sync. Whatever else is written meanwhile wakes nobody for good.
+    async fn somebody_waits(&self) {
+        while self.waiters.borrow().is_empty() {
+            self.written.notified().await;
         }
     }
 

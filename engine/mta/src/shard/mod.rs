@@ -41,11 +41,13 @@ use crate::shared::Shared;
 
 pub(crate) use book::{Conclusion, LedgerBook, without_attempt};
 use choice::KeptSources;
-pub(crate) use due::{READ_PAUSE, RECORDING_TICK, cancelled, domain_of, identity_number, tenant_number};
+pub(crate) use due::{
+    FULL_PAUSE, READ_PAUSE, RECORDING_TICK, cancelled, domain_of, identity_number, tenant_number,
+};
 use identities::Leases;
 pub(crate) use journal::Journal;
 pub(crate) use life::{Birth, run};
-pub(crate) use outlook::{Outlook, Outlooks, Prospect, Way};
+pub(crate) use outlook::{CampaignOutlook, Outlook, Outlooks, Prospect, Strand, Way};
 pub(crate) use pacers::Budget;
 use pacers::Pacers;
 pub(crate) use receipts::{Receipt, Written};
@@ -156,6 +158,11 @@ impl Shard {
     /// Whether this shard may take a submission now.
     pub(crate) fn gate(&self) -> Result<(), Refusal> {
         self.shared.gate()?;
+        if self.queue.borrow().is_nearly_full() {
+            return Err(Refusal::Full(
+                "the queue has hardly any place left: more mail is taken when some has left".to_owned(),
+            ));
+        }
         self.journal.gate()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mail::{Class, TlsWish, UnixMs};
+use mail::{CampaignId, Class, TlsWish, UnixMs};
 use policy::forecast::PathState;
 use queue::PathKey;
 use rustc_hash::FxHashMap;
@@ -34,6 +34,26 @@ pub(crate) struct Prospect {
     pub(crate) tenant: u32,
     pub(crate) class: Class,
     pub(crate) wish: TlsWish,
+}
+
+/// Whose limits hold for what waits: a source and a provider, and the site where it stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Strand {
+    pub(crate) source: u16,
+    pub(crate) provider: u16,
+    pub(crate) site: Option<u64>,
+}
+
+/// What waits of a campaign on one shard.
+#[derive(Debug, Default)]
+pub(crate) struct CampaignOutlook {
+    /// On paths: what they look like, and how many of the class have gone when its last has.
+    pub(crate) strands: Vec<(Strand, PathState, u64)>,
+    /// Held by its canary for a provider, or with the whole campaign.
+    pub(crate) held: Vec<(Option<u16>, u64)>,
+    /// How many wait for their time, and until when at the latest.
+    pub(crate) scheduled: u64,
+    pub(crate) latest: Option<UnixMs>,
 }
 
 /// Where mail would go: the path, and the shard that works it.
@@ -76,6 +96,42 @@ impl Shard {
             place.store(Arc::clone(&outlook));
         }
         outlook
+    }
+
+    /// What waits of a campaign here.
+    pub(crate) fn campaign_outlook(&self, id: CampaignId) -> CampaignOutlook {
+        let waits = self.queue.borrow().campaign_waits(id);
+        let mut until_last: FxHashMap<Strand, u64> = FxHashMap::default();
+        for line in &waits.lines {
+            if let Some(pool) = self.pools.get(line.path) {
+                let PathKey { source, provider, site } = pool.key;
+                let site = pool.destination().is_alone().then_some(site);
+                *until_last.entry(Strand { source, provider, site }).or_default() += line.until_last;
+            }
+        }
+        let looked = |(strand, count): (Strand, u64)| Some((strand, self.strand(strand)?, count));
+        CampaignOutlook {
+            strands: until_last.into_iter().filter_map(looked).collect(),
+            held: waits.held,
+            scheduled: waits.scheduled,
+            latest: waits.latest,
+        }
+    }
+
+    /// What the paths look like together that share limits; `None` when there is none here.
+    pub(crate) fn strand(&self, strand: Strand) -> Option<PathState> {
+        let paths = self.queue.borrow().paths_of(strand.source, strand.provider);
+        let keys = paths.into_iter().filter_map(|path| self.pools.get(path));
+        let meant = keys.filter(|pool| strand.site.is_none_or(|site| site == pool.key.site));
+        let states = meant.filter_map(|pool| self.state_of(pool.path));
+        states.reduce(|sum, one| PathState {
+            ready: std::array::from_fn(|class| sum.ready[class] + one.ready[class]),
+            connections: sum.connections + one.connections,
+            transaction_ms: sum.transaction_ms.max(one.transaction_ms),
+            // The first that may go on shows how the rest does.
+            rests: sum.rests.min(one.rests),
+            ..sum
+        })
     }
 
     /// Where mail for each of `domains` would go; `None` where this shard does not know the domain.

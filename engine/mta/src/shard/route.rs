@@ -152,10 +152,12 @@ impl Shard {
         let (path, refused) = {
             let mut queue = self.queue.borrow_mut();
             let path = self.path_of(&mut queue, key, &destination);
-            (path, queue.enqueue(path, flow, ticket, now).is_err())
+            (path, queue.enqueue(path, flow, ticket, now).err())
         };
-        if refused {
-            return self.cancel(ticket);
+        match refused {
+            None => {}
+            Some(queue::Refused::Full(ticket)) => return self.come_back(ticket, flow),
+            Some(refused) => return self.cancel(refused.ticket()),
         }
         self.bells.waiting.notify_one();
         let pool = self.aim(path, key, destination);

@@ -32,6 +32,8 @@ pub(crate) struct SourceClimb {
     pub(crate) warm_up: WarmUp,
     /// What was allowed since the day began.
     granted: u64,
+    /// It was begun while the engine ran: whatever the configuration says of it, this is kept.
+    pub(crate) is_ordered: bool,
 }
 
 /// One sender's domain at one provider.
@@ -73,8 +75,7 @@ impl Climbs {
         {
             for provider in providers() {
                 let (ladder, warm_up) = (Arc::clone(&plan.ladder), begun(plan, now));
-                climbs.places.insert((source, provider), climbs.sources.len());
-                climbs.sources.push(SourceClimb { source, provider, ladder, warm_up, granted: 0 });
+                climbs.put(SourceClimb { source, provider, ladder, warm_up, granted: 0, is_ordered: false });
             }
         }
         for (&identity, plan) in &setup.identities {
@@ -86,6 +87,33 @@ impl Climbs {
             }
         }
         climbs
+    }
+
+    fn put(&mut self, climb: SourceClimb) -> &mut SourceClimb {
+        let key = (climb.source, climb.provider);
+        let place = *self.places.entry(key).or_insert(self.sources.len());
+        if place == self.sources.len() {
+            self.sources.push(climb);
+        } else {
+            self.sources[place] = climb;
+        }
+        &mut self.sources[place]
+    }
+
+    /// Begins the warm-up of a source at a provider, or begins it anew; the allowance holds at once.
+    pub(crate) fn order(&mut self, at: (u16, u16), plan: &WarmUpPlan, standings: &Standings, now: UnixMs) {
+        let (ladder, warm_up) = (Arc::clone(&plan.ladder), begun(plan, now));
+        let (source, provider) = at;
+        let climb = self.put(SourceClimb { source, provider, ladder, warm_up, granted: 0, is_ordered: true });
+        // Whatever was left before counts for nothing.
+        standings.set_allowance(source, provider, Some(0));
+        climb.refresh(standings, now);
+    }
+
+    /// One that was begun while the engine ran.
+    pub(crate) fn restore_ordered(&mut self, at: (u16, u16), ladder: Arc<Ladder>, warm_up: WarmUp) {
+        let ((source, provider), granted) = (at, warm_up.used());
+        self.put(SourceClimb { source, provider, ladder, warm_up, granted, is_ordered: true });
     }
 
     pub(crate) fn restore_source(&mut self, source: u16, provider: u16, warm_up: WarmUp) {

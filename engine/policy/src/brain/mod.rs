@@ -163,6 +163,23 @@ impl Brain {
         self.tables.standings.heal(source, provider);
     }
 
+    /// The providers, or the one, at which a source can be warmed up: not where the operator's own hosts are.
+    #[must_use]
+    pub fn warmable(&self, source: u16, provider: Option<u16>) -> Vec<u16> {
+        let is_known = self.setup.mechanisms.warm_up && usize::from(source) < self.setup.sources.len();
+        let providers = (0_u16..).zip(&self.setup.providers).map(|(index, _)| index);
+        providers
+            .filter(|index| is_known && provider.is_none_or(|wanted| wanted == *index))
+            .filter(|index| !self.setup.trusted.contains(index))
+            .collect()
+    }
+
+    /// Somebody begins the warm-up of a source at a provider that is [`Brain::warmable`], whatever it had before there. What
+    /// waits on its paths already has not asked for its place.
+    pub fn warm_up(&mut self, source: u16, provider: u16, plan: &WarmUpPlan, now: UnixMs) {
+        self.climbs.order((source, provider), plan, &self.tables.standings, now);
+    }
+
     /// Finds the senders that a burnt source is owed to: those whose own mail there is bad, and the one that has sent most
     /// when it is the second source within a day.
     fn blame(&mut self, source: u16, provider: u16, now: UnixMs) {

@@ -4,6 +4,7 @@
 //! of another version is not read at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mail::{CampaignId, Class, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::Evidence;
 use crate::canary::GateView;
 use crate::reputation::{Component, Decayed, EVERYWHERE, Kept};
-use crate::warmup::WarmUp;
+use crate::warmup::{Ladder, WarmUp};
 
 use super::Brain;
 use super::burns::Burn;
@@ -93,6 +94,9 @@ struct SavedSource {
     source: String,
     provider: String,
     warm_up: WarmUp,
+    /// The ladder of one that was begun while the engine ran; else the configuration has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ladder: Option<Ladder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +178,7 @@ impl Brain {
                     source: source(one.source),
                     provider: provider(one.provider),
                     warm_up: one.warm_up,
+                    ladder: one.is_ordered.then(|| Ladder::clone(&one.ladder)),
                 })
                 .collect(),
             burns: self
@@ -264,9 +269,14 @@ impl Brain {
         for campaign in &saved.campaigns {
             self.restore_campaign(campaign, &names, now);
         }
-        for SavedSource { source, provider, warm_up } in &saved.sources {
+        for SavedSource { source, provider, warm_up, ladder } in &saved.sources {
             if let (Some(source), Some(provider)) = (names.source(source), names.provider(provider)) {
-                self.climbs.restore_source(source, provider, *warm_up);
+                match ladder {
+                    None => self.climbs.restore_source(source, provider, *warm_up),
+                    Some(ladder) => {
+                        self.climbs.restore_ordered((source, provider), Arc::new(ladder.clone()), *warm_up);
+                    }
+                }
             }
         }
         for SavedBurn { source, provider, burn } in &saved.burns {

@@ -12,6 +12,7 @@ use crate::breaker::BreakerSettings;
 use crate::classify::{Behaviour, Rule};
 use crate::provider::{ProviderIndex, Providers};
 use crate::verdict::Rules;
+use crate::warmup::Ladder;
 use crate::{Network, Rate, TlsPolicy};
 
 /// A checked configuration.
@@ -71,6 +72,8 @@ pub struct Spool {
     pub segment_bytes: u64,
     /// Mail is refused for now when the disk has less room than this.
     pub min_free_bytes: u64,
+    /// Mail is refused for now when so many recipients wait.
+    pub waiting_max: u64,
 }
 
 /// What is awaited before 250 is said.
@@ -395,17 +398,19 @@ pub struct Deliver {
     pub stop_grace: Duration,
     /// `[learning]`: whether limits are learned from replies.
     pub learns: bool,
-    /// `[canary]` and `[breaker]`: how mail is judged.
+    /// `[canary]`, `[breaker]` and `[[ladder]]`: how mail is judged.
     pub judgement: Judgement,
 }
 
-/// `[canary]` and `[breaker]`: how mail is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `[canary]`, `[breaker]` and `[[ladder]]`: how mail is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// `[canary]`
     pub canary: CanarySettings,
     /// `[breaker]`
     pub breaker: BreakerSettings,
+    /// `[[ladder]]`, and the built-in ones that the file does not replace.
+    pub ladders: Vec<Arc<Ladder>>,
 }
 
 /// `[tls_report]`: who tells domains how connections to them were protected.

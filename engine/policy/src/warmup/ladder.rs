@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The table.
 const TABLE: &str = include_str!("../../data/warmup.toml");
@@ -19,7 +19,7 @@ struct File {
 }
 
 /// What the steps of a ladder count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LadderUnit {
     /// Messages a day. An hour holds at most an eighth of them, so that a working day has room for all and no hour is a jump.
@@ -30,7 +30,7 @@ pub enum LadderUnit {
 }
 
 /// How many messages may go on each day of a warm-up.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ladder {
     /// Its name in the configuration.

@@ -1,7 +1,7 @@
 //! How many go before somebody: what the queue says, against what then happens.
 
 use mail::{CampaignId, Class, RecipientId, UnixMs};
-use queue::{Ahead, FlowKey, PathId, Place, Pull, Queue};
+use queue::{Ahead, CampaignWaits, FlowKey, PathId, Place, Pull, Queue};
 
 use crate::scene::*;
 
@@ -98,4 +98,35 @@ fn those_who_have_gone_out_of_the_middle_are_not_counted_for_long() {
     assert_eq!(expired(&mut queue, at(60_000)).len(), 18_000);
     let said = ahead(&queue, 15_000);
     assert!(said.in_flow.abs_diff(1500) <= 128, "{said:?}");
+}
+
+#[test]
+fn a_campaign_waits_in_lines_in_lanes_and_for_its_time() {
+    let (mut queue, path) = crowd();
+    let lasts = [19_996, 19_997, 19_998, 19_999];
+    let said: Vec<u64> = (1..=4)
+        .map(|campaign| {
+            let waits = queue.campaign_waits(CampaignId::from_raw(campaign));
+            assert_eq!((waits.lines.len(), waits.held.len(), waits.scheduled), (1, 0, 0));
+            assert_eq!((waits.lines[0].path, waits.latest), (path, None));
+            waits.lines[0].until_last
+        })
+        .collect();
+    let happened = happens(&mut queue, path, &lasts);
+    for (said, happened) in said.iter().zip(happened) {
+        let off = said.abs_diff(u64::from(happened.in_class) + 1);
+        assert!(off <= 64, "said {said}, was {happened:?}");
+    }
+    let campaign = CampaignId::from_raw(1);
+    for (id, seconds) in [(30_000, 50), (30_001, 70), (30_002, 20)] {
+        let due = UnixMs(START.0 + seconds * 1000);
+        queue.schedule(ticket(id, Class::Bulk), Some(campaign), due).expect("it runs");
+    }
+    for (id, lane) in [(40_000, None), (40_001, Some(3)), (40_002, Some(3))] {
+        queue.hold(campaign, lane, ticket(id, Class::Bulk)).expect("it runs");
+    }
+    let waits = queue.campaign_waits(campaign);
+    assert_eq!((waits.lines, waits.held), (Vec::new(), vec![(None, 1), (Some(3), 2)]));
+    assert_eq!((waits.scheduled, waits.latest), (3, Some(UnixMs(START.0 + 70_000))));
+    assert_eq!(queue.campaign_waits(CampaignId::from_raw(99)), CampaignWaits::default());
 }

@@ -75,8 +75,17 @@ async fn list(connect: &Connect) -> anyhow::Result<()> {
     if campaigns.is_empty() {
         return Ok(ui::line("there are no campaigns")?);
     }
-    let mut table =
-        Table::new(&["id", "name", "class", "state", ">recipients", ">delivered", ">queued", "created"]);
+    let mut table = Table::new(&[
+        "id",
+        "name",
+        "class",
+        "state",
+        ">recipients",
+        ">delivered",
+        ">queued",
+        "created",
+        "ends",
+    ]);
     for campaign in campaigns {
         let standing = Standing::of(campaign);
         table.row([
@@ -88,6 +97,7 @@ async fn list(connect: &Connect) -> anyhow::Result<()> {
             human::count(standing.finals.first().map_or(0, |(_, delivered)| *delivered)),
             human::count(standing.queued),
             value::moment(campaign, "created_at").map_or_else(String::new, human::time),
+            value::moment(campaign, "expected_at").map_or_else(|| "-".to_owned(), human::time),
         ]);
     }
     Ok(ui::out(&table.render(Paint::stdout()))?)
@@ -221,6 +231,9 @@ pub(crate) fn render(answer: &Value, paint: Paint) -> String {
             .map_or_else(String::new, |eta| format!(", {} left", human::duration(eta)));
         text.push_str(&format!("  {:<12} {:>12}{eta}\n", "rate", human::rate(rate)));
     }
+    if let Some(expected) = value::moment(answer, "expected_at") {
+        text.push_str(&format!("  {:<12} {}\n", "expected end", human::time(expected)));
+    }
     text.push_str(&providers(answer, paint));
     text
 }
@@ -254,7 +267,7 @@ mod tests {
         serde_json::json!({
             "id": "0040000000c80", "name": "May", "class": "bulk", "state": "running",
             "counts": {"accepted": 1000, "delivered": 700, "bounced": 20, "queued": 280, "deferrals": 31},
-            "rate_per_second": 350.0, "eta_seconds": 0.8,
+            "rate_per_second": 350.0, "eta_seconds": 0.8, "expected_at": "2026-01-01T00:01:00.000Z",
             "providers": {"gmail": {"delivered": 700, "bounced": 20}},
         })
     }
@@ -273,7 +286,7 @@ mod tests {
     #[test]
     fn a_campaign_is_shown_with_its_providers() {
         let text = render(&answer(), Paint::plain());
-        for part in ["May", "1,000", "70.0 %", "350/s, 800 ms left", "gmail"] {
+        for part in ["May", "1,000", "70.0 %", "350/s, 800 ms left", "gmail", "expected end 2026-01-01"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

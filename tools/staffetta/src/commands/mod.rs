@@ -1,5 +1,6 @@
 //! One file per command of the command line.
 
+pub(crate) mod accounts;
 pub(crate) mod bench;
 pub(crate) mod campaign;
 pub(crate) mod check;

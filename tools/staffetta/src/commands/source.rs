@@ -10,7 +10,7 @@ use policy::warmup::{Day, Ladder, calendar};
 use serde_json::{Value, json};
 use simulator::{Options, Report, rehearse};
 
-use crate::engine::{Connect, value};
+use crate::engine::{Body, Connect, value};
 use crate::ui::{self, human, paint::Paint, table::Table};
 
 /// Options of `source`.
@@ -36,11 +36,31 @@ enum Verb {
 enum Warmup {
     /// Print the calendar of a warm-up before it begins
     Plan(Plan),
+    /// Begin the warm-up of a source in the running engine, whatever it had before
+    Start(Start),
     /// Show where the warm-ups stand
     Status {
         #[command(flatten)]
         connect: Connect,
     },
+}
+
+/// Which warm-up is to begin.
+#[derive(Args, Debug)]
+struct Start {
+    /// The source
+    name: String,
+    /// Only at this provider
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// The day of the ladder to begin with; one behind the last ends the warm-up
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    day: u32,
+    /// A built-in ladder or one of the configuration; without it that of the source, else `generic`
+    #[arg(long, value_name = "NAME")]
+    ladder: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// Which calendar.
@@ -75,8 +95,34 @@ impl Source {
         match &self.verb {
             Verb::Ls { connect } => super::block_on(list(connect)),
             Verb::Warmup(Warmup::Plan(plan)) => plan.print(),
+            Verb::Warmup(Warmup::Start(start)) => super::block_on(start.order()),
             Verb::Warmup(Warmup::Status { connect }) => super::block_on(status(connect)),
         }
+    }
+}
+
+impl Start {
+    async fn order(&self) -> anyhow::Result<()> {
+        let Self { name, provider, day, ladder, connect } = self;
+        let order = json!({ "source": name, "provider": provider, "ladder": ladder, "day": day });
+        let begun = connect.client()?.post("/v1/sources/warmup", Body::json(&order)).await?;
+        if connect.json {
+            return Ok(ui::json(&begun)?);
+        }
+        Ok(ui::line(&render_begun(&begun, provider.as_deref()))?)
+    }
+}
+
+fn render_begun(begun: &Value, provider: Option<&str>) -> String {
+    let providers = human::plural(value::number(begun, "providers"), "provider");
+    let place = provider.map_or(providers, str::to_owned);
+    let (source, ladder) = (value::text(begun, "source"), value::text(begun, "ladder"));
+    match value::optional(begun, "per_day") {
+        Some(per_day) => {
+            let (day, per_day) = (value::number(begun, "day"), human::count(per_day));
+            format!("source {source} begins day {day} of {ladder} at {place}: {per_day} a day")
+        }
+        None => format!("source {source} is warm at {place}: {ladder} has no such day"),
     }
 }
 
@@ -277,6 +323,17 @@ mod tests {
         for part in ["ladder generic: 6 days", "1,150", "1,200", "2027-01-15"] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn a_warm_up_that_has_begun_is_a_sentence() {
+        let begun = |per_day: Option<u64>| json!({"source": "a", "ladder": "generic", "day": 1, "per_day": per_day, "providers": 26});
+        assert_eq!(
+            render_begun(&begun(Some(1050)), None),
+            "source a begins day 1 of generic at 26 providers: 1,050 a day"
+        );
+        let warm = render_begun(&begun(None), Some("google"));
+        assert_eq!(warm, "source a is warm at google: generic has no such day");
     }
 
     #[test]

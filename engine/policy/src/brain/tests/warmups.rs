@@ -224,3 +224,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_warm_up_that_is_ordered_holds_at_once_is_climbed_and_is_kept_over_a_restart() {
+    let mut setup = setup(2, 3);
+    setup.trusted = vec![2];
+    let mut brain = brain_of(setup.clone());
+    let plan =
+        |name: &str, day| WarmUpPlan { ladder: Ladder::by_name(name).expect("built in"), start: None, day };
+    assert_eq!(brain.warmable(0, None), [0, 1], "the operator's own hosts need none");
+    assert!(brain.warmable(0, Some(2)).is_empty() && brain.warmable(7, None).is_empty());
+    brain.warmable(0, None).into_iter().for_each(|at| brain.warm_up(0, at, &plan("generic", 1), START));
+    let left = |brain: &Brain, source, provider| brain.tables.standings.at(source, provider).left;
+    assert_eq!([left(&brain, 0, 0), left(&brain, 0, 1)], [Some(2); 2], "an hour's share of fifty");
+    assert_eq!([left(&brain, 0, 2), left(&brain, 1, 0)], [None; 2]);
+    let (went, told) = days(&mut brain, 2, 0, START);
+    assert_eq!((went, told), (vec![50, 100], vec!["warmup.advanced"]));
+
+    let now = START + DAY * 2 - SECOND;
+    let text = serde_json::to_string(&brain.saved(now)).expect("it can be written");
+    let saved: Saved = serde_json::from_str(&text).expect("it can be read");
+    let mut again = Brain::restored(setup.clone(), Tables::of(&setup), &saved, now);
+    assert_eq!(again.warm_ups(now), brain.warm_ups(now));
+    assert_eq!(left(&again, 0, 0), Some(0));
+
+    again.warm_up(0, 0, &plan("careful", 2), now);
+    let view = &again.warm_ups(now)[0];
+    assert_eq!(
+        (view.ladder.as_str(), view.day, view.used),
+        ("careful", 2, 0),
+        "it begins anew on another ladder"
+    );
+    again.warm_up(0, 0, &plan("careful", 1000), now);
+    assert_eq!((left(&again, 0, 0), again.warm_ups(now)[0].per_day), (None, None), "it is warm");
+}

@@ -7,6 +7,9 @@ use super::judgement::{WARMUP, WARMUP_DAY, WARMUP_START};
 use super::{Key, Kind, NAME, Section, Shape, Standard};
 
 const GIB: u64 = 1 << 30;
+/// Recipients that may wait at most. A shard's queue has 167 million places. Ten million of them are kept for what comes back,
+/// and what moves from the timing wheel to its lines may hold two places for a time.
+const WAITING_MAX: u64 = 70_000_000;
 
 pub(super) const NODE: Section = Section {
     name: "node",
@@ -69,6 +72,13 @@ pub(super) const SPOOL: Section = Section {
             default: Standard::Is("\"1GiB\""),
             about: "Mail is refused for now (452) when the disk has less room than this.",
             reason: "Four segments: room for the outcomes of what is already accepted, also when the disk is shared.",
+        },
+        Key {
+            name: "waiting_max",
+            kind: Kind::Integer { min: 1, max: WAITING_MAX },
+            default: Standard::Is("70000000"),
+            about: "Mail is refused for now (452) when so many recipients wait. It is looked at once a second.",
+            reason: "So many find room in the queue of one shard however they wait, should all be for one provider. Each takes up to 40 bytes of memory.",
         },
     ],
 };

@@ -12,7 +12,7 @@ use crate::warmup::{Ladder, LadderUnit};
 use super::Resolver;
 
 impl Resolver<'_, '_> {
-    pub(super) fn judgement(&self) -> Option<Judgement> {
+    pub(super) fn judgement(&self, ladders: Vec<Arc<Ladder>>) -> Option<Judgement> {
         let (canary, breaker) = (self.once("canary")?, self.once("breaker")?);
         Some(Judgement {
             canary: CanarySettings {
@@ -32,6 +32,7 @@ impl Resolver<'_, '_> {
                 blocks_ppm: breaker.get("blocks")?,
                 campaigns: breaker.get("campaigns")?,
             },
+            ladders,
         })
     }
 

@@ -31,7 +31,7 @@ pub(super) fn resolve(file: &str, stated: &Stated, problems: &mut Problems<'_>) 
     let http = resolver.http(segment_bytes);
     let accounts = resolver.accounts(&pools);
     let domains = resolver.domains(&ladders);
-    let deliver = resolver.deliver();
+    let deliver = resolver.deliver(ladders);
     let routes = resolver.routes(deliver.as_ref());
     let classes = resolver.classes(&pools);
     let providers = resolver.providers();
@@ -92,6 +92,7 @@ impl<'a> Resolver<'a, '_> {
             durability: block.choice("durability", &[Durability::Disk, Durability::Memory])?,
             segment_bytes: block.get("segment")?,
             min_free_bytes: block.get("min_free")?,
+            waiting_max: block.get("waiting_max")?,
         })
     }
 

@@ -202,7 +202,7 @@ impl Resolver<'_, '_> {
         (!retry.is_empty()).then_some(retry)
     }
 
-    pub(super) fn deliver(&mut self) -> Option<Deliver> {
+    pub(super) fn deliver(&mut self, ladders: Vec<Arc<Ladder>>) -> Option<Deliver> {
         let block = self.once("deliver")?;
         Some(Deliver {
             port: block.get("port")?,
@@ -216,7 +216,7 @@ impl Resolver<'_, '_> {
             allow_private: self.networks(block, "allow_private"),
             stop_grace: block.get("stop_grace")?,
             learns: self.once("learning")?.get("enabled")?,
-            judgement: self.judgement()?,
+            judgement: self.judgement(ladders)?,
         })
     }
 }
