@@ -24,6 +24,7 @@ def arguments(words):
     parser.add_argument("--messages", type=positive, help="so many messages in every run: to see that it works, not how fast")
     parser.add_argument("--record", type=pathlib.Path, metavar="DIR", help="also write figures, tables and charts there (perf/record)")
     parser.add_argument("--sender", action="append", choices=list(senders.ALL), help="only this one; may be given several times")
+    parser.add_argument("--calls", action="store_true", help="also count the engines' system calls (perf stat, as root); CPU is a little more then")
     parser.add_argument("--kumomta", type=pathlib.Path, metavar="PATH", help="a kumod to measure too")
     add_common(parser)
     options = parser.parse_args(words)

@@ -174,6 +174,15 @@ def memory(pids):
     return {"resident": resident, "anonymous": anonymous, "processes": len(pids)}
 
 
+def wakes(pids):
+    """How often their threads have gone to sleep by themselves so far."""
+    count = 0
+    for pid in pids:
+        for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+            count += int(status.read_text().rsplit("\nvoluntary_ctxt_switches:", 1)[1].split()[0])
+    return count
+
+
 def fields_kib(file):
     found = {}
     for line in pathlib.Path(file).read_text().splitlines():

@@ -5,13 +5,17 @@ from . import stage
 SENDER = "sender@perf.test"
 
 
+def domain(scenario, number):
+    """Of the recipients; `number` is the placeholder `{d}`, or what stands for it: five digits, from 0."""
+    return "sink.test" if scenario.destinations == 1 else f"d{number}.sink.test"
+
+
 def inject(place, port, scenario, messages, first=0, rate=0.0, stamp=True):
     """Sends `messages`, numbered from `first`; what it measured. A message that was not acknowledged voids the run."""
-    recipient = "user{n}@sink.test" if scenario.destinations == 1 else "user{n}@d{d}.sink.test"
     arguments = [
         "--to", f"127.0.0.1:{port}", "--connections", min(scenario.connections_in, messages), "--messages", messages,
         "--bytes", scenario.message_bytes, "--mode", scenario.mode, "--first", first, "--rate", rate,
-        "--from", SENDER, "--rcpt", recipient, "--destinations", scenario.destinations,
+        "--from", SENDER, "--rcpt", "user{n}@" + domain(scenario, "{d}"), "--destinations", scenario.destinations,
     ]
     if stamp:
         arguments.append("--stamp")

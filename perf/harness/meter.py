@@ -4,7 +4,7 @@ import os
 import pathlib
 import resource
 
-from . import group
+from . import calls, group
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -14,9 +14,11 @@ class Meter:
 
     def __init__(self, run):
         self.run = run
-        self.watch = group.Watch(run.sender.group)
+        self.watch, self.calls = group.Watch(run.sender.group), None
 
     def __enter__(self):
+        if self.run.counts_calls:
+            self.calls = calls.Calls(self.run.place, self.run.sender.group.pids())
         self.before = self.now()
         self.watch.__enter__()
         return self
@@ -36,6 +38,7 @@ class Meter:
         """The figures of `messages`; `injected` is what the injector said, when it worked in this stretch."""
         self.__exit__()
         now = self.now()
+        called = self.calls.read() if self.calls else {}
         spent = {name: now[name] - before for name, before in self.before.items() if now[name] is not None and before is not None}
         each_us = lambda seconds: round(seconds * 1e6 / messages, 2)
         injector = injected["cpu_us_per_message"] * injected["sent"] / 1e6 if injected else 0.0
@@ -54,6 +57,7 @@ class Meter:
             figures["inject_cpu_us_per_msg"] = round(injected["cpu_us_per_message"], 2)
             figures["accept_p50_ms"] = injected["latency_ms"]["p50"]
             figures["accept_p99_ms"] = injected["latency_ms"]["p99"]
+        figures.update({f"calls_{name}": round(count / messages, 3) for name, count in called.items()})
         if "flushes" in spent:
             figures["disk_flushes_per_1k"] = round(spent["flushes"] * 1000 / messages, 1)
         return figures

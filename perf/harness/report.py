@@ -1,6 +1,6 @@
 """What a session found: one JSON object for programs, and the same as text for people."""
 
-from . import aims, senders
+from . import aims, calls, senders
 
 MAIN = ("msgs_per_s", "cpu_us_per_msg", "rss_mb", "anon_mb")
 NOISY = 0.10
@@ -20,6 +20,7 @@ def scenario(options, variants, facts, outcomes):
     base, *more = variants
     found = {one.variant: all_senders(options, one, facts, outcomes) for one in variants}
     compare(found)
+    scale(options, variants, found)
     entry = {"scenario": base.name, "title": base.title, "parameters": base.parameters(), **found[""], "aims": aims.judge(base, found[""])}
     if more:
         entry["variants"] = {
@@ -33,6 +34,20 @@ def compare(found):
         short = found.get("short", {}).get(sender, {})
         if "msgs_per_s" in figures and "msgs_per_s" in short:
             figures["short_ratio"] = round(figures["msgs_per_s"] / short["msgs_per_s"], 3)
+
+
+def scale(options, variants, found):
+    """What a message costs by what it costs where the scaled parameter is smallest; of shards also what they would give."""
+    if not variants[0].scale:
+        return
+    for sender in options.senders:
+        sizes = {one.variant: one.size(sender, options.quick) for one in variants if "cpu_us_per_msg" in found[one.variant].get(sender, {})}
+        smallest = min(sizes, key=sizes.get, default=None)
+        for variant, size in sizes.items():
+            figures, least = found[variant][sender], found[smallest][sender]
+            figures["cpu_ratio"] = round(figures["cpu_us_per_msg"] / least["cpu_us_per_msg"], 3)
+            if variants[0].scale == "shards":
+                figures["shards_gain"] = round(size / sizes[smallest] / figures["cpu_ratio"], 2)
 
 
 def all_senders(options, scenario, facts, outcomes):
@@ -60,7 +75,7 @@ def one_sender(outcome, facts):
         "valid_runs": len(outcome.runs), "void": outcome.void,
     }
     if outcome.runs:
-        figures = {**outcome.median(), **figures, "spread": {name: outcome.spread(name) for name in MAIN}, "each": outcome.runs}
+        figures = {**outcome.median(), **figures, "spread": {name: outcome.spread(name) for name in MAIN if name in outcome.median()}, "each": outcome.runs}
     return figures
 
 
@@ -126,13 +141,21 @@ def row(sender, figures):
         return (sender, figures["missing"])
     if not figures["valid_runs"]:
         return (sender, "void: " + figures["void"][0])
+    if "idle_cpu_percent" in figures:
+        return (sender, "idle: its figures stand below")
     low, high = figures["spread"]["msgs_per_s"]
     mark = "~" if figures.get("other_cpu_share", 0) > NOISY else ""
     void = f" ({len(figures['void'])} void)" if figures["void"] else ""
     return (
-        sender, f"{figures['msgs_per_s']:,.0f}{mark}", f"{low:,.0f} - {high:,.0f}", ratio(figures), f"{figures['cpu_us_per_msg']:,.1f}",
+        sender, f"{figures['msgs_per_s']:,.0f}{mark}", f"{low:,.0f} - {high:,.0f}", ratio(figures), cost(figures),
         f"{figures['rss_mb']:,.0f}", f"{figures['anon_mb']:,.0f}", pair(figures, "accept"), pair(figures, "delivery"),
         "yes" if figures["durable"] else "no", f"{figures['messages']:,.0f}", f"{figures['valid_runs']}{void}")
+
+
+def cost(figures):
+    """Its processor time, and by how much that is more than where the scaled parameter is smallest."""
+    grown = f" (x{figures['cpu_ratio']:.2f})" if "cpu_ratio" in figures else ""
+    return f"{figures['cpu_us_per_msg']:,.1f}{grown}"
 
 
 def ratio(figures):
@@ -160,7 +183,7 @@ def grid(rows):
 
 
 def foot(result):
-    lines = [""] + [f"{name}: {value}" for name, value in specials(result)]
+    lines = [""] + [f"{name}: {value}" for name, value in specials(result)] + list(called(result))
     judged = list(aims.lines(result))
     lines += ["", "Aims, for two cores shared with the tools:"] + [f"  {line}" for line in judged] if judged else []
     lines += [
@@ -169,10 +192,32 @@ def foot(result):
     return lines
 
 
+def scaled(entry):
+    """How the cost of a message grows with what is scaled, one line a sender."""
+    by = entry["parameters"]["scale"]
+    for sender in senders.ALL:
+        told = []
+        for one in (entry, *entry.get("variants", {}).values()):
+            figures = one.get(sender, {})
+            if "cpu_ratio" in figures:
+                size = figures["messages"] if by == "messages" else one["parameters"][by]
+                gain = f" (rate x{figures['shards_gain']:.2f} where each has a processor)" if figures.get("shards_gain", 1) != 1 else ""
+                told.append((size, f"{size:,.0f}: x{figures['cpu_ratio']:.2f}{gain}"))
+        if len(told) > 1:
+            yield f"{sender}: CPU of a message by {by.replace('_', ' ')}: " + ", ".join(text for _, text in sorted(told))
+
+
 def specials(result):
     """Figures that only one scenario has."""
     for entry in result["scenarios"]:
+        for line in scaled(entry) if entry["parameters"]["scale"] else ():
+            yield entry["scenario"], line
+    for entry in result["scenarios"]:
         ours = entry.get("staffetta", {})
+        if "idle_cpu_percent" in ours:
+            yield entry["scenario"], (
+                f"{ours['messages']:,.0f} recipients that are due later: {ours['idle_cpu_percent']:.2f} % of a processor and {ours['idle_wakes_per_s']:.0f} wakes a "
+                f"second over {ours['idle_s']:.0f} s; {ours['anon_bytes_per_waiting']:.0f} bytes of memory a recipient; taken at {ours['taken_per_s']:,.0f}/s")
         if "spool_bytes_per_recipient" in ours:
             yield entry["scenario"], (
                 f"{ours['spool_bytes_per_recipient']:.0f} bytes of spool and {ours['anon_bytes_per_waiting']:.0f} of memory a waiting recipient; "
@@ -181,6 +226,15 @@ def specials(result):
             yield entry["scenario"], (
                 f"{ours['messages']:,.0f} waiting drain at {ours['short_ratio']:.0%} of the rate of a short queue; "
                 f"{ours['anon_growth_mb']:.0f} MB more memory beyond the map; filled at {ours['fill_msgs_per_s']:,.0f}/s")
+
+
+def called(result):
+    """The system calls of each sender, where they were counted."""
+    for name, _, found in sections(result):
+        for sender, figures in found.items():
+            told = calls.lines(figures)
+            if told:
+                yield f"{name}: {sender}: {told}"
 
 
 def markdown(result, pictures):
@@ -194,7 +248,7 @@ def markdown(result, pictures):
             cells = row(sender, figures)
             lines.append("| " + " | ".join([*cells, *[""] * (len(COLUMNS) - len(cells))]) + " |")
         lines.append("")
-    lines += ["## More", ""] + [f"- {name}: {value}" for name, value in specials(result)] + [""]
+    lines += ["## More", ""] + [f"- {name}: {value}" for name, value in specials(result)] + [f"- {line}" for line in called(result)] + [""]
     judged = list(aims.lines(result))
     if judged:
         lines += ["## Aims", "", "For two cores shared with the tools.", ""] + [f"- {line}" for line in judged] + [""]

@@ -2,7 +2,7 @@
 
 import time
 
-from . import campaign, load, stage
+from . import campaign, idle, load, stage
 from .meter import Meter
 from .sink import Sink
 
@@ -10,6 +10,8 @@ HEADERS_MAX = 4096
 """Bytes that a sender may add to a message: trace, signature."""
 SIGNATURE_MIN = 300
 """Bytes that an RSA-2048 signature adds at least: 344 of them are the signature itself."""
+OPEN_MIN = 0.95
+"""Part of the connections that must be open when the figures of a settled queue begin."""
 
 
 def measure(options, scenario, sender_class, rate=0.0):
@@ -32,6 +34,7 @@ class Run:
     def __init__(self, options, scenario, sender_class, place, rate):
         self.place, self.scenario, self.rate = place, scenario, rate
         self.messages = scenario.count(sender_class.name, options.quick)
+        self.counts_calls = options.calls
         self.warm = 0
         self.sink = Sink(place, scenario)
         self.sender = sender_class(place, scenario, self.sink)
@@ -109,13 +112,7 @@ def send(run):
         injected = run.inject(run.messages, run.warm)
         filling = meter.read(run.messages, injected)
     kept(run)
-    with Meter(run) as meter:
-        run.sender.release()
-        released_ms = time.time() * 1000
-        first = run.sink.wait_first(run.warm, run.scenario.patience_s)
-        run.sink.wait(run.warm + run.messages, run.scenario.patience_s)
-        run.sender.settle(run.warm + run.messages)
-        figures = meter.read(run.messages)
+    figures, first, released_ms = settled(run) if run.scenario.settle else drain(run)
     counts = run.arrived_whole()
     # So few that all were there at the first look: waking up is in the figure.
     since, before = (first["last_at_ms"], first["messages"]) if first["messages"] < counts["messages"] else (released_ms, run.warm)
@@ -126,6 +123,34 @@ def send(run):
         "fill_msgs_per_s": round(injected["per_second"], 1), "fill_cpu_us_per_msg": filling["cpu_us_per_msg"],
         "fill_accept_p99_ms": filling["accept_p99_ms"], "connections_out": counts["connections_peak"], "connections_made": counts["connections"],
     }
+
+
+def drain(run):
+    """All of the queue: what it cost, what the sink had at the first look, and when it was released."""
+    with Meter(run) as meter:
+        run.sender.release()
+        released_ms = time.time() * 1000
+        first = run.sink.wait_first(run.warm, run.scenario.patience_s)
+        run.sink.wait(run.warm + run.messages, run.scenario.patience_s)
+        run.sender.settle(run.warm + run.messages)
+        return meter.read(run.messages), first, released_ms
+
+
+def settled(run):
+    """The same of what is left when the first `settle` have come: connections are open then."""
+    run.sender.release()
+    run.sink.wait(run.warm + run.scenario.settle, run.scenario.patience_s)
+    with Meter(run) as meter:
+        first, begun_ms, delivered = run.sink.counts(), time.time() * 1000, run.sender.delivered()
+        run.sink.wait(run.warm + run.messages, run.scenario.patience_s)
+        run.sender.settle(run.warm + run.messages)
+        # A message that is under way has had about half of its work.
+        done = first["messages"] if delivered is None else (first["messages"] + delivered) / 2
+        figures = meter.read(run.warm + run.messages - done)
+    figures["connections_settled"] = first["connections_open"]
+    if figures["connections_settled"] < OPEN_MIN * run.scenario.connections_out:
+        raise stage.Void(f"{first['connections_open']} connections were open instead of {run.scenario.connections_out}")
+    return figures, first, begun_ms
 
 
 def kept(run):
@@ -140,4 +165,4 @@ def newsletter(run):
     return campaign.send(run) if run.sender.name == "staffetta" else relay(run)
 
 
-WORKLOADS = {"relay": relay, "accept": accept, "send": send, "campaign": newsletter}
+WORKLOADS = {"relay": relay, "accept": accept, "send": send, "campaign": newsletter, "idle": idle.idle}

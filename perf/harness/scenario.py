@@ -5,8 +5,9 @@ import pathlib
 import tomllib
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "scenarios"
-KINDS = ("relay", "accept", "send", "campaign")
+KINDS = ("relay", "accept", "send", "campaign", "idle")
 MODES = ("lockstep", "pipelined", "flight")
+SCALES = ("shards", "destinations", "sites", "connections_out", "messages")
 
 
 class Wrong(Exception):
@@ -21,7 +22,7 @@ class Scenario:
     title: str
     kind: str
     messages: dict
-    """Measured messages for each sender; `other` for those that are not named. Rates are compared, so a slow sender gets fewer."""
+    """Measured messages for each sender, waiting recipients of kind `idle`; `other` for those that are not named. Rates are compared, so a slow sender gets fewer."""
     quick_messages: dict
     message_bytes: int = 10_240
     """Of the message that is injected; of the HTML template for a campaign."""
@@ -34,6 +35,14 @@ class Scenario:
     connections_out: int = 20
     destinations: int = 1
     """Domains of the recipients."""
+    sites: int = 1
+    """Receivers, as this engine sees them: so many addresses of the sink, to which the domains are routed in turn."""
+    shards: int = 0
+    """Threads of this engine that carry mail; 0 is its default."""
+    scale: str = ""
+    """The parameter that base and variants differ in, if the cost of a message is to be compared by it."""
+    settle: int = 0
+    """Of a full queue that drains: so many messages are sent before the figures begin, while connections are being opened."""
     pipeline_depth: int = 0
     """Transactions on the wire of one connection, for a sender that has such a setting; 0 is its default."""
     mode: str = "pipelined"
@@ -59,9 +68,16 @@ class Scenario:
         self._check(0.0 < self.load <= 1.0, "load is above 0 and at most 1")
         self._check(self.message_bytes >= 600, "message_bytes is at least 600")
         self._check(1 <= self.destinations <= 99_999, "destinations is from 1 to 99999")
+        self._check(self.kind != "idle" or self.senders == ("staffetta",), "kind idle is only for this engine")
+        self._check(1 <= self.sites <= self.destinations, "sites is from 1 to destinations")
+        self._check(self.sites == 1 or self.senders == ("staffetta",) and self.kind in ("relay", "accept", "send"), "sites is only for this engine's SMTP")
+        self._check(0 <= self.shards <= 255, "shards is from 0 to 255")
+        self._check(self.scale in ("", *SCALES), f"scale is one of {', '.join(SCALES)}")
+        self._check(self.settle >= 0 and (self.kind == "send" or not self.settle), "settle is above 0, and only of kind send")
         self._check(set(self.aim) <= {"at_least", "at_most"}, "aim has at_least and at_most")
         for table in (self.messages, self.quick_messages):
             self._check("other" in table and min(table.values()) > 0, "messages name `other`, and are above 0")
+            self._check(min(table.values()) >= 2 * self.settle, "settle is at most half of the messages")
 
     def _check(self, holds, rule):
         if not holds:
@@ -78,6 +94,10 @@ class Scenario:
 
     def concerns(self, sender):
         return not self.senders or sender in self.senders
+
+    def size(self, sender, quick):
+        """How large it is in what is scaled; none when nothing is."""
+        return self.count(sender, quick) if self.scale == "messages" else getattr(self, self.scale, None) if self.scale else None
 
     def parameters(self):
         """What a reader of the result needs to know, as JSON."""
@@ -116,4 +136,4 @@ def build(name, table, variant=""):
 def scaled(scenario, messages):
     """The same with so many messages for every sender, and no aim: it is not the workload that the aim is for."""
     table = {"other": messages}
-    return dataclasses.replace(scenario, messages=table, quick_messages=table, aim={})
+    return dataclasses.replace(scenario, messages=table, quick_messages=table, aim={}, settle=min(scenario.settle, messages // 2))

@@ -40,7 +40,7 @@ def ceilings(options, chosen):
     """What injector and sink reach with nothing between them, for each kind of message that the scenarios inject."""
     kinds = {}
     for base, *_ in chosen.values():
-        if base.kind != "campaign":
+        if base.kind not in ("campaign", "idle"):
             kinds.setdefault((base.message_bytes, base.mode, base.connections_in), base)
     return [ceiling(options, scenario) for scenario in kinds.values()]
 
@@ -95,6 +95,13 @@ def turn(order, number):
     return order[start:] + order[:start]
 
 
+def told(figures):
+    """What a run is about, in a word."""
+    if "idle_cpu_percent" in figures:
+        return f"{figures['idle_cpu_percent']} % of a processor"
+    return f"{figures['msgs_per_s']:,.0f}/s, {figures['cpu_us_per_msg']:,.1f} µs"
+
+
 def one_run(options, outcome, number, base):
     scenario = outcome.scenario
     try:
@@ -105,8 +112,7 @@ def one_run(options, outcome, number, base):
             rate = base.median()["msgs_per_s"] * scenario.load
         figures = run.measure(options, scenario, senders.ALL[outcome.sender], rate)
         outcome.runs.append(figures)
-        say(f"{scenario.label}: {outcome.sender} {number + 1}: {figures['msgs_per_s']:,.0f}/s, {figures['cpu_us_per_msg']:,.1f} µs, "
-            f"{figures['rss_mb']:,.0f} MB, others {figures['other_cpu_share']:.0%}")
+        say(f"{scenario.label}: {outcome.sender} {number + 1}: {told(figures)}, {figures['rss_mb']:,.0f} MB, others {figures['other_cpu_share']:.0%}")
     except stage.Void as void:
         reason = str(void)
     except Exception as error:  # One run that goes wrong must not cost the session; it is shown, and fails the command.

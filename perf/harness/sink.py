@@ -13,7 +13,8 @@ class Sink:
     """Takes everything, keeps nothing, times what is stamped."""
 
     def __init__(self, place, scenario):
-        arguments = ["sink", "--listen", "127.0.0.1:0", "--json", "--quiet", "--timed"]
+        # Every address of 127/8 is another receiver.
+        arguments = ["sink", "--listen", "127.0.0.1:0" if scenario.sites == 1 else "0.0.0.0:0", "--json", "--quiet", "--timed"]
         if scenario.sink_latency_ms:
             arguments += ["--latency", f"{scenario.sink_latency_ms}ms"]
         if scenario.tls:

@@ -33,19 +33,24 @@ impl Field<'_> {
     /// The value on one line without blanks around it; bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn text(&self) -> String {
+        self.line().into_owned()
+    }
+
+    /// The same where it stands, if it is one line of UTF-8 already.
+    #[must_use]
+    pub fn line(&self) -> Cow<'_, str> {
         unfold(self.value)
     }
 }
 
 /// Takes folding out of a raw value: line ends vanish, the blanks behind them stay (RFC 5322 section 2.2.3).
 #[must_use]
-pub fn unfold(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
-    let trimmed = text.trim();
-    if trimmed.bytes().any(|b| b == b'\r' || b == b'\n') {
-        return trimmed.chars().filter(|&c| c != '\r' && c != '\n').collect();
+pub fn unfold(value: &[u8]) -> Cow<'_, str> {
+    let is_end = |c: char| c == '\r' || c == '\n';
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(text) if !text.trim().contains(is_end) => Cow::Borrowed(text.trim()),
+        text => Cow::Owned(text.trim().chars().filter(|&c| !is_end(c)).collect()),
     }
-    trimmed.to_owned()
 }
 
 /// The head (with the line end of its last field, without the empty line) and the body behind the empty line.

@@ -1,15 +1,26 @@
 //! Dates of header fields, and the moments and durations that submission headers name.
 
+use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mail::UnixMs;
 
+/// Length of a date of the years with four digits.
+const DATE_BYTES: usize = 31;
+
 /// The date-time of RFC 5322 section 3.3, in UTC, as in `Sun, 22 Nov 2026 13:10:01 +0000`.
 /// Moments beyond the year 9999 are written as its last second.
 #[must_use]
 pub fn date_text(at: UnixMs) -> String {
+    let mut text = Vec::with_capacity(DATE_BYTES);
+    write_date(&mut text, at);
+    String::from_utf8(text).expect("a date is ASCII")
+}
+
+/// The same behind what is there already.
+pub(crate) fn write_date(out: &mut Vec<u8>, at: UnixMs) {
     let seconds = i64::try_from(at.seconds()).unwrap_or(i64::MAX);
     let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
     let civil = timestamp.to_zoned(TimeZone::UTC).datetime();
@@ -25,14 +36,16 @@ pub fn date_text(at: UnixMs) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = MONTHS[usize::from(civil.month().unsigned_abs()).saturating_sub(1).min(11)];
-    format!(
+    // Writing to a Vec does not fail.
+    let _ = write!(
+        out,
         "{day}, {:02} {month} {:04} {:02}:{:02}:{:02} +0000",
         civil.day(),
         civil.year(),
         civil.hour(),
         civil.minute(),
         civil.second()
-    )
+    );
 }
 
 /// Reads a moment: RFC 3339 (`2026-11-22T14:00:00+01:00`) or a duration from `now` on (`90s`, `2h`, `1h30m`).

@@ -2,6 +2,8 @@
 //!
 //! It refuses directives that it cannot obey, and leaves to its caller what to do about a wrong From.
 
+use std::borrow::Cow;
+use std::io::Write;
 use std::net::IpAddr;
 
 use mail::{Address, CampaignId, Class, RecordId, TlsWish, UnixMs};
@@ -9,7 +11,7 @@ use memchr::{memchr, memchr2};
 
 use crate::header::{self, Field};
 use crate::mailbox::Mailbox;
-use crate::moment::{date_text, parse_moment};
+use crate::moment::{parse_moment, write_date};
 
 /// Prefix of the fields that are meant for the engine.
 const PREFIX: &str = "X-Staffetta-";
@@ -17,6 +19,12 @@ const PREFIX: &str = "X-Staffetta-";
 const TAGS_MAX: usize = 10;
 /// Longest tag, in bytes.
 const TAG_BYTES_MAX: usize = 100;
+/// Longest name of a field that says something here.
+const NAME_BYTES_MAX: usize = 16;
+/// What a Received field mostly takes.
+const RECEIVED_BYTES: usize = 256;
+/// Longest foreign word that is written into a field, in characters.
+const WORD_CHARS_MAX: usize = 320;
 
 /// What makes a message's own Date and Message-ID: time and uniqueness as arguments.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +41,9 @@ impl Stamp<'_> {
     /// The Message-ID without angle brackets.
     #[must_use]
     pub fn message_id(&self) -> String {
-        format!("{}.{}@{}", RecordId::from_raw(self.unique), self.now, clean(self.host))
+        let mut id = format!("{}.{}@", RecordId::from_raw(self.unique), self.now);
+        id.extend(cleaned(self.host));
+        id
     }
 }
 
@@ -94,19 +104,19 @@ impl Signs {
                 self.unsubscribe |= !field.value.trim_ascii().is_empty();
             }
             b"precedence" => {
-                let text = field.text();
+                let text = field.line();
                 self.precedence |=
                     ["bulk", "list", "junk"].iter().any(|word| text.eq_ignore_ascii_case(word));
             }
             b"auto-submitted" => {
                 // A parameter may follow the keyword.
-                let text = field.text();
+                let text = field.line();
                 let word = text.split([';', ' ', '(']).next().unwrap_or_default();
                 self.automatic |= !word.is_empty() && !word.eq_ignore_ascii_case("no");
             }
             b"feedback-id" => self.feedback = true,
             b"mt-priority" => {
-                let text = field.text();
+                let text = field.line();
                 let number = text.split([' ', '(']).next().and_then(|word| word.parse().ok());
                 self.priority = number.filter(|value| (-9..=9).contains(value));
             }
@@ -181,7 +191,9 @@ pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Pr
         return Err(wrong("X-Staffetta-Deadline", "lies before X-Staffetta-Not-Before"));
     }
     if !seen.date {
-        message.extend_from_slice(format!("Date: {}\r\n", date_text(stamp.now)).as_bytes());
+        message.extend_from_slice(b"Date: ");
+        write_date(&mut message, stamp.now);
+        message.extend_from_slice(b"\r\n");
     }
     let message_id = seen.message_id.unwrap_or_else(|| {
         let id = stamp.message_id();
@@ -223,7 +235,11 @@ impl Seen {
             self.directive(field, now)?;
             return Ok(false);
         }
-        match field.name.to_ascii_lowercase().as_slice() {
+        let mut lower = [0; NAME_BYTES_MAX];
+        let Some(name) = lower.get_mut(..field.name.len()) else { return Ok(true) };
+        name.copy_from_slice(field.name);
+        name.make_ascii_lowercase();
+        match &*name {
             b"bcc" | b"resent-bcc" | b"return-path" => return Ok(false),
             b"from" => {
                 self.from = Some(match self.from {
@@ -233,12 +249,12 @@ impl Seen {
             }
             b"date" => self.date = true,
             b"message-id" => {
-                let text = field.text();
+                let text = field.line();
                 self.message_id.get_or_insert(text.trim_matches(['<', '>']).to_owned());
             }
-            b"subject" => self.subject = decoded(field),
+            b"subject" => self.subject = decoded(field).into_owned(),
             // RFC 8689 knows no other word than No.
-            b"tls-required" if field.text().eq_ignore_ascii_case("no") => self.tls = TlsWish::NotRequired,
+            b"tls-required" if field.line().eq_ignore_ascii_case("no") => self.tls = TlsWish::NotRequired,
             name => self.signs.read(name, field),
         }
         Ok(true)
@@ -261,7 +277,7 @@ impl Seen {
             "deadline" => set_once(&mut found.deadline, parse_moment(&text, now).map_err(refuse)?),
             "not-before" => set_once(&mut found.not_before, parse_moment(&text, now).map_err(refuse)?),
             "tag" => {
-                let tag = decoded(field);
+                let tag = decoded(field).into_owned();
                 if tag.is_empty() || tag.len() > TAG_BYTES_MAX || !header::is_safe_value(&tag) {
                     return Err(refuse(format!(
                         "a tag has 1 to {TAG_BYTES_MAX} bytes and no control characters"
@@ -296,7 +312,7 @@ fn has_prefix(name: &[u8]) -> bool {
 
 /// The address of a From field: as people write it mostly, else with all the freedom of RFC 5322 by mail-parser.
 fn from_address(field: &Field<'_>) -> Result<Address, FromError> {
-    if let Ok(mailbox) = Mailbox::parse(&field.text()) {
+    if let Ok(mailbox) = Mailbox::parse(&field.line()) {
         return Ok(mailbox.address);
     }
     let parsed = mail_parser::MessageParser::new().parse_headers(field.raw);
@@ -306,8 +322,8 @@ fn from_address(field: &Field<'_>) -> Result<Address, FromError> {
 }
 
 /// The text of an unstructured field with its encoded words decoded.
-fn decoded(field: &Field<'_>) -> String {
-    let text = field.text();
+fn decoded<'a>(field: &Field<'a>) -> Cow<'a, str> {
+    let text = header::unfold(field.value);
     if !text.contains("=?") {
         return text;
     }
@@ -315,7 +331,11 @@ fn decoded(field: &Field<'_>) -> String {
     line.extend_from_slice(text.as_bytes());
     line.extend_from_slice(b"\r\n\r\n");
     let parsed = mail_parser::MessageParser::new().parse_headers(&line);
-    parsed.as_ref().and_then(|message| message.subject()).map_or(text, str::to_owned)
+    parsed
+        .as_ref()
+        .and_then(|message| message.subject())
+        .map(|subject| Cow::Owned(subject.to_owned()))
+        .unwrap_or(text)
 }
 
 /// Drops the `From ` line that mbox files begin messages with.
@@ -388,29 +408,39 @@ pub struct Received<'a> {
 /// The Received field, with its line end.
 #[must_use]
 pub fn received(facts: &Received<'_>) -> Vec<u8> {
-    let mut line = format!("Received: from {}", clean(facts.helo));
-    match facts.peer {
-        Some(IpAddr::V4(ip)) => line.push_str(&format!(" ([{ip}])")),
-        Some(IpAddr::V6(ip)) => line.push_str(&format!(" ([IPv6:{ip}])")),
-        None => {}
-    }
-    let (host, with, id) = (clean(facts.host), clean(facts.with), clean(facts.id));
-    line.push_str(&format!("\r\n\tby {host} with {with} id {id}"));
+    let mut line = Vec::with_capacity(RECEIVED_BYTES);
+    put_words(&mut line, "Received: from ", facts.helo);
+    // Writing to a Vec does not fail.
+    let _ = match facts.peer {
+        Some(IpAddr::V4(ip)) => write!(line, " ([{ip}])"),
+        Some(IpAddr::V6(ip)) => write!(line, " ([IPv6:{ip}])"),
+        None => Ok(()),
+    };
+    put_words(&mut line, "\r\n\tby ", facts.host);
+    put_words(&mut line, " with ", facts.with);
+    put_words(&mut line, " id ", facts.id);
     if let Some(recipient) = facts.recipient {
-        line.push_str(&format!("\r\n\tfor <{}>", clean(recipient)));
+        put_words(&mut line, "\r\n\tfor <", recipient);
+        line.push(b'>');
     }
-    line.push_str(&format!(";\r\n\t{}\r\n", date_text(facts.at)));
-    line.into_bytes()
+    line.extend_from_slice(b";\r\n\t");
+    write_date(&mut line, facts.at);
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+/// Our words, and behind them a foreign one.
+fn put_words(line: &mut Vec<u8>, ours: &str, foreign: &str) {
+    line.extend_from_slice(ours.as_bytes());
+    // What is left of it is ASCII.
+    line.extend(cleaned(foreign).map(|c| c as u8));
 }
 
 /// Foreign text as one word of a structured field: what could end the word or the line becomes `?`.
-fn clean(text: &str) -> String {
-    let word: String = text
-        .chars()
-        .take(320)
-        .map(|c| if c.is_ascii_graphic() && !"()<>\\;,\"".contains(c) { c } else { '?' })
-        .collect();
-    if word.is_empty() { "unknown".to_owned() } else { word }
+fn cleaned(text: &str) -> impl Iterator<Item = char> {
+    let word = if text.is_empty() { "unknown" } else { text };
+    let is_harmless = |c: char| c.is_ascii_graphic() && !"()<>\\;,\"".contains(c);
+    word.chars().take(WORD_CHARS_MAX).map(move |c| if is_harmless(c) { c } else { '?' })
 }
 
 #[cfg(test)]

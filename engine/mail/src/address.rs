@@ -47,18 +47,36 @@ impl Address {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let at = text.rfind('@').ok_or(AddressError::NoAt)?;
-        let (local, domain) = (&text[..at], &text[at + 1..]);
-        check_local(local)?;
-        check_domain(domain)?;
-        let at = u16::try_from(at).map_err(|_| AddressError::LocalTooLong)?;
-        Ok(Self { text: format!("{local}@{}", domain.to_lowercase()).into_boxed_str(), at })
+        let at = place_of_at(text)?;
+        let (local, domain) = (&text[..usize::from(at)], &text[usize::from(at) + 1..]);
+        let text = if domain.is_ascii() {
+            let mut text = Box::<str>::from(text);
+            text[usize::from(at) + 1..].make_ascii_lowercase();
+            text
+        } else {
+            format!("{local}@{}", domain.to_lowercase()).into_boxed_str()
+        };
+        Ok(Self { text, at })
+    }
+
+    /// Whether [`Address::parse`] would take it.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn check(text: &str) -> Result<(), AddressError> {
+        place_of_at(text).map(drop)
     }
 
     /// The whole address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The whole address as a text of its own.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.text.into_string()
     }
 
     /// What stands before the `@`, quoted if it was written so.
@@ -78,6 +96,14 @@ impl Address {
     pub fn is_ascii(&self) -> bool {
         self.text.is_ascii()
     }
+}
+
+/// The byte at which the `@` between two parts stands that are as they must be.
+fn place_of_at(text: &str) -> Result<u16, AddressError> {
+    let at = text.rfind('@').ok_or(AddressError::NoAt)?;
+    check_local(&text[..at])?;
+    check_domain(&text[at + 1..])?;
+    u16::try_from(at).map_err(|_| AddressError::LocalTooLong)
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {
@@ -182,6 +208,8 @@ mod tests {
         ] {
             let address = Address::parse(text).expect(text);
             assert_eq!((address.local(), address.domain()), (local, domain));
+            assert_eq!(Address::check(text), Ok(()));
+            assert_eq!(address.into_string(), format!("{local}@{domain}"));
         }
     }
 

@@ -29,8 +29,8 @@ const TOLD: usize = 256;
 const TOLD_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What decided a class, as the spool keeps it.
-pub(crate) fn ground_of(basis: &Basis) -> spool::Ground {
-    spool::Ground { code: basis.ground.code(), because: basis.because.clone() }
+pub(crate) fn ground_of(basis: Basis) -> spool::Ground {
+    spool::Ground { code: basis.ground.code(), because: basis.because }
 }
 
 /// A message that is being taken.

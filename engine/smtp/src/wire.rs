@@ -1,8 +1,8 @@
 //! The small forms of the wire: reply lines, xtext, dot-stuffing, clean line ends. No state, no meaning.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
-use mail::Reply;
+use mail::{Enhanced, Reply};
 use memchr::memmem;
 
 /// Bytes of text in one reply line: 512 of RFC 5321 section 4.5.3.1.5 less code, enhanced code and CRLF.
@@ -11,21 +11,39 @@ const REPLY_TEXT_BYTES_MAX: usize = 480;
 /// Writes a reply in as many lines as its text needs. Only printable ASCII goes out: other bytes become `?`, so that no
 /// text from elsewhere can forge a reply.
 pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
-    let mut text: String = reply.text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
-    let mut code = format!("{:03}", reply.code);
-    let mut enhanced = String::new();
-    if let Some(it) = reply.enhanced {
-        // Writing to a String cannot fail.
-        let _ = write!(enhanced, "{it} ");
+    write_answer((reply.code, reply.enhanced), &reply.text, out);
+}
+
+/// The same of a reply whose text is somebody else's.
+pub(crate) fn write_answer(code: (u16, Option<Enhanced>), text: &str, out: &mut Vec<u8>) {
+    let harmless = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    if text.len() <= REPLY_TEXT_BYTES_MAX {
+        return put_reply_line(out, code, ' ', text.chars().map(harmless));
     }
+    let mut text: String = text.chars().map(harmless).collect();
     while text.len() > REPLY_TEXT_BYTES_MAX {
         let cut = text[..REPLY_TEXT_BYTES_MAX].rfind(' ').unwrap_or(REPLY_TEXT_BYTES_MAX).max(1);
         let rest = text.split_off(cut);
-        put_line(out, &[&code, "-", &enhanced, &text]);
+        put_reply_line(out, code, '-', text.chars());
         text = rest.trim_start().to_owned();
     }
-    code.push(' ');
-    put_line(out, &[&code, &enhanced, &text]);
+    put_reply_line(out, code, ' ', text.chars());
+}
+
+/// One line of a reply: `mark` tells whether another follows. `text` is ASCII.
+fn put_reply_line(
+    out: &mut Vec<u8>,
+    (code, enhanced): (u16, Option<Enhanced>),
+    mark: char,
+    text: impl Iterator<Item = char>,
+) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{code:03}{mark}");
+    if let Some(it) = enhanced {
+        let _ = write!(out, "{it} ");
+    }
+    out.extend(text.map(|c| c as u8));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the parts and CRLF.

@@ -41,6 +41,10 @@ class Sender:
         """Messages that it keeps; none when it cannot say."""
         return None
 
+    def delivered(self):
+        """Messages of which it has written down that they are delivered; none when it cannot say."""
+        return None
+
     def settle(self, delivered):
         """Returns when it has written down that so many are delivered."""
 

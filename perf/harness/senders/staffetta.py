@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from .. import stage
+from .. import load, stage
 from ..place import stop
 from .control import Control
 from .sender import Sender
@@ -13,6 +13,7 @@ class Staffetta(Sender):
     name = "staffetta"
     durable = True
     durability = "fdatasync before each 250, shared by the messages that arrive meanwhile"
+    process = None
 
     @classmethod
     def version(cls, options):
@@ -36,8 +37,17 @@ class Staffetta(Sender):
         domain = stage.fill(folder / "signing.toml", key=self.place.signing_key()) if scenario.signed else ""
         return stage.fill(
             folder / "staffetta.toml", dir=self.place.dir, port=self.port, sink_port=self.sink.port,
-            tls="required" if scenario.tls else "off", connections=scenario.connections_out,
-            pipeline_depth=f"pipeline_depth = {scenario.pipeline_depth}" if scenario.pipeline_depth else "", domain=domain)
+            shards=f"shards = {scenario.shards}" if scenario.shards else "", tls="required" if scenario.tls else "off", connections=max(1, scenario.connections_out // scenario.sites),
+            pipeline_depth=f"pipeline_depth = {scenario.pipeline_depth}" if scenario.pipeline_depth else "", domain=domain, routes=self.routes())
+
+    def routes(self):
+        """The way to each domain, where it is not the same for all."""
+        scenario, text = self.scenario, ""
+        for number in range(scenario.destinations if scenario.sites > 1 else 0):
+            site = number % scenario.sites + 1
+            host = f"127.{site >> 16}.{site >> 8 & 255}.{site & 255}:{self.sink.port}"
+            text += f'[[route]]\ndomain = "{load.domain(scenario, f"{number:05}")}"\nhosts = ["{host}"]\n\n'
+        return text
 
     def hold(self):
         answer = self.control.post("/v1/queue/suspend", {"for": "12h", "reason": "held for a measurement"})
@@ -52,6 +62,9 @@ class Staffetta(Sender):
 
     def queued(self):
         return self.ledger()["queued"]
+
+    def delivered(self):
+        return self.ledger()["delivered"]
 
     def settle(self, delivered):
         until = time.monotonic() + 60
@@ -68,6 +81,6 @@ class Staffetta(Sender):
         return {"unknown_retries": ledger["unknown_retries"]}
 
     def stop(self):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             stop(self.process)
         super().stop()

@@ -33,3 +33,10 @@ class Groups(unittest.TestCase):
             pass
         self.group.close()
         self.assertNotEqual(process.wait(10), 0)
+
+    def test_going_to_sleep_is_counted(self):
+        process = subprocess.Popen(["python3", "-c", "import time\nfor n in range(50): time.sleep(0.001)\nprint(flush=True)\ninput()"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        self.assertGreaterEqual(group.wakes([process.pid]), 50)
+        process.communicate(b"\n")

@@ -7,7 +7,7 @@ import types
 import unittest
 import xml.etree.ElementTree as xml
 
-from harness import chart, record, report, scenario, session, stage
+from harness import calls, chart, record, report, scenario, session, stage
 from harness.run import Run
 
 FACTS = {
@@ -60,6 +60,38 @@ class Report(unittest.TestCase):
         text = report.text(result())
         for words in ("QUICK", "2,000", "1,000 - 3,000", "20.0", "not installed", "1 (1 void)", "injector to sink"):
             self.assertIn(words, text)
+
+    def test_what_is_scaled_is_compared_with_the_smallest(self):
+        table = {"title": "t", "kind": "relay", "scale": "shards", "shards": 2, "messages": {"other": 9}, "quick_messages": {"other": 3}}
+        variants = scenario.read("scaling", {**table, "aim": {"at_least": {"shards_gain": 1.8}}, "variant": {"one": {"shards": 1}, "none": {"shards": 4}}})
+        outcomes = {("scaling", one.variant, "staffetta"): session.Outcome(one, "staffetta") for one in variants}
+        for variant, rate in (("", 1000.0), ("one", 1100.0)):
+            outcomes["scaling", variant, "staffetta"].runs = [figures(rate)]
+        outcomes["scaling", "none", "staffetta"].void = ["lost one"]
+        made = report.build(OPTIONS, {"scaling": variants}, FACTS, TOOLS, outcomes)
+        (entry,) = made["scenarios"]
+        self.assertEqual((entry["staffetta"]["cpu_ratio"], entry["staffetta"]["shards_gain"]), (1.1, 1.82))
+        self.assertEqual((entry["variants"]["one"]["staffetta"]["cpu_ratio"], [aim["met"] for aim in entry["aims"]]), (1.0, [True]))
+        self.assertNotIn("cpu_ratio", entry["variants"]["none"]["staffetta"])
+        for words in ("1,000.0 (x1.10)", "by shards: 1: x1.00, 2: x1.10 (rate x1.82"):
+            self.assertIn(words, report.text(made))
+
+    def test_calls_are_told_by_their_number(self):
+        found = calls.parse("# started\n\n900;;raw_syscalls:sys_enter;1;100.00;;\n600;;syscalls:sys_enter_read;1;100.00;;\n<not counted>;;x;0;0;;\n")
+        self.assertEqual(found, {"all": 900, "read": 600})
+        self.assertEqual(calls.lines({"calls_all": 9.0, "calls_read": 6.0, "calls_mmap": 0.001}), "system calls a message: 9.00: read 6.00")
+        self.assertEqual(calls.lines(figures(1.0)), "")
+
+    def test_an_idle_engine_has_no_rate(self):
+        table = {"title": "t", "kind": "idle", "senders": ["staffetta"], "messages": {"other": 9}, "quick_messages": {"other": 3}}
+        (wanted,) = scenario.read("idle", table)
+        outcome = session.Outcome(wanted, "staffetta")
+        outcome.runs = [{"idle_cpu_percent": 0.5, "idle_wakes_per_s": 20.0, "idle_s": 60.0, "anon_bytes_per_waiting": 40.0, "taken_per_s": 1e5,
+            "rss_mb": 10.0, "anon_mb": 5.0, "other_cpu_share": 0.0, "messages": 3}]
+        made = report.build(OPTIONS, {"idle": [wanted]}, FACTS, [], {("idle", "", "staffetta"): outcome})
+        self.assertIn("0.50 % of a processor", report.text(made))
+        with tempfile.TemporaryDirectory() as folder:
+            record.write(pathlib.Path(folder), made)
 
     def test_a_record_is_whole(self):
         with tempfile.TemporaryDirectory() as folder:

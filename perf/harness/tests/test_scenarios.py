@@ -25,9 +25,21 @@ class Scenarios(unittest.TestCase):
         self.assertEqual((base.load, half.load, half.kind, half.label), (1.0, 0.5, "relay", "x, half"))
 
     def test_unknown_keys_and_impossible_values_are_refused(self):
-        for wrong in ({"sise": 1}, {"kind": "relais"}, {"load": 0.0}, {"mode": "fast"}, {"messages": {"postfix": 1}}):
+        for wrong in (
+                {"sise": 1}, {"kind": "relais"}, {"load": 0.0}, {"mode": "fast"}, {"messages": {"postfix": 1}}, {"shards": 256}, {"scale": "load"},
+                {"settle": 1}, {"sites": 2}, {"sites": 2, "destinations": 2}, {"kind": "send", "settle": 5}, {"kind": "idle"}, {"kind": "idle", "senders": ["staffetta", "postfix"]}):
             with self.assertRaises(scenario.Wrong):
                 scenario.read("x", {**PLAIN, **wrong})
+
+    def test_what_is_scaled_differs_between_base_and_variants(self):
+        for name, (base, *more) in scenario.load().items():
+            if base.scale:
+                sizes = [one.size("staffetta", quick) for one in (base, *more) for quick in (True, False)]
+                self.assertEqual(len(set(sizes)), len(more) + 1 if base.scale != "messages" else 2 * len(more) + 2, name)
+
+    def test_a_small_run_settles_before_its_half(self):
+        (one,) = scenario.read("x", {**PLAIN, "kind": "send", "messages": {"other": 900}, "quick_messages": {"other": 400}, "settle": 200})
+        self.assertEqual((scenario.scaled(one, 100).settle, scenario.scaled(one, 1000).settle), (50, 200))
 
     def test_a_sender_that_is_not_named_gets_the_number_for_others(self):
         (one,) = scenario.read("x", dict(PLAIN))
@@ -52,6 +64,14 @@ class Configurations(unittest.TestCase):
             self.assertNotRegex(text, stage.TOKEN)
             self.assertEqual("key_file" in text, bool(changes))
             self.assertEqual("pipeline_depth = 3" in text, bool(changes))
+            self.assertEqual("shards" in text, False)
+        self.assertIn("\nshards = 1\n", self.sender(Staffetta, shards=1).configuration())
+
+    def test_every_domain_has_its_way_to_one_of_the_sites(self):
+        text = self.sender(Staffetta, senders=["staffetta"], sites=300, destinations=600).configuration()
+        self.assertEqual(text.count("[[route]]"), 601)
+        self.assertIn('domain = "d00299.sink.test"\nhosts = ["127.0.1.44:2526"]', text)
+        self.assertIn('domain = "d00300.sink.test"\nhosts = ["127.0.0.1:2526"]', text)
 
     def test_postfixs_is_complete_and_held_without_its_queue_manager(self):
         written = {}

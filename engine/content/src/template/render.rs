@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::io::Write as _;
 
 use mail::{Address, Class};
 use minijinja::value::Value;
@@ -9,7 +10,7 @@ use minijinja::value::Value;
 use super::{ADDRESS_NAMES, RecipientContext, RenderError, Template, script};
 use crate::Mailbox;
 use crate::header::{is_safe_value, make_safe, write_mailboxes, write_text};
-use crate::moment::date_text;
+use crate::moment::write_date;
 use crate::quoted::{Encoded, Escape, Writer};
 
 /// Longest link in a field: it cannot be folded, and a line has at most 998 bytes.
@@ -111,7 +112,7 @@ pub(super) fn render(
     out: &mut Vec<u8>,
 ) -> Result<(), RenderError> {
     template.check_values(values)?;
-    Address::parse(recipient.address).map_err(|error| RenderError::new("recipient", error.to_string()))?;
+    Address::check(recipient.address).map_err(|error| RenderError::new("recipient", error.to_string()))?;
     let merge = Merge { template, values, recipient, context: OnceCell::new() };
     for part in &template.head {
         merge.head(part, out)?;
@@ -126,28 +127,29 @@ pub(super) fn render(
 impl Merge<'_> {
     fn head(&self, part: &HeadPart, out: &mut Vec<u8>) -> Result<(), RenderError> {
         let recipient = self.recipient;
-        let line = match part {
-            HeadPart::Static(bytes) => {
-                out.extend_from_slice(bytes);
-                return Ok(());
-            }
+        // Writing to a Vec does not fail.
+        let _ = match part {
+            HeadPart::Static(bytes) => out.write_all(bytes),
             HeadPart::Text(name, label, program, shape) => {
                 let text = self.text(program).map_err(|message| RenderError::new(label, message))?;
                 return write_shaped(out, name, *shape, &text)
                     .map_err(|message| RenderError::new(label, message));
             }
-            HeadPart::To => format!("To: {}\r\n", recipient.address),
-            HeadPart::Date => format!("Date: {}\r\n", date_text(recipient.date)),
+            HeadPart::To => write!(out, "To: {}\r\n", recipient.address),
+            HeadPart::Date => {
+                out.extend_from_slice(b"Date: ");
+                write_date(out, recipient.date);
+                out.write_all(b"\r\n")
+            }
             HeadPart::MessageId => {
                 let host = make_safe(recipient.host);
-                format!("Message-ID: <{}.{}@{host}>\r\n", recipient.id, recipient.campaign)
+                write!(out, "Message-ID: <{}.{}@{host}>\r\n", recipient.id, recipient.campaign)
             }
             HeadPart::Feedback(class, sender) => {
                 let account = token(recipient.account);
-                format!("Feedback-ID: {}:{account}:{class}:{sender}\r\n", recipient.campaign)
+                write!(out, "Feedback-ID: {}:{account}:{class}:{sender}\r\n", recipient.campaign)
             }
         };
-        out.extend_from_slice(line.as_bytes());
         Ok(())
     }
 
@@ -185,14 +187,16 @@ impl Merge<'_> {
             Program::Script(name) => return self.run(name),
             Program::Pieces(pieces) => pieces,
         };
-        let mut text = String::new();
-        for piece in pieces {
-            text.push_str(match piece {
-                TextPiece::Literal(literal) => literal,
-                TextPiece::Field(slot) => self.value(*slot),
-            });
+        let mut whole = String::with_capacity(pieces.iter().map(|piece| self.piece(piece).len()).sum());
+        pieces.iter().for_each(|piece| whole.push_str(self.piece(piece)));
+        Ok(whole)
+    }
+
+    fn piece<'a>(&'a self, piece: &'a TextPiece) -> &'a str {
+        match piece {
+            TextPiece::Literal(literal) => literal,
+            TextPiece::Field(slot) => self.value(*slot),
         }
-        Ok(text)
     }
 
     fn value(&self, slot: Slot) -> &str {
@@ -236,7 +240,8 @@ pub(super) fn write_shaped(out: &mut Vec<u8>, name: &str, shape: Shape, text: &s
         }
         Shape::Unsubscribe => {
             let link = link(text)?;
-            out.extend_from_slice(format!("{name}: <{link}>\r\n").as_bytes());
+            // Writing to a Vec does not fail.
+            let _ = write!(out, "{name}: <{link}>\r\n");
             if has_scheme(&link, "https:") {
                 out.extend_from_slice(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
             }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use content::submission::{Received, Stamp, read_directives, received as trace_field};
 use mail::{Address, RecordId, TlsWish};
+use smallvec::SmallVec;
 use smtp::server::ReceivedMessage;
 
 use crate::Refusal;
@@ -44,7 +45,8 @@ pub(super) fn submission(
     if hops(&prepared.message) > HOPS_MAX {
         return Err(Refusal::invalid("Received", "too many hops: the message goes in a circle"));
     }
-    let to: Vec<&Address> = envelope.recipients.iter().map(|recipient| &recipient.address).collect();
+    let to: SmallVec<[&Address; 4]> =
+        envelope.recipients.iter().map(|recipient| &recipient.address).collect();
     let (class, basis) = shard.shared.counting.classifier.classify(&Incoming {
         now,
         account: account.as_deref().and_then(|name| shard.shared.config.account(name)),
@@ -53,6 +55,8 @@ pub(super) fn submission(
         sender: envelope.sender.as_ref(),
         recipients: &to,
     });
+    // It borrows from the envelope, which is taken apart now.
+    drop(to);
     let directives = prepared.directives;
     let meta = SubmissionMeta {
         basis: Some(basis),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mail::{CampaignId, MessageId, RecipientId, UnixMs};
+use mail::{Address, CampaignId, MessageId, RecipientId, UnixMs};
 use policy::config::ClassPolicy;
 use queue::{FlowKey, Ticket};
 use spool::{CampaignPhase, Content, ContentKind, Durable, Needs, Recipient, SpoolError};
@@ -46,20 +46,20 @@ impl Shard {
         let quotas = &self.shared.brain.quotas;
         quotas.take(&meta.tenant, meta.class, recipients.len(), now)?;
         let life = Life::of(self, &meta, now);
-        let content = content_of(&meta, now, &body);
+        let content = content_of(meta, now, &body);
         let records: Vec<Recipient> = recipients.into_iter().map(|new| life.record(new)).collect();
         let mut ids = Vec::with_capacity(records.len());
         let message = self
             .journal
             .append(|log| log.append_message(&content, &body, &records, &mut ids))
-            .inspect_err(|_| quotas.give_back(&meta.tenant, meta.class, records.len()))?;
+            .inspect_err(|_| quotas.give_back(&content.tenant, content.class, records.len()))?;
         let proof = self.journal.durable().await?;
         self.publish();
         self.counters.messages_in.add(1);
         self.counters.bytes_in.add(body.len() as u64);
         let flow = FlowKey {
-            class: meta.class,
-            tenant: tenant_number(&meta.tenant),
+            class: content.class,
+            tenant: tenant_number(&content.tenant),
             campaign: None,
             identity: identity_number(&content.identity),
         };
@@ -187,7 +187,7 @@ impl Life {
     fn record(&self, new: NewRecipient) -> Recipient {
         Recipient {
             content: MessageId::default(),
-            address: new.address.as_str().to_owned(),
+            address: new.address.into_string(),
             not_before: self.not_before,
             deadline: self.deadline,
             expiry: self.expiry,
@@ -210,14 +210,13 @@ pub(super) fn seconds(moment: Option<UnixMs>) -> u32 {
     moment.map_or(0, |moment| u32::try_from(moment.0.div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
-fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
-    let identity =
-        meta.identity.clone().or_else(|| meta.sender.as_ref().map(|sender| sender.domain().to_owned()));
+fn content_of(meta: SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
+    let identity = meta.identity.or_else(|| meta.sender.as_ref().map(|sender| sender.domain().to_owned()));
     Content {
         kind: ContentKind::Message,
         accepted_at: now,
-        sender: meta.sender.as_ref().map(|sender| sender.as_str().to_owned()).unwrap_or_default(),
-        tenant: meta.tenant.clone(),
+        sender: meta.sender.map(Address::into_string).unwrap_or_default(),
+        tenant: meta.tenant,
         class: meta.class,
         campaign: meta.campaign,
         needs: Needs {
@@ -226,12 +225,12 @@ fn content_of(meta: &SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
             tls: meta.tls,
         },
         dsn_return: meta.dsn_return,
-        envelope_id: meta.envelope_id.clone(),
-        tags: meta.tags.clone(),
-        metadata: meta.metadata.clone().unwrap_or_default(),
+        envelope_id: meta.envelope_id,
+        tags: meta.tags,
+        metadata: meta.metadata.unwrap_or_default(),
         name: String::new(),
         identity: identity.unwrap_or_default(),
         notice: false,
-        ground: meta.basis.as_ref().map(ground_of).unwrap_or_default(),
+        ground: meta.basis.map(ground_of).unwrap_or_default(),
     }
 }

@@ -179,7 +179,7 @@ impl Session {
     pub fn accept(&mut self, text: &str) {
         if matches!(self.state, State::AwaitVerdict) {
             self.errors = 0;
-            wire::write_reply(&Reply::enhanced(250, mail::Enhanced(2, 0, 0), text), &mut self.output);
+            wire::write_answer((250, Some(mail::Enhanced(2, 0, 0))), text, &mut self.output);
             self.state = State::AwaitCommand;
         }
     }
