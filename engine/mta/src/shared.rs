@@ -14,7 +14,6 @@ use crate::classification::Classifier;
 use crate::clock::Clock;
 use crate::control::destination::{Destination, Destinations};
 use crate::counters::{Counters, ShardCounters};
-use crate::deliver::SigningThreads;
 use crate::holds::Holds;
 use crate::io::Sender;
 use crate::shard::{LedgerBook, Recordings, ToShard, Written, tenant_number};
@@ -36,7 +35,6 @@ pub(crate) struct Shared {
     pub(crate) sources: Sources,
     pub(crate) brain: BrainRoom,
     pub(crate) signing: Signing,
-    pub(crate) signing_threads: SigningThreads,
     pub(crate) destinations: Destinations,
     /// The control runtime, on which look-ups run.
     pub(crate) control: tokio::runtime::Handle,

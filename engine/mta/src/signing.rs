@@ -1,4 +1,4 @@
-//! The DKIM keys of the configured domains, read and checked once at the start.
+//! The DKIM keys of the configured domains, read and checked once at the start, and who makes signatures with them.
 
 use std::collections::HashMap;
 
@@ -6,18 +6,22 @@ use content::dkim::{Algorithm, BodyHash, Key, Signer, Unsigned};
 use mail::UnixMs;
 use policy::config::{Config, DkimAlgorithm};
 
+use crate::deliver::SigningThreads;
+
 /// Who signs for which domain.
 #[derive(Debug, Default)]
 pub(crate) struct Signing {
     by_domain: HashMap<String, Vec<Signer>>,
+    /// That make signatures beside the shards.
+    pub(crate) threads: SigningThreads,
 }
 
 impl Signing {
-    /// Reads every key of the configuration.
+    /// Reads every key of the configuration, and starts as many threads for signatures as shards if there is any.
     ///
     /// # Errors
-    /// One sentence naming the first key that cannot be used.
-    pub(crate) fn load(config: &Config) -> Result<Self, String> {
+    /// One sentence naming the first key that cannot be used, or that there is no thread to be had.
+    pub(crate) fn load(config: &Config, shards: usize) -> Result<Self, String> {
         let mut by_domain = HashMap::new();
         for domain in config.domains.iter().filter(|domain| !domain.dkim.is_empty()) {
             let mut signers = Vec::new();
@@ -37,7 +41,10 @@ impl Signing {
             }
             by_domain.insert(domain.name.clone(), signers);
         }
-        Ok(Self { by_domain })
+        let count = if by_domain.is_empty() { 0 } else { shards };
+        let threads = SigningThreads::start(count)
+            .map_err(|error| format!("the threads that sign cannot be started: {error}"))?;
+        Ok(Self { by_domain, threads })
     }
 
     /// What is to be signed of mail from `identity`: nothing when it has no key. A message that cannot be signed, because it
@@ -53,11 +60,6 @@ impl Signing {
             tracing::warn!(identity, %error, "a message leaves without signature");
             Unsigned::default()
         })
-    }
-
-    /// Whether anything is signed at all.
-    pub(crate) fn is_used(&self) -> bool {
-        !self.by_domain.is_empty()
     }
 
     /// The signers for mail from `identity`, the domain of From: those of that domain or of the nearest one above it

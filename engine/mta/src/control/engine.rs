@@ -79,8 +79,7 @@ impl Engine {
         )?;
         let host_name = start::host_name(&config);
         let doors = accept::doors(&config, &host_name, logs.len()).map_err(StartError)?;
-        let signing = Signing::load(&config).map_err(StartError)?;
-        let signing_threads = start::signing_threads(&signing, logs.len())?;
+        let signing = Signing::load(&config, logs.len()).map_err(StartError)?;
         let campaigns = Campaigns::default();
         for (log, recovered) in &logs {
             report_recovery(recovered);
@@ -109,7 +108,6 @@ impl Engine {
             },
             campaigns,
             signing,
-            signing_threads,
             destinations,
             control: control.handle().clone(),
             recordings: Recordings::new(logs.len()),

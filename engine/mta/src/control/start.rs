@@ -13,9 +13,7 @@ use spool::{CampaignState, Log, Options, Recovered};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::campaigns::{Campaign, Campaigns};
-use crate::deliver::SigningThreads;
 use crate::io::addresses;
-use crate::signing::Signing;
 use crate::{NewCampaign, accept};
 
 /// Why the engine does not start.
@@ -156,13 +154,6 @@ pub(super) fn spool_options(config: &Config) -> Options {
         },
         min_free_bytes: config.spool.min_free_bytes,
     }
-}
-
-/// As many threads for signatures as shards; none where nothing is signed.
-pub(super) fn signing_threads(signing: &Signing, shards: usize) -> Result<SigningThreads, StartError> {
-    let count = if signing.is_used() { shards } else { 0 };
-    SigningThreads::start(count)
-        .map_err(|error| StartError(format!("the threads that sign cannot be started: {error}")))
 }
 
 /// How many shards are asked for: as configured, or one per core.

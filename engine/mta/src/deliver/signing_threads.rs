@@ -18,7 +18,7 @@ pub(super) struct Waiting {
 pub(super) type Batch = Vec<Waiting>;
 
 /// The threads; they end when this is dropped.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct SigningThreads {
     /// Takes a batch when a thread waits for one, and never keeps any.
     batches: Option<Sender<Batch>>,

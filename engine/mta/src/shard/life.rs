@@ -158,7 +158,7 @@ impl Shard {
         let shard = me();
         vital("upkeep", async move { shard.upkeep_loop().await });
         let shard = me();
-        vital("desk", async move { shard.pools.desk.work(&shard.shared.signing_threads).await });
+        vital("desk", async move { shard.pools.desk.work(&shard.shared.signing.threads).await });
         let shard = me();
         vital("telling", async move { shard.telling_loop().await });
         vital("ring", ring_loop(me(), ring));
