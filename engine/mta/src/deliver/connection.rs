@@ -15,6 +15,7 @@ use super::job::{Job, SPARE_BYTES_MAX, Scratch, SevenBit};
 use super::open::{Connected, OpenFault, has_another_host, has_host, open};
 use super::pool::Pool;
 use super::refusal;
+use crate::io;
 use crate::shard::{RECORDING_TICK, Receipt, Recording, Shard};
 
 /// How long the word that outcomes are written is waited for before looking for oneself.
@@ -246,6 +247,7 @@ impl Connection {
             self.scratch.join(&signed);
         }
         self.send(job, flow).await;
+        self.scratch.give_back();
     }
 
     /// How many recipients a transaction may have here.
@@ -257,6 +259,10 @@ impl Connection {
     }
 
     async fn send(&mut self, mut job: Job, flow: FlowKey) {
+        let line = self.connected.client.transmit();
+        if line.capacity() == 0 {
+            *line = io::borrow_line();
+        }
         loop {
             let message = job.message(&self.scratch);
             let bytes = message.len() as u64;
@@ -368,7 +374,6 @@ impl Connection {
         if self.shard.is_stopping() {
             return false;
         }
-        self.scratch.shrink();
         self.connected.client.shrink(SPARE_BYTES_MAX);
         self.replies.shrink_to(SPARE_BYTES_MAX);
         self.connected.stream.shrink(SPARE_BYTES_MAX);

@@ -14,6 +14,7 @@ use spool::{ContentHead, ContentKind, ContentRef, ReadError, RecipientRef};
 use super::flight::Tickets;
 use super::pool::Pool;
 use crate::campaigns::Campaign;
+use crate::io;
 use crate::shard::{Shard, domain_of};
 
 /// Room before a message for the signatures that are made when it stands already: two of RSA and Ed25519 fit.
@@ -36,8 +37,17 @@ impl Scratch {
     fn clear(&mut self) {
         self.headers.clear();
         self.bytes.clear();
+        self.start = 0;
+    }
+
+    /// Where a message is to be written, behind room for its signatures.
+    fn begin(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = io::borrow_line();
+        }
         self.bytes.resize(HEADROOM, 0);
         self.start = HEADROOM;
+        &mut self.bytes
     }
 
     /// Puts the signatures before the message without moving it, if there is room.
@@ -58,10 +68,9 @@ impl Scratch {
         &self.bytes[self.start..]
     }
 
-    /// Gives back what a large message has taken.
-    pub(super) fn shrink(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(SPARE_BYTES_MAX);
+    /// Gives back what the message has taken.
+    pub(super) fn give_back(&mut self) {
+        io::return_line(std::mem::take(&mut self.bytes));
         self.start = 0;
     }
 }
@@ -190,12 +199,12 @@ impl Job {
                 let body = converted.as_deref().unwrap_or(content.body());
                 let unsigned = signing.unsigned(content.identity(), body, None, shard.now());
                 if !unsigned.is_empty() || converted.is_some() {
-                    scratch.bytes.extend_from_slice(body);
+                    scratch.begin().extend_from_slice(body);
                 }
                 Ok(unsigned)
             }
             Text::Template(head, campaign) => {
-                self.render_template(shard, head, campaign, &mut scratch.bytes)?;
+                self.render_template(shard, head, campaign, scratch.begin())?;
                 let mut body_hash = campaign.template.static_body_hash();
                 if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
                     scratch.bytes.truncate(HEADROOM);

@@ -376,7 +376,9 @@ impl Connected {
         }
         let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
         self.watch.extend(self.patience() + at_least);
-        self.stream.write_all(self.client.transmit()).await
+        let sent = self.stream.write_all(self.client.transmit()).await;
+        io::return_line(std::mem::take(self.client.transmit()));
+        sent
     }
 
     fn broken(&self, error: &std::io::Error) -> (Fault, String) {

@@ -1,7 +1,8 @@
 //! The memory that connections receive into: small while they wait, large while much comes in.
 //!
 //! Large buffers come from a pool per thread with a limit, so that no number of connections takes much memory and a
-//! busy connection allocates nothing per read. Lines of encrypted bytes on their way out are lent the same way.
+//! busy connection allocates nothing per read. Lines of bytes on their way out are lent the same way, the last one given back first,
+//! because the processor still has it near.
 
 use std::cell::RefCell;
 
@@ -85,21 +86,23 @@ impl Drop for Buffer {
     }
 }
 
-/// Spare lines kept per thread; their capacity is what one piece of encrypted output takes.
+/// Spare lines kept per thread; their capacity is what a message or one piece of encrypted output takes.
 const LINES_KEPT_MAX: usize = 32;
+/// Lines that have grown beyond this are freed: 4 MiB a shard are kept at most.
+const LINE_BYTES_MAX: usize = 128 << 10;
 
 thread_local! {
     static LINES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty buffer for encrypted output, with the capacity that its last user left.
-pub(super) fn borrow_line() -> Vec<u8> {
+/// An empty buffer for what leaves at once, with the capacity that its last user left.
+pub(crate) fn borrow_line() -> Vec<u8> {
     LINES.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
-/// Gives a line back; one without capacity is not worth keeping.
-pub(super) fn return_line(mut line: Vec<u8>) {
-    if line.capacity() == 0 {
+/// Gives a line back; one without capacity is not worth keeping, nor is a very large one.
+pub(crate) fn return_line(mut line: Vec<u8>) {
+    if line.capacity() == 0 || line.capacity() > LINE_BYTES_MAX {
         return;
     }
     line.clear();

@@ -28,6 +28,7 @@ mod stream;
 mod sync;
 pub mod tls;
 
+pub(crate) use buffer::{borrow_line, return_line};
 pub use connect::{SourceFault, Target, connect};
 pub use deadline::{Deadlines, Watch};
 pub use listen::Listener;
