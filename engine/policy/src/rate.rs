@@ -5,6 +5,13 @@ use std::time::Duration;
 
 use mail::UnixMs;
 
+/// The longest time that a rate counts by: a thousand days.
+const PER_MAX: Duration = Duration::from_secs(86_400_000);
+
+fn is_period(per: Duration) -> bool {
+    !per.is_zero() && per <= PER_MAX
+}
+
 /// So many per so long, such as `100/s` or `5000/h`. Both parts are above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
@@ -16,8 +23,7 @@ impl Rate {
     /// The rate; `None` when a part is zero or `per` is above a thousand days.
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Option<Self> {
-        let ok = count > 0 && !per.is_zero() && per <= Duration::from_secs(86_400_000);
-        ok.then_some(Self { count, per })
+        (count > 0 && is_period(per)).then_some(Self { count, per })
     }
 
     /// So many each second; zero counts as one.
@@ -95,8 +101,7 @@ impl ByteRate {
     /// The rate; `None` when a part is zero or `per` is above a thousand days.
     #[must_use]
     pub fn new(bytes: u64, per: Duration) -> Option<Self> {
-        let ok = bytes > 0 && !per.is_zero() && per <= Duration::from_secs(86_400_000);
-        ok.then_some(Self { bytes, per })
+        (bytes > 0 && is_period(per)).then_some(Self { bytes, per })
     }
 
     /// How long that many bytes take.

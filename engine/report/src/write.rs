@@ -127,6 +127,7 @@ fn add(transaction: &Transaction<'_>, names: &mut Names, batch: &Batch) -> Resul
     }
     Ok(())
 }
+
 /// The number under which a record is kept: its raw identifier as SQLite's signed integer.
 pub(crate) const fn key(id: RecordId) -> i64 {
     id.raw().cast_signed()

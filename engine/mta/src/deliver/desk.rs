@@ -1,6 +1,6 @@
 //! The signing desk of a shard: messages that are to be signed at the same time are signed together, because eight RSA
-//! signatures made side by side cost little more than two. It refuses to wait for company: what is there when the shard
-//! gets round to it is signed.
+//! signatures made side by side cost little more than two. It refuses to gather them: what is there when the shard gets round to
+//! it is signed.
 //!
 //! Whole batches go to an idle signing thread, if there is one; the shard signs what is left, and everything else that runs on
 //! it waits for that: 0.6 ms for eight of RSA-2048. Only a few that are left over when others have just been handed on wait for

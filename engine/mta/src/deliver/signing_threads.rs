@@ -8,6 +8,8 @@ use content::dkim::{Signatory, Unsigned};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
+use crate::shard::end_for;
+
 /// A message that is to be signed, and where it goes then.
 pub(super) struct Waiting {
     pub(super) message: Unsigned,
@@ -73,9 +75,8 @@ fn work(incoming: &Receiver<Batch>) {
         incoming.iter().for_each(|mut batch| sign(&mut signatory, &mut batch));
     });
     if catch_unwind(signing).is_err() {
-        // As for the vital parts of a shard: those who wait for the batch would wait for ever.
-        tracing::error!("a signing thread has failed: the engine ends now, to be started again");
-        std::process::abort();
+        // Those who wait for the batch would wait for ever.
+        end_for("signer");
     }
 }
 

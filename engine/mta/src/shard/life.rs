@@ -237,13 +237,18 @@ impl Shard {
     }
 }
 
-/// Runs a loop without which the shard cannot be trusted. Should it panic, nobody knows the state of what it left
-/// behind, so the process ends: the spool knows everything that was accepted, and the next start goes on from there.
+/// Ends the process because a part has panicked without which the others cannot go on: nobody knows the state of what it left
+/// behind, while the spool knows everything that was accepted, and the next start goes on from there.
+pub(crate) fn end_for(name: &'static str) -> ! {
+    tracing::error!(name, "a vital part of the engine has failed: it ends now, to be started again");
+    std::process::abort();
+}
+
+/// Runs a loop without which the shard cannot be trusted.
 fn vital(name: &'static str, work: impl Future<Output = ()> + 'static) {
     io::spawn(async move {
         if io::spawn(work).await.is_err_and(|error| error.is_panic()) {
-            tracing::error!(name, "a vital part of the engine has failed: it ends now, to be started again");
-            std::process::abort();
+            end_for(name);
         }
     });
 }

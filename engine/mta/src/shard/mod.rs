@@ -46,7 +46,7 @@ pub(crate) use due::{
 };
 use identities::Leases;
 pub(crate) use journal::Journal;
-pub(crate) use life::{Birth, run};
+pub(crate) use life::{Birth, end_for, run};
 pub(crate) use outlook::{CampaignOutlook, Outlook, Outlooks, Prospect, Strand, Way};
 pub(crate) use pacers::Budget;
 use pacers::Pacers;
