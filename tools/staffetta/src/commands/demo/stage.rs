@@ -20,6 +20,11 @@ const SEED: u64 = 7;
 /// Addresses that mail leaves from. All of 127.0.0.0/8 is on every Linux host.
 const SOURCES: [&str; 4] = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
 
+/// A full mailbox rests for hours, because people take hours to empty one. Those of the pretend providers are emptied within seconds,
+/// and the demo is over in less than a minute: it has them tried again like what is greylisted.
+const EMPTIED_SOON: &str = "[[reply_rule]]\nname = \"demo.emptied-soon\"\nclass = \"greylist\"\ncodes = [\"452\"]\n\
+     enhanced = [\"4.2.2\"]\nsamples = [\"452 4.2.2 Mailbox full\"]\n";
+
 /// A provider as the demo sends to it: its name in the world, its share of the list in percent, and what the engine
 /// is told of it.
 pub(super) struct Sight {
@@ -183,6 +188,7 @@ fn configuration(dir: &Path, shards: u16, doors: &[Door], domains: &[Vec<String>
             "[class.{class}]\npool = \"demo\"\n{limits}\nretry = [\"1s\", \"2s\", \"2s\", \"3s\"]\n"
         );
     }
+    text.push_str(EMPTIED_SOON);
     for (place, ip) in SOURCES.iter().enumerate() {
         let _ = write!(text, "[[source]]\nname = \"ip{}\"\nip = \"{ip}\"\n", place + 1);
     }
