@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash};
 use mail::{CampaignId, Class, RecordId, UnixMs};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::event::{Event, Origin, Route};
+use crate::event::{Event, Origin, Route, is_same};
 use crate::pack::{Shared, Telling};
 
 /// Events of a block: so many that what a block costs vanishes, so few that reading one event of it takes microseconds.
@@ -94,7 +94,7 @@ impl Batch {
             let is_same = key.minute == minute
                 && key.campaign == origin.campaign
                 && key.class == origin.class
-                && key.tenant == origin.tenant;
+                && is_same(&key.tenant, &origin.tenant);
             if is_same {
                 *count += 1;
                 return;
@@ -187,7 +187,7 @@ impl NewBlock {
     fn tell(&mut self, telling: &Telling<'_>, origin: (&Origin, u64), room: &mut Vec<u8>) {
         let (origin, origin_hash) = origin;
         let class = origin.class;
-        let origin = self.origins.place(origin_hash, |known| known == origin, || origin.clone());
+        let origin = self.origins.place(origin_hash, |known| known.is(origin), || origin.clone());
         let route = telling.route;
         let result = &telling.result;
         let shared = Shared {
@@ -215,7 +215,7 @@ impl NewBlock {
     }
 
     fn text(&mut self, text: &str) -> usize {
-        self.texts.place(hash(text), |known| known == text, || text.to_owned())
+        self.texts.place(hash(text), |known| is_same(known, text), || text.to_owned())
     }
 
     fn close(&mut self) {

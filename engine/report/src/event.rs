@@ -133,6 +133,21 @@ impl Origin {
             tags: Vec::new(),
         }
     }
+
+    /// Whether it is the same as `other`; what is asked for each event of a busy day.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.class == other.class
+            && self.campaign == other.campaign
+            && is_same(&self.tenant, &other.tenant)
+            && is_same(&self.campaign_name, &other.campaign_name)
+            && self.tags == other.tags
+    }
+}
+
+/// Whether two texts are the same. Empty ones are told by their length: an empty `String` points nowhere, and glibc's
+/// `memcmp` reads there under an empty mask, for which the processor needs hundreds of cycles.
+pub(crate) fn is_same(text: &str, other: &str) -> bool {
+    text.len() == other.len() && (text.is_empty() || text == other)
 }
 
 /// Writes `at` as RFC 3339 in UTC with milliseconds, as every time in the API is written.

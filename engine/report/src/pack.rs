@@ -12,7 +12,7 @@
 
 use mail::{Disposition, MessageId, Phase, RecipientId, RecordId, UnixMs};
 
-use crate::event::{Event, Outcome, Subject};
+use crate::event::{Event, Outcome, Subject, is_same};
 
 const HAS_NEXT: u8 = 1;
 const HAS_LATENCY: u8 = 2;
@@ -302,11 +302,11 @@ impl RouteTold<'_> {
     }
 
     pub(crate) fn is(self, route: &crate::Route) -> bool {
-        self.provider == route.provider
-            && self.address == route.address
-            && self.source == route.source
-            && self.mx == route.mx
-            && self.tls == route.tls
+        is_same(self.provider, &route.provider)
+            && is_same(self.address, &route.address)
+            && is_same(self.source, &route.source)
+            && is_same(self.mx, &route.mx)
+            && is_same(self.tls, &route.tls)
     }
 }
 
