@@ -3,7 +3,8 @@
 //!
 //! Everything here rests on one fact: **published bytes of a segment never change while it is mapped.** The log
 //! writes each byte of a segment once, before publishing it; no file is ever truncated (space is given back by
-//! punching holes beyond the published bytes, and by unlinking, which leaves mapped pages alone); and the lock on
+//! punching holes beyond the published bytes, and by unlinking, which leaves mapped pages alone); a file is written over for
+//! another segment only when nothing holds the old one, hence its map, any more (`spare.rs`); and the lock on
 //! the log's directory keeps other engines out. Whoever edits a segment file of a running engine by hand, or puts it
 //! on a disk that changes its mind, breaks it, as with any memory-mapped file.
 #![allow(unsafe_code, reason = "reading a mapped file in place; each block is argued")]
@@ -14,8 +15,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use rkyv::Portable;
@@ -24,6 +25,7 @@ use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Failure;
 use rkyv::util::AlignedVec;
 use rustix::io::Errno;
+use rustix::time::ClockId;
 
 use crate::segment::Segment;
 
@@ -34,6 +36,8 @@ const PAGE: usize = 4096;
 const WINDOW: usize = 64 << 10;
 /// How long a window counts as just read.
 const FRESH: Duration = Duration::from_millis(50);
+/// No [`moment`].
+const NEVER: u32 = 0;
 
 /// The bytes of a segment, of which only a prefix that grows is visible.
 #[derive(Debug)]
@@ -41,11 +45,8 @@ pub(crate) struct Image {
     backing: Backing,
     /// How many bytes are visible: at most the length of the backing; only grows.
     published: AtomicUsize,
-    /// One bit for each window that was in memory once.
-    met: Box<[AtomicU64]>,
-    /// The window that was read last, and when.
-    last_window: AtomicU64,
-    mapped_at: Instant,
+    /// For each window the [`moment`] at which it was in memory; [`NEVER`] before the first.
+    seen: Box<[AtomicU32]>,
 }
 
 #[derive(Debug)]
@@ -60,20 +61,14 @@ impl Image {
     /// Maps the whole of `file` and shows nothing of it yet.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
         let map = MmapOptions::new().map_raw_read_only(file)?;
-        let words = map.len().div_ceil(WINDOW * u64::BITS as usize);
-        let met = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self::new(Backing::Mapped(map), 0, met))
+        let seen = (0..map.len().div_ceil(WINDOW)).map(|_| AtomicU32::new(NEVER)).collect();
+        Ok(Self { backing: Backing::Mapped(map), published: AtomicUsize::new(0), seen })
     }
 
     /// Shows a copy in memory, all of it.
     pub(crate) fn copied(bytes: AlignedVec<16>) -> Self {
-        let published = bytes.len();
-        Self::new(Backing::Copied(bytes), published, Box::default())
-    }
-
-    fn new(backing: Backing, published: usize, met: Box<[AtomicU64]>) -> Self {
-        let last_window = AtomicU64::new(u64::MAX);
-        Self { backing, published: AtomicUsize::new(published), met, last_window, mapped_at: Instant::now() }
+        let published = AtomicUsize::new(bytes.len());
+        Self { backing: Backing::Copied(bytes), published, seen: Box::default() }
     }
 
     /// Whether it is a copy in memory.
@@ -87,53 +82,37 @@ impl Image {
     /// A window that was read a moment ago is taken to be there still: records are looked at one after the other and more
     /// than once, and asking the kernel each time would cost more than all else that is done with them here.
     pub(crate) fn populate(&self, range: Range<usize>) -> bool {
-        let Backing::Mapped(map) = &self.backing else { return true };
-        let end = range.end.min(map.len());
-        if range.start >= end {
-            return true;
-        }
-        let windows = range.start / WINDOW..end.div_ceil(WINDOW);
-        let now = self.moment();
-        if windows.len() == 1 && self.last_window.load(Ordering::Relaxed) == stamped(windows.start, now) {
-            return true;
-        }
-        let around = windows.start * WINDOW..(windows.end * WINDOW).min(map.len());
-        if !advise(map, around) {
-            // What is sick may lie beside what is asked for.
-            return advise(map, range.start / PAGE * PAGE..end);
-        }
-        self.last_window.store(stamped(windows.end - 1, now), Ordering::Relaxed);
-        true
+        let now = moment();
+        self.populate_unless(range, |seen| seen == now)
     }
 
     /// The same, but of windows that were in memory once it is taken for granted that they still are: so for what was
     /// written lately, which then costs next to nothing to ask for. Pages are read ahead of what is written, as zeros that
     /// the writer fills: they need not be asked for then.
     pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
-        let windows = range.start / WINDOW..range.end.min(self.len()).div_ceil(WINDOW);
-        let place = |window: usize| (self.met.get(window / 64), 1_u64 << (window % 64));
-        let is_met = |window: usize| {
-            let (word, bit) = place(window);
-            word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
-        };
-        if windows.clone().all(is_met) {
-            return true;
-        }
-        let Backing::Mapped(map) = &self.backing else { return true };
-        let around = windows.start * WINDOW..(windows.end * WINDOW).min(map.len());
-        if !advise(map, around) {
-            return advise(map, range.start / PAGE * PAGE..range.end.min(map.len()));
-        }
-        for (word, bit) in windows.map(place) {
-            word.map(|word| word.fetch_or(bit, Ordering::Relaxed));
-        }
-        true
+        self.populate_unless(range, |seen| seen != NEVER)
     }
 
-    /// Counts in steps of [`FRESH`].
-    fn moment(&self) -> u32 {
-        let steps = self.mapped_at.elapsed().as_millis() / FRESH.as_millis();
-        u32::try_from(steps & u128::from(u32::MAX)).unwrap_or_default()
+    /// Reads the windows of `range` into memory, unless `is_there` is content with the moments at which all of them were.
+    fn populate_unless(&self, range: Range<usize>, is_there: impl Fn(u32) -> bool) -> bool {
+        let Backing::Mapped(map) = &self.backing else { return true };
+        let end = range.end.min(map.len());
+        if range.start >= end {
+            return true;
+        }
+        let windows = range.start / WINDOW..end.div_ceil(WINDOW);
+        let seen = &self.seen[windows.clone()];
+        // Relaxed: a stamp says nothing about bytes, only that the kernel need not be asked.
+        if seen.iter().all(|window| is_there(window.load(Ordering::Relaxed))) {
+            return true;
+        }
+        if !advise(map, windows.start * WINDOW..(windows.end * WINDOW).min(map.len())) {
+            // What is sick may lie beside what is asked for.
+            return advise(map, range.start / PAGE * PAGE..end);
+        }
+        let now = moment();
+        seen.iter().for_each(|window| window.store(now, Ordering::Relaxed));
+        true
     }
 
     /// Bytes that could be shown at most.
@@ -176,8 +155,12 @@ fn advise(map: &MmapRaw, range: Range<usize>) -> bool {
     !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
 }
 
-fn stamped(window: usize, moment: u32) -> u64 {
-    (window as u64) << 32 | u64::from(moment)
+/// The present in steps of [`FRESH`]. The coarse clock is some milliseconds behind, and costs a fifth of the fine one.
+fn moment() -> u32 {
+    let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
+    let steps = Duration::try_from(now).unwrap_or_default().as_millis() / FRESH.as_millis();
+    // The highest bit tells it from `NEVER`; without that one it comes back to the same number after three years.
+    steps as u32 | 1 << 31
 }
 
 /// A number that outlives the process: the first eight bytes of a file that is mapped for writing.
