@@ -5,7 +5,7 @@
 //! Carrying costs writes, so it waits until it is worth it: until the whole log, or its oldest segment, holds at
 //! least four times (with the disk nearly full: twice) the bytes that are still needed. So for each byte that is
 //! appended at most a third of a byte (one byte) is carried, and the log is never larger than four times what is
-//! needed, plus the segments that readers hold.
+//! needed, plus the segments that readers hold, and those that a shell leaves alone because they empty by themselves.
 
 use std::sync::Arc;
 
@@ -130,6 +130,12 @@ impl Log {
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         (self.books.used_bytes(), self.books.live_bytes())
+    }
+
+    /// Where the oldest segment begins, and about how many bytes of it are still needed.
+    #[must_use]
+    pub fn oldest(&self) -> (u64, u64) {
+        self.books.shelves.front().map_or((0, 0), |shelf| (shelf.base, shelf.live_bytes()))
     }
 
     /// Carries forward what is needed of the oldest segment; `None` when nothing is needed there any more.

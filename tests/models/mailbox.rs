@@ -33,6 +33,18 @@ impl Mailbox {
         self.bell.send(item, push, || self.discard())
     }
 
+    /// As `Sender::put` for both slots, and one `Sender::ring`.
+    fn send_both(&self) {
+        for (slot, item) in [(0, 1), (1, 2)] {
+            let push = |item| {
+                self.slots[slot].store(item, Ordering::Release);
+                Ok(())
+            };
+            assert_eq!(self.bell.put(item, push), Ok(()));
+        }
+        self.bell.ring(|| self.discard());
+    }
+
     /// As `Receiver::poll`.
     fn poll(&self, context: &Context<'_>, sum: &mut usize) -> Poll<usize> {
         let received = self.take(sum);
@@ -122,6 +134,22 @@ pub(super) fn two_senders() {
         })
     });
     assert_eq!(receive_all(&mailbox, senders.into()), 3);
+}
+
+/// A sender that rings once for two items.
+pub(super) fn one_ring_for_two() {
+    let mailbox = Mailbox::new();
+    let sender = thread::spawn({
+        let mailbox = Arc::clone(&mailbox);
+        move || mailbox.send_both()
+    });
+    let mut sum = 0;
+    let poll = |context: &Context<'_>| {
+        let received = mailbox.poll(context, &mut sum);
+        let is_all = sum == 3;
+        received.map(|count| if is_all { 0 } else { count })
+    };
+    receive(poll, || sender.join().expect("it ends"));
 }
 
 /// A sender that goes without having sent.

@@ -22,6 +22,11 @@ fn no_wake_up_is_lost() {
 }
 
 #[test]
+fn one_ring_wakes_for_all_that_was_put_before() {
+    explore(mailbox::one_ring_for_two);
+}
+
+#[test]
 fn a_receiver_learns_that_the_last_sender_went() {
     explore(mailbox::last_sender_goes);
 }

@@ -27,6 +27,12 @@ fn without_fences_a_wake_up_is_lost() {
 
 #[test]
 #[should_panic(expected = "a wake-up is lost")]
+fn without_fences_one_ring_for_two_items_is_lost() {
+    explore(mailbox::one_ring_for_two);
+}
+
+#[test]
+#[should_panic(expected = "a wake-up is lost")]
 fn without_fences_the_last_senders_end_is_missed() {
     explore(mailbox::last_sender_goes);
 }

@@ -59,6 +59,19 @@ impl<T> Sender<T> {
         shared.bell.send(item, |item| shared.items.push(item), || shared.discard())
     }
 
+    /// Puts `item` into the mailbox and wakes nobody: [`Sender::ring`] must follow, and may for many items at once.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`].
+    pub fn put(&self, item: T) -> Result<(), T> {
+        self.shared.bell.put(item, |item| self.shared.items.push(item))
+    }
+
+    /// Wakes the receiver if it sleeps.
+    pub fn ring(&self) {
+        self.shared.bell.ring(|| self.shared.discard());
+    }
+
     /// Whether the receiver is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {

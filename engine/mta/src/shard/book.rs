@@ -78,7 +78,7 @@ impl Shard {
             return None;
         }
         let message = ToShard::Concluded { from: self.index, conclusion: Box::new(conclusion) };
-        self.send_to(usize::from(home), message).await;
+        self.post(usize::from(home), message).await;
         Some(self.sent_home(home))
     }
 

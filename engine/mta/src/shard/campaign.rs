@@ -42,7 +42,7 @@ impl Shard {
                 self.campaign_changed(id, phase);
             } else {
                 let obey = Box::new(move |shard: &Rc<Self>| shard.campaign_changed(id, phase));
-                self.send_to(shard, ToShard::Call(obey)).await;
+                self.post(shard, ToShard::Call(obey)).await;
             }
         }
         Ok(())

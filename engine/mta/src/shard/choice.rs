@@ -119,7 +119,7 @@ impl Shard {
             self.enqueue(ready);
         } else {
             self.counters.handovers.add(1);
-            self.send_to(target, ToShard::Ready(ready)).await;
+            self.post(target, ToShard::Ready(ready)).await;
         }
     }
 

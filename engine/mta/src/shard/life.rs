@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use mail::{CampaignId, Class};
 use queue::{Queue, Ticket};
 use rustc_hash::FxHashMap;
-use spool::{CampaignPhase, ReclaimWait, Reclaimed};
+use spool::CampaignPhase;
 
-use super::{Bells, Journal, Numbers, Shard, ToShard};
+use super::{Bells, Journal, Numbers, Shard, ToShard, reclaim};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
@@ -22,14 +22,6 @@ use crate::shared::Shared;
 
 /// Messages taken out of the ring at once.
 const RING_BATCH: usize = 256;
-/// How often old segments are looked at.
-const RECLAIM_TICK: Duration = Duration::from_secs(1);
-/// How often while there is something to be freed.
-const RECLAIM_BUSY_TICK: Duration = Duration::from_millis(100);
-/// Bytes of live records that are carried forward before others get their turn: a millisecond or two.
-const RECLAIM_BYTES: u64 = 4 << 20;
-/// Steps of one look.
-const RECLAIM_STEPS: usize = 16;
 /// How often paths without work and connections are forgotten.
 const TIDY_TICK: Duration = Duration::from_secs(60);
 /// Paths looked at each time.
@@ -67,6 +59,7 @@ pub(crate) async fn run(birth: Birth) {
         return;
     }
     shard.bells.end.notified().await;
+    shard.ring_posted();
     shard.journal.finish().await;
 }
 
@@ -91,6 +84,7 @@ impl Shard {
             mind: Default::default(),
             numbers: Numbers {
                 sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
+                posted: shared.shards.iter().map(|_| Cell::new(false)).collect(),
                 last_unique: Cell::new(0),
             },
             shared,
@@ -160,6 +154,8 @@ impl Shard {
         let shard = me();
         vital("desk", async move { shard.pools.desk.work(&shard.shared.signing.threads).await });
         let shard = me();
+        vital("post", async move { shard.post_loop().await });
+        let shard = me();
         vital("telling", async move { shard.telling_loop().await });
         vital("ring", ring_loop(me(), ring));
     }
@@ -167,12 +163,10 @@ impl Shard {
     /// Frees finished segments and forgets paths that are not used.
     async fn upkeep_loop(self: &Rc<Self>) {
         let mut tidied = Instant::now();
-        let mut pause = RECLAIM_TICK;
+        let mut pause = reclaim::TICK;
         loop {
             tokio::time::sleep(pause).await;
-            if self.shared.condition.reclaiming.load(Ordering::Acquire) {
-                pause = if self.reclaim().await { RECLAIM_BUSY_TICK } else { RECLAIM_TICK };
-            }
+            pause = self.free_segments().await;
             if tidied.elapsed() > TIDY_TICK {
                 tidied = Instant::now();
                 self.queue.borrow_mut().drop_idle(self.now(), TIDY_TICK, PATHS_MAX);
@@ -180,38 +174,6 @@ impl Shard {
                 self.pools.retain(|pool| queue.find_path(pool.key) == Some(pool.path));
                 self.mind.pacers.tidy();
             }
-        }
-    }
-
-    /// Says whether it is worth looking again soon.
-    async fn reclaim(&self) -> bool {
-        let low = self.shared.condition.no_room.load().is_some();
-        let mut has_freed = false;
-        for _ in 0..RECLAIM_STEPS {
-            let reclaimed = self.journal.append(|log| {
-                log.set_disk_low(low);
-                log.reclaim_step(RECLAIM_BYTES)
-            });
-            self.let_go();
-            match reclaimed {
-                Ok(Reclaimed { waits_for: None | Some(ReclaimWait::Budget), .. }) => has_freed = true,
-                Ok(Reclaimed { waits_for, .. }) => return has_freed || waits_for == Some(ReclaimWait::Sync),
-                Err(fault) => {
-                    if self.journal.fault().is_none() {
-                        tracing::warn!(shard = self.index, %fault, "old segments could not be freed");
-                    }
-                    return false;
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-        true
-    }
-
-    /// Lets go of dropped segments on another thread.
-    fn let_go(&self) {
-        if let Some(dropped) = self.journal.with_log(|log| log.dropped()) {
-            self.shared.control.spawn_blocking(move || drop(dropped));
         }
     }
 

@@ -95,7 +95,7 @@ impl Shard {
             return self.schedule(ticket, flow.campaign, until);
         }
         let call = Box::new(move |shard: &Rc<Self>| shard.schedule(ticket, flow.campaign, until));
-        self.send_to(usize::from(home), ToShard::Call(call)).await;
+        self.post(usize::from(home), ToShard::Call(call)).await;
     }
 }
 

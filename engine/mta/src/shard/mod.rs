@@ -11,7 +11,9 @@ mod life;
 mod mailboxes;
 mod outlook;
 mod pacers;
+mod post;
 mod receipts;
+mod reclaim;
 mod recording;
 mod route;
 mod submit;
@@ -104,7 +106,7 @@ pub(crate) struct Shard {
     numbers: Numbers,
 }
 
-/// What a shard has learned of receivers, and what it has still to tell.
+/// What a shard has learned of receivers and of its log, and what it has still to tell.
 #[derive(Default)]
 struct Mind {
     pacers: Pacers,
@@ -112,12 +114,16 @@ struct Mind {
     mailboxes: RefCell<Mailboxes>,
     kept_sources: KeptSources,
     leases: RefCell<Leases>,
+    /// Whether the oldest segment of the log empties by itself.
+    oldest: reclaim::Watcher,
 }
 
-/// Numbers that only grow.
+/// Numbers of a shard.
 struct Numbers {
     /// How many outcomes were sent to each shard.
     sent: Vec<Cell<u64>>,
+    /// Whether something was posted to each shard since its bell was rung.
+    posted: Vec<Cell<bool>>,
     /// The last number given by [`Shard::unique`].
     last_unique: Cell<u64>,
 }
@@ -142,6 +148,8 @@ pub(crate) struct Bells {
     pub(crate) stirred: Notify,
     /// An outcome could not be written.
     pub(crate) unwritten: Notify,
+    /// Something was posted to another shard.
+    pub(crate) posted: Notify,
     /// Outcomes that were sent home are written there.
     pub(crate) written: Notify,
     /// The engine stops: wakes whoever waits for a peer.
@@ -189,19 +197,7 @@ impl Shard {
         if home == self.index {
             self.again(ticket);
         } else {
-            self.send_to(usize::from(home), ToShard::Again(ticket)).await;
-        }
-    }
-
-    /// Sends to another shard, waiting while its ring is full: whoever calls takes on nothing more meanwhile.
-    pub(crate) async fn send_to(&self, shard: usize, mut message: ToShard) {
-        while let Err(back) = self.shared.shards[shard].try_send(message) {
-            if self.shared.shards[shard].is_closed() {
-                // The engine ends; whatever it was is found again in the spool.
-                return;
-            }
-            message = back;
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            self.post(usize::from(home), ToShard::Again(ticket)).await;
         }
     }
 }

@@ -48,16 +48,24 @@ impl Doorbell {
         push: impl FnOnce(T) -> Result<(), T>,
         discard: impl FnOnce(),
     ) -> Result<(), T> {
-        if self.is_closed() {
-            return Err(item);
-        }
-        push(item)?;
-        self.ring();
-        // Read behind the fence of `ring`.
+        self.put(item, push)?;
+        self.ring(discard);
+        Ok(())
+    }
+
+    /// Puts `item` in by `push` and wakes nobody yet: whoever puts must ring, be it for many items at once. Hands the item back
+    /// when `push` does, or when the receiver is gone.
+    pub(super) fn put<T>(&self, item: T, push: impl FnOnce(T) -> Result<(), T>) -> Result<(), T> {
+        if self.is_closed() { Err(item) } else { push(item) }
+    }
+
+    /// Wakes the receiver if it sleeps. Should it have gone, `discard` throws away what is there.
+    pub(super) fn ring(&self, discard: impl FnOnce()) {
+        self.wake();
+        // Read behind the fence of `wake`.
         if self.is_closed() {
             discard();
         }
-        Ok(())
     }
 
     /// Lies down to sleep, unless `receive` finds something after all, or nobody is left to send.
@@ -83,7 +91,7 @@ impl Doorbell {
     /// A sender goes; the last one wakes the receiver, so that it learns of it.
     pub(super) fn sender_goes(&self) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.ring();
+            self.wake();
         }
     }
 
@@ -99,7 +107,7 @@ impl Doorbell {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn ring(&self) {
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
             self.waker.wake();
