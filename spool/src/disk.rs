@@ -7,11 +7,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 use rustix::io::Errno;
 
 /// How much is written at once where a stretch of zeros is.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// The numbers of btrfs, ZFS and bcachefs, which copy on write.
+const COPYING: [i128; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 
 /// A file system. Every call is as its name in POSIX says; an error means that nobody knows what happened.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -20,6 +23,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system answered.
     fn create(&self, path: &Path) -> io::Result<File>;
+
+    /// Opens `path`, which must be there, for reading and writing.
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn open(&self, path: &Path) -> io::Result<File>;
 
     /// Gives `file` its first `bytes` bytes for certain: writing there cannot run out of space.
     ///
@@ -51,11 +60,21 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system answered.
     fn free(&self, directory: &Path) -> io::Result<u64>;
 
+    /// Whether what is written over in `directory` stays where it is. A file system that copies on write needs new room for
+    /// it instead, which nobody has reserved.
+    fn writes_in_place(&self, directory: &Path) -> bool;
+
     /// Removes the name `path`.
     ///
     /// # Errors
     /// What the system answered.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives what is named `from` the name `to` instead, which nothing may have (renameat2, RENAME_NOREPLACE).
+    ///
+    /// # Errors
+    /// What the system answered.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 }
 
 /// The file systems of this host.
@@ -65,6 +84,10 @@ pub struct LocalDisk;
 impl Disk for LocalDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
     }
 
     fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
@@ -93,8 +116,16 @@ impl Disk for LocalDisk {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    fn writes_in_place(&self, directory: &Path) -> bool {
+        rustix::fs::statfs(directory).is_ok_and(|found| !COPYING.contains(&i128::from(found.f_type)))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
     }
 }
 

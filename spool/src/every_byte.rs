@@ -119,7 +119,7 @@ impl Specimen {
         let FirstPage::Segment(header) = SegmentHeader::from_page(&bytes[..RECORDS_START]) else {
             panic!("{name} has no header")
         };
-        let (records, end) = walk(&bytes);
+        let (records, end) = walk(&header, &bytes);
         let last = records.last().map_or(RECORDS_START, |record| record.place.end);
         let behind = end.map_or(last, |end| end + RECORD_HEADER_BYTES);
         let mut stale = twin.to_vec();
@@ -129,11 +129,12 @@ impl Specimen {
     }
 }
 
-/// The simple form of the scanner: it believes every byte.
-fn walk(bytes: &[u8]) -> (Vec<Whole>, Option<usize>) {
+/// The simple form of the scanner: it believes every byte of a record that was written for its place.
+fn walk(header: &SegmentHeader, bytes: &[u8]) -> (Vec<Whole>, Option<usize>) {
+    let own = |at: usize| stamp(header.identity, header.base + at as u64).to_le_bytes();
     let size = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     let (mut records, mut at) = (Vec::new(), RECORDS_START);
-    while at + RECORD_HEADER_BYTES <= bytes.len() && bytes[at + 20] != 0 {
+    while bytes.get(at + 24..at + RECORD_HEADER_BYTES) == Some(&own(at)) {
         let kind = bytes[at + 20];
         if kind == Kind::End as u8 {
             return (records, Some(at));

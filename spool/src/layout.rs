@@ -46,7 +46,9 @@ pub(crate) struct SegmentHeader {
     version: u16,
     /// The shard whose log it belongs to.
     pub(crate) shard: u8,
-    reserved: [u8; 9],
+    /// 1: the file was a segment before, and what lies behind the last record is left from then; 0: zeros lie there.
+    recycled: u8,
+    reserved: [u8; 8],
     crc: u32,
 }
 
@@ -59,7 +61,8 @@ const _: () = {
     assert!(offset_of!(SegmentHeader, identity) == 40);
     assert!(offset_of!(SegmentHeader, version) == 48);
     assert!(offset_of!(SegmentHeader, shard) == 50);
-    assert!(offset_of!(SegmentHeader, reserved) == 51);
+    assert!(offset_of!(SegmentHeader, recycled) == 51);
+    assert!(offset_of!(SegmentHeader, reserved) == 52);
     assert!(offset_of!(SegmentHeader, crc) == 60);
 };
 
@@ -94,9 +97,20 @@ impl SegmentHeader {
             identity,
             version: FORMAT_VERSION,
             shard,
-            reserved: [0; 9],
+            recycled: 0,
+            reserved: [0; 8],
             crc: 0,
         }
+    }
+
+    /// The same, of a segment that is written over an old one.
+    pub(crate) const fn over_an_old_one(self) -> Self {
+        Self { recycled: 1, ..self }
+    }
+
+    /// Whether what lies behind the last record may be anything.
+    pub(crate) const fn is_recycled(&self) -> bool {
+        self.recycled != 0
     }
 
     /// The first position behind the segment.
@@ -116,6 +130,7 @@ impl SegmentHeader {
         put(offset_of!(Self, identity), &self.identity.to_le_bytes());
         put(offset_of!(Self, version), &self.version.to_le_bytes());
         put(offset_of!(Self, shard), &[self.shard]);
+        put(offset_of!(Self, recycled), &[self.recycled]);
         put(offset_of!(Self, reserved), &self.reserved);
         let crc = crc32c::crc32c(&header[..offset_of!(Self, crc)]);
         header[offset_of!(Self, crc)..].copy_from_slice(&crc.to_le_bytes());
@@ -150,7 +165,8 @@ impl SegmentHeader {
             identity: u64_at(copy, offset_of!(Self, identity))?,
             version: u16_at(copy, offset_of!(Self, version))?,
             shard: *copy.get(offset_of!(Self, shard))?,
-            reserved: [0; 9],
+            recycled: *copy.get(offset_of!(Self, recycled))?,
+            reserved: [0; 8],
             crc: u32_at(copy, at)?,
         };
         let ok = header.magic == MAGIC
@@ -304,6 +320,14 @@ impl RecordHeader {
         };
         let crc = checksum(stamp, bytes.get(4..RECORD_HEADER_BYTES)?);
         (crc == header.header_crc || planted::is(Bug::NoCrc)).then_some(header)
+    }
+
+    /// Whether something at the beginning of `bytes` was written for the place that `stamp` stands for, be it no whole header any
+    /// more.
+    pub(crate) fn is_trace(bytes: &[u8], stamp: u64) -> bool {
+        let Some(header) = bytes.get(..RECORD_HEADER_BYTES) else { return false };
+        u64_at(header, offset_of!(Self, stamp)) == Some(stamp)
+            || u32_at(header, 0) == Some(checksum(stamp, &header[4..]))
     }
 
     /// Bytes from the beginning of this record to the next.

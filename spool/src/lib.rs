@@ -34,6 +34,7 @@ mod salvage;
 mod scan;
 mod segment;
 mod space;
+mod spare;
 mod stored;
 mod tail;
 mod view;

@@ -25,9 +25,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 256 MiB (a few seconds of full load: reclaim is prompt and the files are few), on disk, to its last byte.
+    /// 128 MiB (a second or two of full load: reclaim is prompt and the files are few), on disk, to its last byte.
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20, durability: Durability::Disk, min_free_bytes: 0 }
+        Self { segment_bytes: 128 << 20, durability: Durability::Disk, min_free_bytes: 0 }
     }
 }
 

@@ -124,6 +124,9 @@ impl Log {
     /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner.
     pub fn set_disk_low(&mut self, low: bool) {
         self.reclaiming.disk_low = low;
+        if low {
+            self.place.spare_no_more();
+        }
     }
 
     /// Bytes of all records in the log, and about how many of them are still needed.
@@ -333,7 +336,7 @@ impl Log {
         }
         // The file first: a segment that could not be removed must stay in the books, or the next start would find
         // its recipients waiting again.
-        self.place.remove(oldest)?;
+        let is_spared = self.place.retire(oldest, !self.reclaiming.disk_low)?;
         self.reclaiming.dropped.push(Arc::clone(oldest));
         self.shared.segments.store(Arc::new(segments[1..].to_vec()));
         self.books.drop_oldest();
@@ -341,6 +344,9 @@ impl Log {
         self.reclaiming.unsure = true;
         self.place.sync_directory()?;
         self.reclaiming.unsure = false;
+        if is_spared {
+            self.place.offer(oldest);
+        }
         Ok(())
     }
 }

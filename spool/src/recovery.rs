@@ -107,7 +107,7 @@ impl Log {
         fs::create_dir_all(&directory).map_err(failed)?;
         let held = File::open(&directory).map_err(failed)?;
         try_lock(&held, &directory)?;
-        let place = Place { disk, directory, on_disk: options.on_disk() };
+        let place = Place { disk, directory, on_disk: options.on_disk(), spare: Arc::default() };
         [data_dir, &spool].into_iter().try_for_each(|parent| place.sync_names(parent))?;
         let mut recovery = Recovery::new(place, shard);
         if let Err(error) = recovery.run() {
@@ -116,6 +116,7 @@ impl Log {
         }
         let Recovery { mut found, books, segments, next, unneeded, place, mut watch, .. } = recovery;
         let start = Start { place: place.clone(), held, options, shard, segments, books, next };
+        place.remove_spares();
         let log = Self::begin(start).inspect_err(|_| watch.at(0))?;
         for path in unneeded {
             place.disk.remove(&path).map_err(|error| SpoolError::io("remove", &path, error))?;

@@ -7,6 +7,9 @@ use crate::layout::{
     ALIGN, Kind, RECORD_HEADER_BYTES, RECORD_VERSION, RECORDS_START, RecordHeader, SegmentHeader, stamp,
 };
 
+/// Kept aside where the header of the last record is damaged and old records may lie behind.
+const TRACE_BYTES: usize = 64 << 10;
+
 /// Which checksums to verify beyond those of the record headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
@@ -75,7 +78,8 @@ pub(crate) enum Found {
 pub(crate) enum Ending {
     /// By an End record at this offset: complete.
     Sealed(usize),
-    /// Nothing but zeros from this offset on: the log was being written here.
+    /// Nothing but zeros from this offset on, or what was in the file before it was this segment: the log was being written
+    /// here.
     Open(usize),
     /// Something that is no record, and no record behind it: a write that a crash cut short.
     Torn { offset: usize, bytes: usize, flaw: Flaw },
@@ -189,10 +193,28 @@ impl<'a> Scanner<'a> {
             self.offset = next;
             return Some(Found::Damaged { offset, bytes: next - offset, flaw });
         }
+        let ending = match self.torn_bytes(offset, behind, flaw) {
+            0 => Ending::Open(offset),
+            bytes => Ending::Torn { offset, bytes, flaw },
+        };
+        self.end(ending)
+    }
+
+    fn stamp(&self, offset: usize) -> u64 {
+        stamp(self.header.identity, self.header.base + offset as u64)
+    }
+
+    /// How many of the last bytes, from `offset` on, are those of a write that was cut short. In a recycled segment only the
+    /// header tells that something was written at all: a whole one reaches to `behind`, a damaged one nobody knows how far.
+    fn torn_bytes(&self, offset: usize, behind: usize, flaw: Flaw) -> usize {
         let rest = self.bytes.get(offset..).unwrap_or_default();
-        match rest.iter().rposition(|&byte| byte != 0) {
-            Some(last) => self.end(Ending::Torn { offset, bytes: last + 1, flaw }),
-            None => self.end(Ending::Open(offset)),
+        match (self.header.is_recycled(), flaw) {
+            (true, Flaw::Header) if RecordHeader::is_trace(rest, self.stamp(offset)) => {
+                rest.len().min(TRACE_BYTES)
+            }
+            (true, Flaw::Header) => 0,
+            (true, _) => rest.len().min(behind - offset),
+            (false, _) => rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1),
         }
     }
 }

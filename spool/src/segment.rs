@@ -19,6 +19,7 @@ use crate::error::SpoolError;
 use crate::layout::{FORMAT_VERSION, FirstPage, Kind, RECORDS_START, SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::mmap::Image;
 use crate::planted::{self, Bug};
+use crate::spare::Spare;
 use crate::stored::{StoredCut, StoredTotals};
 
 /// Name of the directory for bytes that recovery could not believe, beside the segments.
@@ -41,6 +42,8 @@ pub(crate) struct Segment {
     /// Records from this position on count for nothing, though they are there: a write or sync failed before they were
     /// durable, and the log went on elsewhere.
     void_from: AtomicU64,
+    /// It was made by this log, so nobody else can have mapped it.
+    is_own: bool,
 }
 
 /// How long ago a segment was written.
@@ -59,6 +62,8 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// Whether what is changed must be made durable.
     pub(crate) on_disk: bool,
+    /// An old segment that the next one may be written over.
+    pub(crate) spare: Arc<Spare>,
 }
 
 /// A segment with its file, open for writing.
@@ -81,7 +86,13 @@ pub(crate) enum Opened {
 
 impl Segment {
     fn new(header: SegmentHeader, image: Image, path: PathBuf) -> Self {
-        Self { header, image, path, void_from: AtomicU64::new(u64::MAX) }
+        Self { header, image, path, void_from: AtomicU64::new(u64::MAX), is_own: false }
+    }
+
+    /// One that was made just now.
+    pub(crate) fn made(header: SegmentHeader, image: Image, path: PathBuf) -> Self {
+        image.publish(RECORDS_START);
+        Self { is_own: true, ..Self::new(header, image, path) }
     }
 
     /// Opens and maps an existing file of the log of `shard`.
@@ -138,6 +149,12 @@ impl Segment {
     /// Records from `position` on do not count.
     pub(crate) fn make_void(&self, position: u64) {
         self.void_from.fetch_min(position, Ordering::AcqRel);
+    }
+
+    /// Whether another segment may be written over it: it is this log's own, nothing of it failed, and all of its space is still
+    /// there.
+    pub(crate) fn may_be_written_over(&self) -> bool {
+        self.is_own && self.void_from() == u64::MAX
     }
 
     /// The position from which on records do not count; the largest number when all do.
@@ -197,16 +214,20 @@ impl Segment {
 }
 
 impl Place {
+    /// Makes a segment: over the spare one, if it is free, else a new file.
+    pub(crate) fn create(&self, header: SegmentHeader) -> Result<Made, SpoolError> {
+        self.recycle(header).map_or_else(|| self.create_file(header), Ok)
+    }
+
     /// Creates a segment with all its space, writes its header and makes its name durable. A file that could not be
     /// given its space is removed again.
-    pub(crate) fn create(&self, header: SegmentHeader) -> Result<Made, SpoolError> {
+    fn create_file(&self, header: SegmentHeader) -> Result<Made, SpoolError> {
         let path = self.path_of(header.sequence);
         let file = self.disk.create(&path).map_err(|error| SpoolError::io("create", &path, error))?;
         let prepared = self.prepare(&file, &header);
         match prepared.and_then(|()| Image::map(&file)) {
             Ok(image) => {
-                image.publish(RECORDS_START);
-                let segment = Arc::new(Segment::new(header, image, path));
+                let segment = Arc::new(Segment::made(header, image, path));
                 Ok(Made { segment, file: Arc::new(file) })
             }
             Err(error) => {
@@ -217,14 +238,17 @@ impl Place {
         }
     }
 
-    /// The same, if at least `min_free` bytes of the disk stay free.
+    /// The same, if at least `min_free` bytes of the disk stay free. The spare one takes up no room that it has not already.
     pub(crate) fn create_with_room(&self, header: SegmentHeader, min_free: u64) -> Result<Made, SpoolError> {
+        if let Some(made) = self.recycle(header) {
+            return Ok(made);
+        }
         let free = self.disk.free(&self.directory);
         let free = free.map_err(|error| SpoolError::io("measure", &self.directory, error))?;
         if min_free > 0 && free < min_free.saturating_add(header.capacity) {
             return Err(SpoolError::NoRoom { free, segment: header.capacity, min_free });
         }
-        self.create(header)
+        self.create_file(header)
     }
 
     /// The same; when the disk is full a smaller one, as long as it has room for `needed` bytes: outcomes of mail that
@@ -284,7 +308,7 @@ impl Place {
         self.disk.sync_directory(directory).map_err(|error| SpoolError::io("sync", directory, error))
     }
 
-    fn path_of(&self, sequence: u64) -> PathBuf {
+    pub(crate) fn path_of(&self, sequence: u64) -> PathBuf {
         self.directory.join(format!("{sequence:010}.seg"))
     }
 

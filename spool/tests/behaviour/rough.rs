@@ -24,11 +24,21 @@ pub(crate) enum Call {
     Sync,
     SyncDirectory,
     Remove,
+    Open,
+    Rename,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Create, Self::Reserve, Self::Write, Self::Sync, Self::SyncDirectory, Self::Remove];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Reserve,
+        Self::Write,
+        Self::Sync,
+        Self::SyncDirectory,
+        Self::Remove,
+        Self::Open,
+        Self::Rename,
+    ];
 }
 
 /// Its state behind a lock: the spool uses it by shared reference.
@@ -213,11 +223,26 @@ impl Disk for RoughDisk {
         self.check(Call::Remove)?;
         LocalDisk.remove(path)
     }
+
+    fn writes_in_place(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        self.check(Call::Open)?;
+        LocalDisk.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(Call::Rename)?;
+        LocalDisk.rename(from, to)
+    }
 }
 
-/// The segment files in `directory` with their inodes.
+/// The segment files in `directory` and the spare one with their inodes.
 fn listing(directory: &Path) -> BTreeMap<PathBuf, u64> {
     let entries = fs::read_dir(directory).unwrap().flatten();
-    let files = entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "seg"));
+    let files = entries
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "seg" || ending == "spare"));
     files.map(|entry| (entry.path(), entry.metadata().unwrap().ino())).collect()
 }

@@ -71,10 +71,19 @@ impl Place {
 
     /// All segment files, oldest first.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.ending("seg")
+    }
+
+    /// The spare segments.
+    pub(crate) fn spares(&self) -> Vec<PathBuf> {
+        self.ending("spare")
+    }
+
+    fn ending(&self, ending: &str) -> Vec<PathBuf> {
         let mut files: Vec<_> = fs::read_dir(self.shard_directory())
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+            .filter(|path| path.extension().is_some_and(|extension| extension == ending))
             .collect();
         files.sort();
         files
@@ -177,6 +186,11 @@ pub(crate) fn sync_on(log: &mut Log, disk: &RoughDisk) {
         Ok(()) => log.synced(target),
         Err(error) => log.sync_failed(target, &error),
     }
+}
+
+/// Whether a segment was written over an old one: its header says so.
+pub(crate) fn is_recycled(segment: &Path) -> bool {
+    fs::read(segment).is_ok_and(|bytes| bytes.get(51) == Some(&1))
 }
 
 /// Copies a directory with what is in it; files that are mostly holes stay so.

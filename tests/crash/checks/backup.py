@@ -44,17 +44,22 @@ def copied(stage, load, tool, folder, prefix):
         folder.mkdir()
         acknowledged = set(load.acknowledged)
         done = stage.run(COPIES[tool](stage.path("data"), folder), 120)
-        if not any(word in done.stderr for word in VANISHED):
+        if not any(word in done.stderr for word in VANISHED) and not dropped(stage.path("data"), folder):
             break
         shutil.rmtree(folder)
         if tries == 20:
-            raise Failed(f"{prefix}a file vanished each time: {done.stderr[-300:]}")
+            raise Failed(f"{prefix}a file vanished or was dropped each time: {done.stderr[-300:]}")
     load.pause()
     try:
         opened(stage, load, acknowledged, folder, prefix, tries, done)
     finally:
         load.go_on()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def dropped(data, folder):
+    """Segments of the copy that are no longer in the spool: they may have been written over while they were read."""
+    return [path for path in folder.glob("spool/*/*.seg") if not (data / path.relative_to(folder)).exists()]
 
 
 def opened(stage, load, acknowledged, folder, prefix, tries, done):

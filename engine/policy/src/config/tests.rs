@@ -49,7 +49,7 @@ fn a_file_with_data_dir_listener_and_route_is_enough() {
     assert_eq!(config.node.control, Path::new("/etc/staffetta/data/control.sock"));
     assert_eq!((config.node.shards, config.node.name.as_deref()), (0, None));
     assert_eq!(config.spool.durability, Durability::Disk);
-    assert_eq!((config.spool.segment_bytes, config.spool.min_free_bytes), (256 << 20, 1 << 30));
+    assert_eq!((config.spool.segment_bytes, config.spool.min_free_bytes), (128 << 20, 1 << 30));
     let listener = &config.listeners[0];
     assert!(
         listener.trusted.iter().any(|network| network.contains("127.0.0.1".parse().expect("an address")))
@@ -396,7 +396,7 @@ const RECEIVING: &[Case] = &[
     ),
     (
         "[[smtp_listener]]\naddress = \"10.0.0.1:25\"\nmax_message = \"1GiB\"",
-        "12 smtp_listener.max_message: write spool.segment = \"2GiB\" or more, or max_message = \"128MiB\" or less",
+        "12 smtp_listener.max_message: write spool.segment = \"2GiB\" or more, or max_message = \"64MiB\" or less",
     ),
     ("[[account]]\nname = \"a\"", "10 account: add one of them"),
     (

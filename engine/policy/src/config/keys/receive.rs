@@ -62,16 +62,16 @@ pub(super) const SPOOL: Section = Section {
         Key {
             name: "segment",
             kind: Kind::Size { min: 64 << 10, max: 2 * GIB },
-            default: Standard::Is("\"256MiB\""),
+            default: Standard::Is("\"128MiB\""),
             about: "Size of a segment file. A message must fit into half of one.",
-            reason: "Large enough that a segment lasts seconds at full speed, small enough that its room comes back soon.",
+            reason: "Large enough that a segment lasts a second at full speed, small enough that its room is soon used again.",
         },
         Key {
             name: "min_free",
             kind: Kind::Size { min: 0, max: 1 << 50 },
             default: Standard::Is("\"1GiB\""),
             about: "Mail is refused for now (452) when the disk has less room than this.",
-            reason: "Four segments: room for the outcomes of what is already accepted, also when the disk is shared.",
+            reason: "Eight segments: room for the outcomes of what is already accepted, also when the disk is shared.",
         },
         Key {
             name: "waiting_max",
