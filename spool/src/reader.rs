@@ -185,8 +185,9 @@ impl Reader {
             return Err(ReadError::Gone(id));
         }
         let segments = self.shared.segments.load();
+        // Behind the end of a segment that a crash cut short nothing stands, though it was given out as a place once.
         if let Some((segment, offset)) = segment_at(&segments, id.position())
-            && id.position() < segment.void_from()
+            && offset < segment.bytes().len()
         {
             return read(&segments, segment, offset, (id, verify));
         }
