@@ -63,16 +63,14 @@ impl Shard {
     /// Says whether it is worth looking again soon.
     async fn reclaim(&self) -> bool {
         let low = self.shared.condition.no_room.load().is_some();
+        self.journal.with_log(|log| log.set_disk_low(low));
         let mut has_freed = false;
         for _ in 0..STEPS {
             let (base, live_bytes) = self.journal.with_log(|log| log.oldest());
             if !low && self.mind.oldest.is_emptying(base, live_bytes, Instant::now()) {
                 return has_freed;
             }
-            let reclaimed = self.journal.append(|log| {
-                log.set_disk_low(low);
-                log.reclaim_step(CARRIED_BYTES)
-            });
+            let reclaimed = self.journal.append(|log| log.reclaim_step(CARRIED_BYTES));
             self.let_go();
             match reclaimed {
                 Ok(Reclaimed { waits_for: None | Some(ReclaimWait::Budget), .. }) => has_freed = true,
