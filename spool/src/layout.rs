@@ -322,12 +322,13 @@ impl RecordHeader {
         (crc == header.header_crc || planted::is(Bug::NoCrc)).then_some(header)
     }
 
-    /// Whether something at the beginning of `bytes` was written for the place that `stamp` stands for, be it no whole header any
-    /// more.
+    /// Whether a header at the beginning of `bytes` was written for the place that `stamp` stands for, though it may be damaged: it has
+    /// that stamp, or with that stamp it is whole.
     pub(crate) fn is_trace(bytes: &[u8], stamp: u64) -> bool {
-        let Some(header) = bytes.get(..RECORD_HEADER_BYTES) else { return false };
-        u64_at(header, offset_of!(Self, stamp)) == Some(stamp)
-            || u32_at(header, 0) == Some(checksum(stamp, &header[4..]))
+        let Some(header) = bytes.first_chunk::<RECORD_HEADER_BYTES>() else { return false };
+        let mut mended = *header;
+        mended[offset_of!(Self, stamp)..].copy_from_slice(&stamp.to_le_bytes());
+        mended == *header || u32_at(header, 0) == Some(checksum(stamp, &mended[4..]))
     }
 
     /// Bytes from the beginning of this record to the next.

@@ -10,5 +10,6 @@ mod power;
 mod reading;
 mod reclaim;
 mod recovery;
+mod recycling;
 mod rough;
 mod support;

@@ -1,17 +1,14 @@
 //! Space comes back, and nothing that waits is lost on the way.
 
 use std::fs;
-use std::path::PathBuf;
 
-use mail::{CampaignId, Disposition, RecipientId, RecordId, UnixMs};
-use spool::{CampaignPhase, CampaignState, Cursor, DamageKind, Durability, Log, ReclaimWait, RecordRef};
+use mail::{CampaignId, Disposition, RecipientId, UnixMs};
+use spool::{CampaignPhase, CampaignState, Cursor, Durability, Log, ReclaimWait, RecordRef};
 
-use crate::support::{
-    Place, content, finish, is_recycled, outcome, recipient, send, template, waiting, waiting_ids,
-};
+use crate::support::{Place, content, finish, outcome, recipient, send, template, waiting, waiting_ids};
 
 /// Reclaims until nothing more can be done, syncing as the shell would.
-fn reclaim(log: &mut Log) -> ReclaimWait {
+pub(crate) fn reclaim(log: &mut Log) -> ReclaimWait {
     loop {
         let done = log.reclaim_step(1 << 20).unwrap();
         log.commit().unwrap();
@@ -23,7 +20,7 @@ fn reclaim(log: &mut Log) -> ReclaimWait {
 }
 
 /// Fills segments with finished mail until there are `segments` files.
-fn churn(place: &Place, log: &mut Log, segments: usize) {
+pub(crate) fn churn(place: &Place, log: &mut Log, segments: usize) {
     while place.segments().len() < segments {
         let ids = send(log, &[b'x'; 1500], 2);
         ids.into_iter().for_each(|id| finish(log, id));
@@ -331,157 +328,4 @@ fn a_template_that_is_awaited_while_it_is_open_is_carried_again_and_again() {
         let content = reader.recipient(member).unwrap().content();
         assert_eq!(reader.content(content).unwrap().body(), b"{}");
     }
-}
-
-/// Sends until the segment being written is one that was written over; its file, where it begins, and who waits.
-fn fill_into_recycled(place: &Place, log: &mut Log) -> (PathBuf, u64, Vec<RecipientId>) {
-    for _ in 0..100 {
-        let ids = send(log, &[b'y'; 1500], 2);
-        log.commit().unwrap();
-        let at = ids[0].0.position();
-        let of_header = |file: &PathBuf| {
-            let bytes = fs::read(file).unwrap();
-            [16, 24].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()))
-        };
-        let holds = |file: &PathBuf| {
-            let [base, capacity] = of_header(file);
-            (base..base + capacity).contains(&at)
-        };
-        let file = place.files().into_iter().find(holds).expect("it was written");
-        if is_recycled(&file) {
-            let base = of_header(&file)[0];
-            return (file, base, ids);
-        }
-        ids.into_iter().for_each(|id| finish(log, id));
-        log.commit().unwrap();
-        reclaim(log);
-    }
-    panic!("no segment was written over");
-}
-
-#[test]
-fn a_segment_written_over_an_old_one_ends_where_its_own_records_end() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    let (file, ..) = fill_into_recycled(&place, &mut log);
-    assert!(
-        fs::read(&file).unwrap().iter().rev().take(4096).any(|&byte| byte != 0),
-        "old records lie behind"
-    );
-    let (before, ledger) = (waiting(&log), log.ledger());
-    assert!(!before.is_empty());
-    drop(log);
-    let (log, found) = place.open();
-    assert_eq!((waiting(&log), log.ledger(), found.corrected), (before, ledger, 0));
-    assert!(found.damage.is_empty(), "{:?}", found.damage);
-}
-
-#[test]
-fn a_write_cut_short_in_a_segment_written_over_is_kept_aside_without_what_lies_behind() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    let (file, base, ids) = fill_into_recycled(&place, &mut log);
-    drop(log);
-    // The last record's head is not what was written; its header is.
-    let mut bytes = fs::read(&file).unwrap();
-    let last = ids.last().unwrap().0.position();
-    let at = usize::try_from(last - base).unwrap();
-    bytes[at + 40] ^= 1;
-    fs::write(&file, &bytes).unwrap();
-    let (log, found) = place.open();
-    assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
-    assert_eq!((found.damage[0].kind, found.damage[0].id.position()), (DamageKind::TornTail, last));
-    assert!(found.damage[0].bytes < 1000, "{} bytes", found.damage[0].bytes);
-    assert!(!waiting_ids(&log).contains(ids.last().unwrap()));
-    assert!(waiting_ids(&log).contains(&ids[ids.len() - 2]));
-}
-
-#[test]
-fn a_file_that_is_read_is_not_written_over() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 2);
-    let tail: Vec<_> = log.reader().tail(Cursor::default()).collect();
-    let seen = |records: &[(RecordId, RecordRef)]| format!("{:?}", records);
-    let before = seen(&tail);
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    churn(&place, &mut log, 6);
-    reclaim(&mut log);
-    churn(&place, &mut log, 6);
-    // Records that were read keep their segment, and it stays as it was.
-    assert_eq!(seen(&tail), before);
-    let recycled = place.files().iter().filter(|file| is_recycled(file)).count();
-    drop(tail);
-    reclaim(&mut log);
-    churn(&place, &mut log, 6);
-    assert!(place.files().iter().filter(|file| is_recycled(file)).count() > 0, "{recycled} before");
-}
-
-#[test]
-fn a_disk_that_is_nearly_full_keeps_no_spare_segment() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    assert_eq!(place.spares().len(), 1);
-    log.set_disk_low(true);
-    assert!(place.spares().is_empty());
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    assert!(place.spares().is_empty());
-}
-
-#[test]
-fn a_start_leaves_no_spare_segment_behind() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    drop(log);
-    assert_eq!(place.spares().len(), 1);
-    let (log, found) = place.open();
-    assert_eq!((log.ledger().queued(), found.damage.len()), (0, 0));
-    assert!(place.spares().is_empty());
-}
-
-#[test]
-fn what_an_earlier_log_has_read_is_not_written_over() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    let id = send(&mut log, &[b'A'; 3000], 1)[0];
-    log.commit().unwrap();
-    let held = log.reader().content(log.reader().recipient(id).unwrap().content()).unwrap();
-    drop(log);
-    let mut log = place.log();
-    finish(&mut log, id);
-    for _ in 0..3 {
-        churn(&place, &mut log, 4);
-        reclaim(&mut log);
-    }
-    assert_eq!(held.body(), [b'A'; 3000]);
-}
-
-#[test]
-fn a_damaged_header_at_the_end_of_a_segment_written_over_is_reported() {
-    let place = Place::new(Durability::Disk);
-    let mut log = place.log();
-    churn(&place, &mut log, 4);
-    reclaim(&mut log);
-    let (file, base, ids) = fill_into_recycled(&place, &mut log);
-    drop(log);
-    let mut bytes = fs::read(&file).unwrap();
-    let last = ids.last().unwrap().0.position();
-    // A bit of the size of its head: the stamp still tells that it was written there.
-    bytes[usize::try_from(last - base).unwrap() + 12] ^= 4;
-    fs::write(&file, &bytes).unwrap();
-    let (log, found) = place.open();
-    assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
-    assert_eq!((found.damage[0].kind, found.damage[0].id.position()), (DamageKind::TornTail, last));
-    assert!(found.damage[0].kept_in.is_some());
-    assert!(!waiting_ids(&log).contains(ids.last().unwrap()));
 }
