@@ -1,5 +1,6 @@
 //! What the spool asks of a file system, so that tests can put a disk under it that fails or loses power. All mail is
-//! written through these calls; only what a start leaves besides is not: its note, the quarantine, and holes behind ends.
+//! written through these calls; only what is beside the log is not: the outbox, and what a start leaves, its note, the
+//! quarantine, and holes behind ends.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

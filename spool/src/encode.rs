@@ -141,6 +141,12 @@ impl Encoder {
         Arc::new(Segment::in_memory(header, bytes))
     }
 
+    /// Goes on at `start` of the same segment; what was not written is forgotten.
+    pub(crate) fn begin_at(&mut self, start: u64) {
+        self.start = start;
+        self.empty();
+    }
+
     /// Goes on at `start` of another segment; what was not written is forgotten.
     pub(crate) fn move_to(&mut self, start: u64, identity: u64) {
         self.start = start;

@@ -22,6 +22,7 @@ mod log;
 mod mmap;
 mod next;
 mod options;
+mod outbox;
 mod planted;
 mod poison;
 #[cfg(feature = "raw-records")]
@@ -49,6 +50,7 @@ pub use lock::SpoolLock;
 pub use log::Log;
 pub use next::{MadeNext, NextSegment};
 pub use options::{Durability, Options};
+pub use outbox::Outbox;
 pub use reader::{Hold, Reader};
 pub use reclaim::{Dropped, ReclaimWait, Reclaimed};
 pub use record::{CampaignPhase, CampaignState, Content, ContentKind, Ground, Needs, Recipient};

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 use std::time::Duration;
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
@@ -35,7 +35,7 @@ const PAGE: usize = 4096;
 /// So much is read into memory at a time: six messages of 10 KiB, and no more than a disk reads ahead anyway.
 const WINDOW: usize = 64 << 10;
 /// How long a window counts as just read.
-const FRESH: Duration = Duration::from_millis(50);
+const FRESH: Duration = Duration::from_secs(1);
 /// No [`moment`].
 const NEVER: u32 = 0;
 
@@ -150,30 +150,79 @@ impl Image {
 
 /// Asks for the pages of `range`, which begins at one. False when the disk cannot give some of them.
 fn advise(map: &MmapRaw, range: Range<usize>) -> bool {
-    let read = map.advise_range(Advice::PopulateRead, range.start, range.len());
+    !is_sick(&map.advise_range(Advice::PopulateRead, range.start, range.len()))
+}
+
+/// Whether the disk cannot give pages that were asked for.
+fn is_sick(asked: &io::Result<()>) -> bool {
     // Any other error is that of a kernel before 5.14, which does not know the advice.
-    !read.is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
+    asked.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::FAULT.raw_os_error()))
 }
 
 /// The present in steps of [`FRESH`]. The coarse clock is some milliseconds behind, and costs a fifth of the fine one.
 fn moment() -> u32 {
     let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
     let steps = Duration::try_from(now).unwrap_or_default().as_millis() / FRESH.as_millis();
-    // The highest bit tells it from `NEVER`; without that one it comes back to the same number after three years.
+    // The highest bit tells it from `NEVER`; without that one it comes back to the same number after 68 years.
     steps as u32 | 1 << 31
+}
+
+/// Bytes that outlive the process: a file that is mapped for writing.
+#[derive(Debug)]
+pub(crate) struct Slate {
+    map: MmapMut,
+    /// The window that was asked for last, and the [`moment`] of it.
+    asked: (Range<usize>, u32),
+}
+
+impl Slate {
+    /// Maps the whole of `file`, all of which must have its place on the disk.
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
+        // SAFETY: nobody else maps the file or changes its size: it belongs to the log whose directory is locked. Nothing
+        // here reads what is mapped, so nobody could see bytes change.
+        let map = unsafe { MmapMut::map_mut(file)? };
+        Ok(Self { map, asked: (0..0, NEVER) })
+    }
+
+    /// Writes `bytes` at `offset`: the file has them as soon as this returns, also when the process dies then. False when the
+    /// disk does not give their place.
+    ///
+    /// # Panics
+    /// When they would reach beyond the end of the file.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
+        let range = offset..offset + bytes.len();
+        if !self.is_there(&range) {
+            return false;
+        }
+        self.map[range].copy_from_slice(bytes);
+        // What follows may not be done before: it rests on the bytes being there.
+        compiler_fence(Ordering::SeqCst);
+        true
+    }
+
+    /// Whether `range` may be written without ending the process.
+    fn is_there(&mut self, range: &Range<usize>) -> bool {
+        let ((asked, at), now) = (&self.asked, moment());
+        if *at == now && asked.start <= range.start && range.end <= asked.end {
+            return true;
+        }
+        let end = range.end.next_multiple_of(WINDOW).min(self.map.len());
+        let window = range.start / WINDOW * WINDOW..end;
+        let asked = self.map.advise_range(Advice::PopulateWrite, window.start, window.len());
+        self.asked = (window, now);
+        !is_sick(&asked)
+    }
 }
 
 /// A number that outlives the process: the first eight bytes of a file that is mapped for writing.
 #[derive(Debug)]
-pub(crate) struct Mark(MmapMut);
+pub(crate) struct Mark(Slate);
 
 impl Mark {
     /// Maps `file`, which must be at least eight bytes long.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
-        // SAFETY: nobody else maps the file or changes its size: it belongs to the log whose directory is locked, and
-        // bytes that change under a mapping of plain bytes would be seen as old or new ones by `set`, which reads none.
-        let map = unsafe { MmapMut::map_mut(file)? };
-        if map.len() < size_of::<u64>() {
+        let map = Slate::map(file)?;
+        if map.map.len() < size_of::<u64>() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Self(map))
@@ -181,7 +230,7 @@ impl Mark {
 
     /// Sets the number: the file has it as soon as this returns, also when the process dies at once.
     pub(crate) fn set(&mut self, value: u64) {
-        let place: *mut [u8; 8] = self.0.as_mut_ptr().cast();
+        let place: *mut [u8; 8] = self.0.map.as_mut_ptr().cast();
         // SAFETY: `map` made sure of eight bytes, a mapping begins at a page, and `self` is borrowed mutably. The write
         // is volatile so that it is done here and now: what follows may end the process.
         unsafe { place.write_volatile(value.to_le_bytes()) };

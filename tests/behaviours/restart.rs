@@ -1,6 +1,9 @@
 //! What survives: everything that was accepted, with its attempts, and nothing twice.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mail::{Disposition, Enhanced, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
+use spool::{Log, Options, Outbox};
 
 use crate::house::{House, PATIENCE, message};
 
@@ -75,4 +78,61 @@ fn mail_of_a_shard_that_is_not_asked_for_any_more_is_delivered() {
     house.begin();
     house.wait_ledger("all delivered", |ledger| ledger.delivered == 16);
     assert_eq!(house.sink.count(), 16);
+}
+
+/// The recipients that wait in a spool of two shards at which no engine works.
+fn waiting(house: &House) -> Vec<RecipientId> {
+    let options = Options { segment_bytes: 8 << 20, ..Options::default() };
+    let ids = |shard| {
+        let (log, _) = Log::open(house.folder(), shard, options).expect("a log");
+        log.waiting().map(|waiting| waiting.id).collect::<Vec<_>>()
+    };
+    [0, 1].into_iter().flat_map(ids).collect()
+}
+
+fn second_attempt(disposition: Disposition, reply: Reply) -> Outcome {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    Outcome {
+        at: UnixMs(now.as_millis().try_into().expect("a time")),
+        attempt: 2,
+        disposition,
+        next_attempt: None,
+        phase: Phase::Body,
+        verdict: String::new(),
+        reply,
+        source: String::new(),
+        provider: String::new(),
+        mx: "mx.there.test".to_owned(),
+        address: String::new(),
+        tls: String::new(),
+        timings: Timings::default(),
+    }
+}
+
+#[test]
+fn what_a_killed_engine_had_noted_in_an_outbox_is_not_sent_again() {
+    let mut house = House::start("[class.transactional]\nretry = [\"1h\"]\n");
+    for name in ["later-a", "later-b", "later-c"] {
+        house.client().send("ann@sender.test", &[&format!("{name}@there.test")], &message("x"));
+    }
+    while house.handle().counters().deferrals < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    house.stop();
+    let waiting = waiting(&house);
+    let mut outbox = Outbox::create(house.folder(), 0).expect("an outbox");
+    let taken = second_attempt(Disposition::Delivered, Reply::enhanced(250, Enhanced(2, 0, 0), "taken"));
+    let unknown = Reply::enhanced(550, Enhanced(5, 1, 1), "nobody of that name");
+    assert!(outbox.note(waiting[0], &taken));
+    assert!(outbox.note(waiting[1], &second_attempt(Disposition::Bounced, unknown)));
+    drop(outbox);
+    for _ in 0..2 {
+        house.begin();
+        let ledger = house.wait_ledger("the notice is delivered", |ledger| ledger.delivered == 2);
+        assert_eq!((ledger.accepted, ledger.bounced, ledger.queued()), (4, 1, 1));
+        house.stop();
+    }
+    let taken = house.sink.taken();
+    assert_eq!(taken.len(), 1, "the notice, and nothing twice");
+    assert!(taken[0].from.is_empty() && taken[0].body.contains("nobody of that name"), "{}", taken[0].body);
 }

@@ -6,6 +6,7 @@ mod durability;
 mod faults;
 mod inspection;
 mod model;
+mod outbox;
 mod power;
 mod reading;
 mod reclaim;

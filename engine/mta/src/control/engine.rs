@@ -11,6 +11,7 @@ use spool::SpoolLock;
 use super::handle::Handle;
 use super::room;
 use super::start::{self, StartError};
+use super::takeover;
 use crate::accept;
 use crate::brain::{self, BrainRoom, Ears};
 use crate::campaigns::Campaigns;
@@ -115,9 +116,10 @@ impl Engine {
             condition,
             config,
         });
-        let logs = logs.into_iter().map(|(log, _)| log).collect();
+        let mut logs: Vec<_> = logs.into_iter().map(|(log, _)| log).collect();
+        let outboxes = takeover::take_over(&shared, &mut logs)?;
         let mut engine = Self { shared, threads: Vec::new(), control, addresses: Vec::new(), _lock: lock };
-        if let Err(error) = engine.start_shards(logs, receivers, doors) {
+        if let Err(error) = engine.start_shards(logs.into_iter().zip(outboxes), receivers, doors) {
             // Those that live already must not go on without the others.
             engine.stop();
             return Err(error);
@@ -139,16 +141,17 @@ impl Engine {
 
     fn start_shards(
         &mut self,
-        logs: Vec<spool::Log>,
+        logs: impl Iterator<Item = (spool::Log, Option<spool::Outbox>)>,
         receivers: Vec<Receiver<ToShard>>,
         mut doors: Vec<accept::Door>,
     ) -> Result<(), StartError> {
-        for (index, (log, ring)) in logs.into_iter().zip(receivers).enumerate() {
+        for (index, ((log, outbox), ring)) in logs.zip(receivers).enumerate() {
             let (born, birth_told) = mpsc::channel();
             let birth = Birth {
                 index: u8::try_from(index).unwrap_or(u8::MAX),
                 shared: Arc::clone(&self.shared),
                 log,
+                outbox,
                 ring,
                 doors: doors.clone(),
                 born,

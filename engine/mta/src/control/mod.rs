@@ -9,6 +9,7 @@ mod mind;
 mod outlook;
 mod room;
 mod start;
+mod takeover;
 mod warming;
 
 pub use engine::Engine;

@@ -9,7 +9,7 @@ use queue::Ticket;
 use spool::{ContentKind, SpoolError};
 
 use super::due::RECORDING_TICK;
-use super::{Receipt, Recording, Shard, ToShard};
+use super::{Receipt, Recording, Shard};
 use crate::notice::{self, Notice};
 
 /// What became of a recipient, on its way to the shard that keeps its record.
@@ -69,17 +69,15 @@ pub(crate) fn without_attempt(at: UnixMs, disposition: Disposition, reply: Reply
 }
 
 impl Shard {
-    /// Sends an outcome home: to the shard whose log holds the recipient. When that is another one, the receipt tells when
-    /// it is written.
+    /// Sends an outcome home: to the shard whose log holds the recipient. When that is another one, and a crash might lose the
+    /// outcome, the receipt tells when it is written.
     pub(crate) async fn conclude(self: &Rc<Self>, conclusion: Conclusion) -> Option<Receipt> {
         let home = conclusion.ticket.id.0.shard();
         if home == self.index {
             self.book(conclusion);
             return None;
         }
-        let message = ToShard::Concluded { from: self.index, conclusion: Box::new(conclusion) };
-        self.post(usize::from(home), message).await;
-        Some(self.sent_home(home))
+        self.send_home(home, conclusion).await
     }
 
     /// Writes an outcome of a recipient of this shard; when the log has no room for it, later.
@@ -88,11 +86,11 @@ impl Shard {
             self.counters.deferrals.add(1);
         }
         let mut unwritten = Unwritten { conclusion, noticed: false };
-        if self.unwritten.borrow().is_empty() && self.write_outcome(&mut unwritten) {
+        if self.outcomes.unwritten.borrow().is_empty() && self.write_outcome(&mut unwritten) {
             return;
         }
         self.shared.recordings.set(self.index, Recording::Waits);
-        self.unwritten.borrow_mut().push_back(unwritten);
+        self.outcomes.unwritten.borrow_mut().push_back(unwritten);
         self.bells.unwritten.notify_one();
     }
 
@@ -100,7 +98,7 @@ impl Shard {
     pub(super) async fn unwritten_loop(self: &Rc<Self>) {
         loop {
             self.bells.unwritten.notified().await;
-            while !self.unwritten.borrow().is_empty() {
+            while !self.outcomes.unwritten.borrow().is_empty() {
                 tokio::time::sleep(RECORDING_TICK).await;
                 self.write_unwritten();
             }
@@ -110,9 +108,9 @@ impl Shard {
 
     fn write_unwritten(self: &Rc<Self>) {
         loop {
-            let Some(mut first) = self.unwritten.borrow_mut().pop_front() else { return };
+            let Some(mut first) = self.outcomes.unwritten.borrow_mut().pop_front() else { return };
             if !self.write_outcome(&mut first) {
-                return self.unwritten.borrow_mut().push_front(first);
+                return self.outcomes.unwritten.borrow_mut().push_front(first);
             }
         }
     }

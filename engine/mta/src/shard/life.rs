@@ -1,6 +1,6 @@
 //! A shard from its birth to its end: recovers its log, opens its listeners, works, and ends without losing anything.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,8 @@ use queue::{Queue, Ticket};
 use rustc_hash::FxHashMap;
 use spool::CampaignPhase;
 
-use super::{Bells, Journal, Numbers, Shard, ToShard, reclaim};
+use super::receipts::{Booked, Homeward};
+use super::{Bells, Journal, Numbers, Outcomes, Shard, ToShard, reclaim};
 use crate::accept::{self, Door};
 use crate::counters::ShardCounters;
 use crate::deliver::Pools;
@@ -34,6 +35,8 @@ pub(crate) struct Birth {
     pub(crate) index: u8,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: spool::Log,
+    /// Where outcomes are noted that other shards are to write, if anywhere.
+    pub(crate) outbox: Option<spool::Outbox>,
     pub(crate) ring: Receiver<ToShard>,
     pub(crate) doors: Vec<Door>,
     /// Told once everything of the log is queued and the listeners stand.
@@ -42,8 +45,8 @@ pub(crate) struct Birth {
 
 /// Lives until the engine stops.
 pub(crate) async fn run(birth: Birth) {
-    let Birth { index, shared, log, ring, doors, born } = birth;
-    let shard = Rc::new(Shard::new(index, shared, log));
+    let Birth { index, shared, log, outbox, ring, doors, born } = birth;
+    let shard = Rc::new(Shard::new(index, shared, log, outbox));
     shard.recover();
     let listeners: Result<Vec<_>, String> = doors.into_iter().map(accept::open).collect();
     let listeners = match listeners {
@@ -64,7 +67,7 @@ pub(crate) async fn run(birth: Birth) {
 }
 
 impl Shard {
-    fn new(index: u8, shared: Arc<Shared>, log: spool::Log) -> Self {
+    fn new(index: u8, shared: Arc<Shared>, log: spool::Log, outbox: Option<spool::Outbox>) -> Self {
         let counters: Arc<ShardCounters> = Arc::clone(&shared.counting.shards[usize::from(index)]);
         let book: Arc<LedgerBook> = Arc::clone(&shared.counting.books[usize::from(index)]);
         let weights = Class::ALL.map(|class| shared.config.class(class).weight);
@@ -79,11 +82,13 @@ impl Shard {
             book,
             bells: Bells::default(),
             campaigns: Default::default(),
-            unwritten: Default::default(),
+            outcomes: Outcomes {
+                unwritten: RefCell::default(),
+                homeward: Homeward::new(outbox, shared.shards.len()),
+            },
             client_tls: shared.destinations.client_tls(),
             mind: Default::default(),
             numbers: Numbers {
-                sent: shared.shards.iter().map(|_| Cell::new(0)).collect(),
                 posted: shared.shards.iter().map(|_| Cell::new(false)).collect(),
                 last_unique: Cell::new(0),
             },
@@ -156,6 +161,8 @@ impl Shard {
         let shard = me();
         vital("post", async move { shard.post_loop().await });
         let shard = me();
+        vital("post idly", async move { shard.post_idly_loop().await });
+        let shard = me();
         vital("telling", async move { shard.telling_loop().await });
         vital("ring", ring_loop(me(), ring));
     }
@@ -218,15 +225,15 @@ fn vital(name: &'static str, work: impl Future<Output = ()> + 'static) {
 /// Works what other threads send, until the shard ends.
 async fn ring_loop(shard: Rc<Shard>, mut ring: Receiver<ToShard>) {
     let mut batch = Vec::with_capacity(RING_BATCH);
-    let mut booked = vec![0; shard.shared.shards.len()];
+    let mut booked = vec![Booked::default(); shard.shared.shards.len()];
     loop {
         ring.recv_batch(&mut batch, RING_BATCH).await;
         for message in batch.drain(..) {
             match message {
                 ToShard::Ready(ready) => shard.enqueue(ready),
-                ToShard::Concluded { from, conclusion } => {
+                ToShard::Concluded { from, conclusion, is_awaited } => {
                     shard.book(*conclusion);
-                    booked[usize::from(from)] += 1;
+                    booked[usize::from(from)].add(is_awaited);
                 }
                 ToShard::Written => shard.bells.written.notify_waiters(),
                 ToShard::Again(ticket) => shard.again(ticket),

@@ -52,6 +52,7 @@ pub(crate) use life::{Birth, end_for, run};
 pub(crate) use outlook::{CampaignOutlook, Outlook, Outlooks, Prospect, Strand, Way};
 pub(crate) use pacers::Budget;
 use pacers::Pacers;
+use receipts::Homeward;
 pub(crate) use receipts::{Receipt, Written};
 pub(crate) use recording::{Recording, Recordings};
 use route::Routes;
@@ -66,8 +67,10 @@ pub(crate) enum ToShard {
         /// The shard that delivered.
         from: u8,
         conclusion: Box<Conclusion>,
+        /// That shard waits until it is written.
+        is_awaited: bool,
     },
-    /// Outcomes that this shard has sent home are written there.
+    /// Outcomes that this shard has sent home, and waits for, are written there.
     Written,
     /// A recipient of this shard's log that is to be routed again.
     Again(Ticket),
@@ -100,8 +103,7 @@ pub(crate) struct Shard {
     pub(crate) bells: Bells,
     pub(crate) client_tls: ClientTls,
     mind: Mind,
-    /// Outcomes for which the log has no room.
-    unwritten: RefCell<VecDeque<book::Unwritten>>,
+    outcomes: Outcomes,
     campaigns: Met,
     numbers: Numbers,
 }
@@ -118,10 +120,15 @@ struct Mind {
     oldest: reclaim::Watcher,
 }
 
+/// Outcomes that are not written yet where they belong.
+struct Outcomes {
+    /// Those for which the log has no room.
+    unwritten: RefCell<VecDeque<book::Unwritten>>,
+    homeward: Homeward,
+}
+
 /// Numbers of a shard.
 struct Numbers {
-    /// How many outcomes were sent to each shard.
-    sent: Vec<Cell<u64>>,
     /// Whether something was posted to each shard since its bell was rung.
     posted: Vec<Cell<bool>>,
     /// The last number given by [`Shard::unique`].
@@ -150,7 +157,9 @@ pub(crate) struct Bells {
     pub(crate) unwritten: Notify,
     /// Something was posted to another shard.
     pub(crate) posted: Notify,
-    /// Outcomes that were sent home are written there.
+    /// Something was posted to another shard, where nobody waits for it.
+    pub(crate) posted_idly: Notify,
+    /// Outcomes that were sent home, and are waited for, are written there.
     pub(crate) written: Notify,
     /// The engine stops: wakes whoever waits for a peer.
     pub(crate) stopping: Notify,
