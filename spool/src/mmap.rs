@@ -1,11 +1,12 @@
 //! The bytes of one segment, read in place: the only file of this crate with `unsafe`. It hands out nothing beyond
 //! what the log has published, and it never writes to a segment.
 //!
-//! Everything here rests on one fact: **published bytes of a segment never change while it is mapped.** The log
+//! Everything here rests on one fact: **published bytes of a segment never change while anybody can see them.** The log
 //! writes each byte of a segment once, before publishing it; no file is ever truncated (space is given back by
 //! punching holes beyond the published bytes, and by unlinking, which leaves mapped pages alone); a file is written over for
-//! another segment only when nothing holds the old one, hence its map, any more (`spare.rs`); and the lock on
-//! the log's directory keeps other engines out. Whoever edits a segment file of a running engine by hand, or puts it
+//! another segment only after its image was taken by value (`spare.rs`, [`Image::hidden`]): then the old segment is gone, so
+//! nothing borrows from it, no other image shows bytes of the file, and this one shows none until they are written and
+//! published anew; and the lock on the log's directory keeps other engines out. Whoever edits a segment file of a running engine by hand, or puts it
 //! on a disk that changes its mind, breaks it, as with any memory-mapped file.
 #![allow(unsafe_code, reason = "reading a mapped file in place; each block is argued")]
 
@@ -43,7 +44,7 @@ const NEVER: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Image {
     backing: Backing,
-    /// How many bytes are visible: at most the length of the backing; only grows.
+    /// How many bytes are visible: at most the length of the backing; only grows while anybody else can see the image.
     published: AtomicUsize,
     /// For each window the [`moment`] at which it was in memory; [`NEVER`] before the first.
     seen: Box<[AtomicU32]>,
@@ -69,6 +70,12 @@ impl Image {
     pub(crate) fn copied(bytes: AlignedVec<16>) -> Self {
         let published = AtomicUsize::new(bytes.len());
         Self { backing: Backing::Copied(bytes), published, seen: Box::default() }
+    }
+
+    /// The same bytes, of which nothing is shown any more, for another segment to be written over them. Whoever has the image to
+    /// give away knows that nobody else sees it.
+    pub(crate) fn hidden(self) -> Self {
+        Self { published: AtomicUsize::new(0), ..self }
     }
 
     /// Whether it is a copy in memory.
@@ -139,9 +146,9 @@ impl Image {
         let published = self.published();
         match &self.backing {
             // SAFETY: `publish` keeps `published` within the length of the mapping, which lives as long as `self`,
-            // is readable, and holds initialised bytes (a mapping of a file is). These bytes are not written any
-            // more (the fact at the top of this file), so they may be shared; later bytes, which the kernel may
-            // be writing now, are not part of the slice. Holes read as zeros, so a full disk raises no signal.
+            // is readable, and holds initialised bytes (a mapping of a file is). These bytes are not written as long
+            // as the slice borrows from `self` (the fact at the top of this file), so they may be shared; later bytes, which
+            // the kernel may be writing now, are not part of the slice. Holes read as zeros, so a full disk raises no signal.
             Backing::Mapped(map) => unsafe { slice::from_raw_parts(map.as_ptr(), published) },
             Backing::Copied(bytes) => &bytes[..published],
         }
@@ -259,8 +266,8 @@ where
     pub(crate) fn archived(&self) -> &T {
         let bytes = &self.segment.image().bytes()[self.range.clone()];
         // SAFETY: `check` is the only constructor and validated an archive of a `T` in exactly these bytes of this
-        // segment. They lie at the same address since (`self` keeps the segment, the segment keeps its image) and
-        // are published, hence unchanged (the fact at the top of this file).
+        // segment. They lie at the same address since (`self` keeps the segment, which keeps its image: nobody can take
+        // that by value meanwhile) and are published, hence unchanged (the fact at the top of this file).
         unsafe { rkyv::access_unchecked::<T>(bytes) }
     }
 }
@@ -280,7 +287,7 @@ impl<T> Clone for Head<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, Write};
 
     use super::*;
 
@@ -295,5 +302,11 @@ mod tests {
         assert_eq!(image.bytes(), [7; 4096]);
         image.publish(usize::MAX);
         assert_eq!(image.bytes().len(), 8192);
+        let image = image.hidden();
+        assert_eq!((image.len(), image.bytes().len()), (8192, 0));
+        file.rewind().expect("a file");
+        file.write_all(&[9; 4096]).expect("room for 4 KiB");
+        image.publish(4096);
+        assert_eq!(image.bytes(), [9; 4096]);
     }
 }

@@ -22,12 +22,21 @@ pub struct Options {
     pub durability: Durability,
     /// No segment is begun for new mail when less than this would be left of the disk.
     pub min_free_bytes: u64,
+    /// As many segments that are done with are kept to write the next ones over them as fit into this; with less than one
+    /// segment none.
+    pub spare_bytes_max: u64,
 }
 
 impl Default for Options {
-    /// 128 MiB (a second or two of full load: reclaim is prompt and the files are few), on disk, to its last byte.
+    /// 128 MiB (a second or two of full load: reclaim is prompt and the files are few), on disk, to its last byte; four
+    /// segments are kept.
     fn default() -> Self {
-        Self { segment_bytes: 128 << 20, durability: Durability::Disk, min_free_bytes: 0 }
+        Self {
+            segment_bytes: 128 << 20,
+            durability: Durability::Disk,
+            min_free_bytes: 0,
+            spare_bytes_max: 512 << 20,
+        }
     }
 }
 

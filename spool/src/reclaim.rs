@@ -43,8 +43,8 @@ pub(crate) struct Reclaiming {
     dropped: Vec<Arc<Segment>>,
 }
 
-/// Segments that reclaim has dropped. Letting go of them unmaps them and frees their pages, which takes tens of
-/// milliseconds: do it where nobody waits.
+/// Segments that reclaim has dropped and not kept as spare ones. Letting go of them unmaps them and frees their pages, which
+/// takes tens of milliseconds: do it where nobody waits.
 #[derive(Debug)]
 pub struct Dropped(#[expect(dead_code, reason = "held to be let go of elsewhere")] Vec<Arc<Segment>>);
 
@@ -114,18 +114,19 @@ impl Log {
         Ok(done)
     }
 
-    /// What the last step dropped, to be let go of elsewhere; `None` when nothing was. The next step lets go of what
-    /// nobody took.
+    /// What the last step dropped and did not keep, to be let go of elsewhere; `None` when nothing was. The next step lets go
+    /// of what nobody took.
     pub fn dropped(&mut self) -> Option<Dropped> {
         let dropped = std::mem::take(&mut self.reclaiming.dropped);
         (!dropped.is_empty()).then_some(Dropped(dropped))
     }
 
-    /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner.
+    /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner, and no spare segments are
+    /// kept: those that there were are among [`Log::dropped`].
     pub fn set_disk_low(&mut self, low: bool) {
         self.reclaiming.disk_low = low;
         if low {
-            self.place.spare_no_more();
+            self.reclaiming.dropped.extend(self.place.spare_no_more());
         }
     }
 
@@ -336,18 +337,23 @@ impl Log {
         }
         // The file first: a segment that could not be removed must stay in the books, or the next start would find
         // its recipients waiting again.
-        let is_spared = self.place.retire(oldest, !self.reclaiming.disk_low)?;
-        self.reclaiming.dropped.push(Arc::clone(oldest));
+        let spare = self.place.retire(oldest, !self.reclaiming.disk_low)?;
+        if spare.is_none() {
+            self.reclaiming.dropped.push(Arc::clone(oldest));
+        }
         self.shared.segments.store(Arc::new(segments[1..].to_vec()));
         self.books.drop_oldest();
         self.reclaiming.carried_to = 0;
         self.reclaiming.unsure = true;
-        self.place.sync_directory()?;
-        self.reclaiming.unsure = false;
-        if is_spared {
-            self.place.offer(oldest);
+        let synced = self.place.sync_directory();
+        self.reclaiming.unsure = synced.is_err();
+        match spare {
+            Some(spare) if synced.is_ok() => self.reclaiming.dropped.extend(self.place.offer(spare)),
+            // It could come back under its old name.
+            Some(spare) => self.reclaiming.dropped.push(self.place.discard(spare)),
+            None => {}
         }
-        Ok(())
+        synced
     }
 }
 

@@ -20,6 +20,7 @@ use crate::reader::{Segments, recipient_at};
 use crate::record::{CampaignState, ContentKind};
 use crate::scan::{Ending, Flaw, Found, Raw, Scanner, Verify, record_at};
 use crate::segment::{Opened, Place, QUARANTINE, Segment, list};
+use crate::spare::Spares;
 use crate::stored::ArchivedStoredCut;
 use crate::view;
 
@@ -100,14 +101,14 @@ impl Log {
         shard: u8,
         options: Options,
     ) -> Result<(Self, Recovered), SpoolError> {
-        options.capacity()?;
+        let spares = Arc::new(Spares::new(options.capacity()?, options.spare_bytes_max));
         let spool = data_dir.join("spool");
         let directory = spool.join(shard.to_string());
         let failed = |error| SpoolError::io("create", &directory, error);
         fs::create_dir_all(&directory).map_err(failed)?;
         let held = File::open(&directory).map_err(failed)?;
         try_lock(&held, &directory)?;
-        let place = Place { disk, directory, on_disk: options.on_disk(), spare: Arc::default() };
+        let place = Place { disk, directory, on_disk: options.on_disk(), spares };
         [data_dir, &spool].into_iter().try_for_each(|parent| place.sync_names(parent))?;
         let mut recovery = Recovery::new(place, shard);
         if let Err(error) = recovery.run() {

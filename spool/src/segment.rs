@@ -19,7 +19,7 @@ use crate::error::SpoolError;
 use crate::layout::{FORMAT_VERSION, FirstPage, Kind, RECORDS_START, SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::mmap::Image;
 use crate::planted::{self, Bug};
-use crate::spare::Spare;
+use crate::spare::Spares;
 use crate::stored::{StoredCut, StoredTotals};
 
 /// Name of the directory for bytes that recovery could not believe, beside the segments.
@@ -62,8 +62,8 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// Whether what is changed must be made durable.
     pub(crate) on_disk: bool,
-    /// An old segment that the next one may be written over.
-    pub(crate) spare: Arc<Spare>,
+    /// Old segments that the next ones may be written over.
+    pub(crate) spares: Arc<Spares>,
 }
 
 /// A segment with its file, open for writing.
@@ -135,6 +135,11 @@ impl Segment {
 
     pub(crate) fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// What is left of it when nobody reads it any more.
+    pub(crate) fn into_image(self) -> Image {
+        self.image
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -214,7 +219,7 @@ impl Segment {
 }
 
 impl Place {
-    /// Makes a segment: over the spare one, if it is free, else a new file.
+    /// Makes a segment: over a spare one, if one is free, else a new file.
     pub(crate) fn create(&self, header: SegmentHeader) -> Result<Made, SpoolError> {
         self.recycle(header).map_or_else(|| self.create_file(header), Ok)
     }
@@ -238,7 +243,7 @@ impl Place {
         }
     }
 
-    /// The same, if at least `min_free` bytes of the disk stay free. The spare one takes up no room that it has not already.
+    /// The same, if at least `min_free` bytes of the disk stay free. A spare one takes up no room that it has not already.
     pub(crate) fn create_with_room(&self, header: SegmentHeader, min_free: u64) -> Result<Made, SpoolError> {
         if let Some(made) = self.recycle(header) {
             return Ok(made);

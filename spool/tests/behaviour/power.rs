@@ -47,6 +47,8 @@ struct Sender {
     ended: BTreeSet<RecipientId>,
     /// Segments at a power cut that were written over old ones.
     recycled: usize,
+    /// Power cuts that found more than one spare segment.
+    spared: usize,
 }
 
 impl Sender {
@@ -56,7 +58,7 @@ impl Sender {
         let log = place.open_on(&disk).0;
         let (open, acknowledged, sent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (finished, ending, ended) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { place, disk, log, open, acknowledged, sent, finished, ending, ended, recycled: 0 }
+        Self { place, disk, log, open, acknowledged, sent, finished, ending, ended, recycled: 0, spared: 0 }
     }
 
     fn send(&mut self, body: Vec<u8>) {
@@ -121,7 +123,7 @@ impl Sender {
                 sync_on(&mut self.log, &self.disk);
             }
             7 => self.deliver(chance),
-            8 => drop(self.log.reclaim_step(2000)),
+            8 => (0..4).for_each(|_| drop(self.log.reclaim_step(2000))),
             10.. => self.deliver(chance),
             _ if chance.one_in(4) => {
                 let call = Call::ALL[chance.below(Call::ALL.len())];
@@ -138,6 +140,7 @@ impl Sender {
         let (directory, options) = (self.place.shard_directory(), self.place.options);
         drop(self.log);
         self.recycled += self.place.files().iter().filter(|file| is_recycled(file)).count();
+        self.spared += usize::from(self.place.spares().len() > 1);
         self.disk.power_cut(&directory, || chance.one_in(2));
         self.place.options = options;
         let (log, found) = self.place.open_on(&self.disk);
@@ -187,7 +190,7 @@ fn lives() -> u64 {
 
 #[test]
 fn what_was_acknowledged_survives_every_power_cut() {
-    let mut recycled = 0;
+    let (mut recycled, mut spared) = (0, 0);
     for seed in 0..lives() {
         let mut chance = Chance(seed);
         let mut sender = Sender::new();
@@ -205,6 +208,8 @@ fn what_was_acknowledged_survives_every_power_cut() {
             };
         }
         recycled += sender.recycled;
+        spared += sender.spared;
     }
     assert!(recycled as u64 > lives() / 2, "{recycled} segments were written over old ones");
+    assert!(spared as u64 > lives() / 15, "{spared} power cuts found more than one spare segment");
 }

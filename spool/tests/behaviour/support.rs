@@ -1,6 +1,7 @@
 //! A spool in a temporary directory, and mail to put into it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::rough::RoughDisk;
 
 /// Small segments, so that a test fills many.
 pub(crate) const SMALL: u64 = 16 << 10;
+
+/// How many spare segments are kept.
+pub(crate) const SPARES: usize = 3;
 
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
@@ -37,7 +41,13 @@ impl Place {
     }
 
     fn within(directory: TempDir, durability: Durability) -> Self {
-        Self { directory, options: Options { segment_bytes: SMALL, durability, min_free_bytes: 0 } }
+        let options = Options {
+            segment_bytes: SMALL,
+            durability,
+            min_free_bytes: 0,
+            spare_bytes_max: SPARES as u64 * SMALL,
+        };
+        Self { directory, options }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -191,6 +201,11 @@ pub(crate) fn sync_on(log: &mut Log, disk: &RoughDisk) {
 /// Whether a segment was written over an old one: its header says so.
 pub(crate) fn is_recycled(segment: &Path) -> bool {
     fs::read(segment).is_ok_and(|bytes| bytes.get(51) == Some(&1))
+}
+
+/// By what a file is known under any name.
+pub(crate) fn inode(file: &Path) -> u64 {
+    fs::metadata(file).unwrap().ino()
 }
 
 /// Copies a directory with what is in it; files that are mostly holes stay so.

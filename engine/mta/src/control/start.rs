@@ -153,6 +153,7 @@ pub(super) fn spool_options(config: &Config) -> Options {
             policy::config::Durability::Memory => spool::Durability::Memory,
         },
         min_free_bytes: config.spool.min_free_bytes,
+        spare_bytes_max: config.spool.spare_bytes_max,
     }
 }
 

@@ -64,6 +64,7 @@ impl Shard {
     async fn reclaim(&self) -> bool {
         let low = self.shared.condition.no_room.load().is_some();
         self.journal.with_log(|log| log.set_disk_low(low));
+        self.let_go();
         let mut has_freed = false;
         for _ in 0..STEPS {
             let (base, live_bytes) = self.journal.with_log(|log| log.oldest());

@@ -72,6 +72,8 @@ pub struct Spool {
     pub segment_bytes: u64,
     /// Mail is refused for now when the disk has less room than this.
     pub min_free_bytes: u64,
+    /// So much of segments that are done with is kept by each shard to write the next ones over them.
+    pub spare_bytes_max: u64,
     /// Mail is refused for now when so many recipients wait.
     pub waiting_max: u64,
 }

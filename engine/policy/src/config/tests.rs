@@ -50,6 +50,7 @@ fn a_file_with_data_dir_listener_and_route_is_enough() {
     assert_eq!((config.node.shards, config.node.name.as_deref()), (0, None));
     assert_eq!(config.spool.durability, Durability::Disk);
     assert_eq!((config.spool.segment_bytes, config.spool.min_free_bytes), (128 << 20, 1 << 30));
+    assert_eq!(config.spool.spare_bytes_max, 512 << 20);
     let listener = &config.listeners[0];
     assert!(
         listener.trusted.iter().any(|network| network.contains("127.0.0.1".parse().expect("an address")))
@@ -88,6 +89,7 @@ control = "/run/staffetta.sock"
 durability = "memory"
 segment = "64MiB"
 min_free = "0B"
+spare = "0B"
 
 [[smtp_listener]]
 address = "0.0.0.0:25"

@@ -74,6 +74,13 @@ pub(super) const SPOOL: Section = Section {
             reason: "Eight segments: room for the outcomes of what is already accepted, also when the disk is shared.",
         },
         Key {
+            name: "spare",
+            kind: Kind::Size { min: 0, max: 1 << 50 },
+            default: Standard::Is("\"512MiB\""),
+            about: "Each shard keeps as many segments that are done with as fit into this, and writes the next ones over them; \"0B\" keeps none.",
+            reason: "What is written over costs less than a new file. Four segments: they are used in turns when a queue fills and drains, and are given up when the disk has less room than `min_free`.",
+        },
+        Key {
             name: "waiting_max",
             kind: Kind::Integer { min: 1, max: WAITING_MAX },
             default: Standard::Is("70000000"),

@@ -92,6 +92,7 @@ impl<'a> Resolver<'a, '_> {
             durability: block.choice("durability", &[Durability::Disk, Durability::Memory])?,
             segment_bytes: block.get("segment")?,
             min_free_bytes: block.get("min_free")?,
+            spare_bytes_max: block.get("spare")?,
             waiting_max: block.get("waiting_max")?,
         })
     }
