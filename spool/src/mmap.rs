@@ -6,8 +6,8 @@
 //! punching holes beyond the published bytes, and by unlinking, which leaves mapped pages alone); a file is written over for
 //! another segment only after its image was taken by value (`spare.rs`, [`Image::hidden`]): then the old segment is gone, so
 //! nothing borrows from it, no other image shows bytes of the file, and this one shows none until they are written and
-//! published anew; and the lock on the log's directory keeps other engines out. Whoever edits a segment file of a running engine by hand, or puts it
-//! on a disk that changes its mind, breaks it, as with any memory-mapped file.
+//! published anew; and the lock on the log's directory keeps other engines out. Whoever edits a segment file of a running
+//! engine by hand, or puts it on a disk that changes its mind, breaks it, as with any memory-mapped file.
 #![allow(unsafe_code, reason = "reading a mapped file in place; each block is argued")]
 
 use std::fs::File;

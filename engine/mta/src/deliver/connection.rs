@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mail::Reply;
+use mail::{Reply, UnixMs};
 use policy::verdict::Fault;
 use queue::{FlowKey, Pull, Ticket};
 use smtp::client::{ClientEvent, ClientFault, Obstacle};
@@ -163,20 +163,21 @@ impl Connection {
             if self.flights.len() + self.unwritten.len() >= self.depth(limit.pipeline_depth) {
                 return Next::Unwritten;
             }
-            let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, self.shard.now());
+            let now = self.shard.now();
+            let pulled = self.shard.queue.borrow_mut().pull(self.pool.path, now);
             match pulled {
                 Pull::Ticket(ticket, flow) => {
                     if let Err(until) = self.shard.take_of_identity(&self.pool, flow) {
                         self.shard.rest_identity(&self.pool, (ticket, flow), until).await;
                         continue;
                     }
-                    if let Some(next) = self.take(ticket, flow).await {
+                    if let Some(next) = self.take(ticket, flow, now).await {
                         return next;
                     }
                 }
                 Pull::Empty => return Next::Idle,
                 // It goes on soon: a new connection would burden the receiver more than this one.
-                Pull::Suspended(until) if until.since(self.shard.now()) <= SHORT_REST => {
+                Pull::Suspended(until) if until.since(now) <= SHORT_REST => {
                     self.shard.arm(&self.pool, until);
                     return Next::Idle;
                 }
@@ -198,22 +199,22 @@ impl Connection {
     }
 
     /// Begins with a recipient, unless its outcome could not be recorded.
-    async fn take(&mut self, ticket: Ticket, flow: FlowKey) -> Option<Next> {
+    async fn take(&mut self, ticket: Ticket, flow: FlowKey, now: UnixMs) -> Option<Next> {
         match self.shard.shared.recordings.of(ticket.id.0.shard()) {
             Recording::Works => {
-                self.begin(ticket, flow).await;
+                self.begin(ticket, flow, now).await;
                 None
             }
             Recording::Waits => {
                 self.shard.put_back(&self.pool, flow, ticket).await;
-                self.shard.arm(&self.pool, self.shard.now() + RECORDING_TICK);
+                self.shard.arm(&self.pool, now + RECORDING_TICK);
                 Some(Next::Idle)
             }
         }
     }
 
     /// Puts one message on the wire, for all that wait for it together, or ends it when this server cannot be given it.
-    async fn begin(&mut self, ticket: Ticket, flow: FlowKey) {
+    async fn begin(&mut self, ticket: Ticket, flow: FlowKey, now: UnixMs) {
         // More may be waiting than this connection takes: let another begin too.
         self.shard.dispatch(self.pool.path);
         self.begun += 1;
@@ -221,7 +222,7 @@ impl Connection {
             Ok(job) => job,
             Err(reply) => return self.never_sent(ticket, reply).await,
         };
-        let is_held = self.shard.held_until(job.identity(), &self.pool.destination()).is_some();
+        let is_held = self.shard.held_until(job.identity(), &self.pool.destination(), now).is_some();
         if is_held || self.shard.is_halted(flow) {
             // Its token of the rate is free again.
             self.shard.queue.borrow_mut().unused(self.pool.path);
@@ -233,12 +234,12 @@ impl Connection {
             let address = job.address().to_owned();
             return self.shard.wait_for_mailbox(&self.pool, (ticket, flow), &address, until).await;
         }
-        job.gather(&self.shard, &self.pool, flow, self.recipients_max());
+        job.gather(&self.shard, &self.pool, flow, self.recipients_max(now));
         let seven_bit = match self.connected.client.capabilities().eight_bit_mime {
             true => SevenBit::NotNeeded,
             false => SevenBit::Needed,
         };
-        let unsigned = match job.render(&self.shard, &mut self.scratch, seven_bit) {
+        let unsigned = match job.render(&self.shard, &mut self.scratch, seven_bit, now) {
             Ok(unsigned) => unsigned,
             Err(reply) => return self.unsendable(job, reply).await,
         };
@@ -251,10 +252,10 @@ impl Connection {
     }
 
     /// How many recipients a transaction may have here.
-    fn recipients_max(&self) -> usize {
+    fn recipients_max(&self, now: UnixMs) -> usize {
         let limit = self.pool.budget.limits();
         let offered = self.connected.client.capabilities().recipients_max.unwrap_or(u32::MAX);
-        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max(self.shard.now())))
+        usize::from(limit.recipients_per_message.min(self.pool.abilities.recipients_max(now)))
             .min(offered as usize)
     }
 

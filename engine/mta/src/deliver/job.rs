@@ -5,7 +5,7 @@ use std::sync::Arc;
 use content::dkim::Unsigned;
 use content::seven_bit::to_seven_bit;
 use content::template::RecipientContext;
-use mail::{CampaignId, Enhanced, Reply, TlsWish};
+use mail::{CampaignId, Enhanced, Reply, TlsWish, UnixMs};
 use queue::{FlowKey, Ticket};
 use smallvec::{SmallVec, smallvec};
 use smtp::client::{Client, To, Transaction, Unsendable};
@@ -190,6 +190,7 @@ impl Job {
         shard: &Shard,
         scratch: &mut Scratch,
         seven_bit: SevenBit,
+        now: UnixMs,
     ) -> Result<Unsigned, Reply> {
         scratch.clear();
         let signing = &shard.shared.signing;
@@ -197,14 +198,14 @@ impl Job {
             Text::Message(content) => {
                 let converted = seven_bit.convert(content.body());
                 let body = converted.as_deref().unwrap_or(content.body());
-                let unsigned = signing.unsigned(content.identity(), body, None, shard.now());
+                let unsigned = signing.unsigned(content.identity(), body, None, now);
                 if !unsigned.is_empty() || converted.is_some() {
                     scratch.begin().extend_from_slice(body);
                 }
                 Ok(unsigned)
             }
             Text::Template(head, campaign) => {
-                self.render_template(shard, head, campaign, scratch.begin())?;
+                self.render_template(head, campaign, scratch.begin(), now)?;
                 let mut body_hash = campaign.template.static_body_hash();
                 if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
                     scratch.bytes.truncate(HEADROOM);
@@ -212,17 +213,17 @@ impl Job {
                     body_hash = None;
                 }
                 let message = &scratch.bytes[HEADROOM..];
-                Ok(signing.unsigned(head.identity(), message, body_hash, shard.now()))
+                Ok(signing.unsigned(head.identity(), message, body_hash, now))
             }
         }
     }
 
     fn render_template(
         &self,
-        shard: &Shard,
         head: &ContentHead,
         campaign: &Campaign,
         out: &mut Vec<u8>,
+        now: UnixMs,
     ) -> Result<(), Reply> {
         let recipient = &self.recipients[0];
         let values: Vec<&str> = recipient.values().collect();
@@ -232,7 +233,7 @@ impl Job {
             campaign: campaign.id,
             account: &campaign.tenant,
             host: head.identity(),
-            date: shard.now(),
+            date: now,
         };
         campaign.template.render(&values, &context, out).map_err(unrendered)
     }

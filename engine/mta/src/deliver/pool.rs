@@ -278,12 +278,12 @@ impl Shard {
             wake.notify_one();
             return;
         }
+        if self.is_stopping() || !pool.may_open() {
+            return;
+        }
+        let now = self.now();
         // While the path waits for its rate, one more connection could only wait too.
-        if self.is_stopping()
-            || pool.is_armed(self.now())
-            || !pool.may_open()
-            || !self.queue.borrow().wants_connection(path, self.now())
-        {
+        if pool.is_armed(now) || !self.queue.borrow().wants_connection(path, now) {
             return;
         }
         self.queue.borrow_mut().connection_opened(path);

@@ -65,7 +65,7 @@ impl Shard {
         destination: Arc<Destination>,
     ) {
         let now = self.now();
-        if let Some(until) = self.held_until(identity, &destination) {
+        if let Some(until) = self.held_until(identity, &destination, now) {
             return self.schedule(ticket, flow.campaign, until.min(now + HELD_PAUSE));
         }
         if self.is_halted(flow) {

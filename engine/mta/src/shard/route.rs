@@ -117,8 +117,13 @@ impl Shard {
     }
 
     /// Until when mail of `identity` waits because the receiver refuses it by a fault of our own, if it does.
-    pub(crate) fn held_until(&self, identity: &str, destination: &Destination) -> Option<UnixMs> {
-        let hold = self.shared.condition.holds.find(identity, Receiver::of(destination), self.now());
+    pub(crate) fn held_until(
+        &self,
+        identity: &str,
+        destination: &Destination,
+        now: UnixMs,
+    ) -> Option<UnixMs> {
+        let hold = self.shared.condition.holds.find(identity, Receiver::of(destination), now);
         hold.map(|hold| hold.until)
     }
 
