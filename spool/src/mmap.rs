@@ -273,6 +273,11 @@ where
 }
 
 impl<T> Head<T> {
+    /// The bytes of the segment that it is.
+    pub(crate) fn range(&self) -> &Range<usize> {
+        &self.range
+    }
+
     /// The segment that holds it.
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment

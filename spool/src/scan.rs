@@ -121,6 +121,11 @@ pub(crate) fn record_at(
     Ok(Raw { offset, kind, head, body, span: record.span() })
 }
 
+/// The kind of the record at `offset`, of which only the header is looked at.
+pub(crate) fn kind_at(header: &SegmentHeader, bytes: &[u8], offset: usize) -> Option<Kind> {
+    Kind::from_byte(header_at(header, bytes, offset)?.kind)
+}
+
 fn header_at(header: &SegmentHeader, bytes: &[u8], offset: usize) -> Option<RecordHeader> {
     RecordHeader::read(bytes.get(offset..)?, stamp(header.identity, header.base + offset as u64))
 }

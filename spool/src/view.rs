@@ -11,10 +11,11 @@ use rkyv::option::ArchivedOption;
 use rkyv::string::ArchivedString;
 
 use crate::books::Retry;
-use crate::layout::{Kind, MOVED_PREFIX_BYTES, MovedPrefix};
+use crate::layout::{ALIGN, Kind, MOVED_PREFIX_BYTES, MovedPrefix, RECORD_HEADER_BYTES};
 use crate::mmap::Head;
+use crate::reader::HEAD_BYTES;
 use crate::record::{CampaignPhase, CampaignState, ContentKind};
-use crate::scan::Raw;
+use crate::scan::{Raw, kind_at};
 use crate::segment::Segment;
 use crate::stored::{
     ArchivedStoredCampaign, ArchivedStoredContent, ArchivedStoredCut, ArchivedStoredOutcome,
@@ -296,6 +297,17 @@ impl RecipientRef {
     /// Merge values in the order of the template's fields.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &str> {
         self.head.archived().values.iter().map(ArchivedString::as_str)
+    }
+
+    /// Whether another recipient stands right behind in the log, as those of one message do. Nothing is read that was not asked for
+    /// together with this one.
+    #[must_use]
+    pub fn has_neighbour(&self) -> bool {
+        let (segment, archive) = (self.head.segment(), self.head.range());
+        let behind = archive.end.next_multiple_of(ALIGN);
+        let is_near = behind + RECORD_HEADER_BYTES < archive.start + HEAD_BYTES / 2;
+        let kind = || kind_at(segment.header(), segment.bytes(), behind);
+        !is_near || matches!(kind(), Some(Kind::Recipient | Kind::MovedRecipient))
     }
 
     /// What a record carried forward says of earlier attempts.

@@ -225,3 +225,15 @@ fn a_campaign_recipient_takes_less_than_300_bytes() {
     log.append_recipient(&member).unwrap();
     assert!(log.appended().offset() - before < 300);
 }
+
+#[test]
+fn recipients_of_one_message_are_neighbours() {
+    let place = Place::new(Durability::Memory);
+    let mut log = place.log();
+    let reader = log.reader();
+    let mut ids = send(&mut log, b"one", 3);
+    ids.extend(send(&mut log, b"two", 1));
+    ids.extend(send(&mut log, b"three", 2));
+    let neighbours: Vec<_> = ids.iter().map(|id| reader.recipient(*id).unwrap().has_neighbour()).collect();
+    assert_eq!(neighbours, [true, true, false, false, true, false]);
+}
