@@ -122,12 +122,11 @@ impl Log {
     }
 
     /// Whether the disk is nearly full, so that reclaim carries more in order to free space sooner, and no spare segments are
-    /// kept: those that there were are among [`Log::dropped`].
+    /// kept. Otherwise as many as the disk has room for. Those that go are among [`Log::dropped`].
     pub fn set_disk_low(&mut self, low: bool) {
         self.reclaiming.disk_low = low;
-        if low {
-            self.reclaiming.dropped.extend(self.place.spare_no_more());
-        }
+        let gone = if low { self.place.spare_no_more() } else { self.place.spare_fewer() };
+        self.reclaiming.dropped.extend(gone);
     }
 
     /// Bytes of all records in the log, and about how many of them are still needed.

@@ -15,6 +15,8 @@ use crate::segment::{Made, Place, Segment};
 
 /// How the names of the files end, beside the segments.
 const SPARE: &str = "spare";
+/// All of them together take at most this part of what the disk has free: others may need it, and do not tell.
+const FREE_SHARE: u64 = 8;
 
 /// The spare segments of a log.
 #[derive(Debug)]
@@ -80,14 +82,25 @@ impl Place {
         self.remove(segment).map(|()| None)
     }
 
-    /// What was retired may be written over as soon as nobody reads it any more. When there are too many then, the one that was
-    /// retired first goes: yields what is still mapped of it.
-    pub(crate) fn offer(&self, spare: Spare) -> Option<Arc<Segment>> {
+    /// What was retired may be written over as soon as nobody reads it any more. Yields as [`Place::spare_fewer`].
+    pub(crate) fn offer(&self, spare: Spare) -> Vec<Arc<Segment>> {
+        self.spares.offered().push(spare);
+        self.spare_fewer()
+    }
+
+    /// Removes those that were retired first when there are too many, or the disk has little free. Yields what is still mapped
+    /// of them.
+    pub(crate) fn spare_fewer(&self) -> Vec<Arc<Segment>> {
+        if self.spares.offered().is_empty() {
+            return Vec::new();
+        }
+        let free = self.disk.free(&self.directory).unwrap_or(0);
+        let room = usize::try_from(free / FREE_SHARE / self.spares.capacity).unwrap_or(usize::MAX);
         let mut offered = self.spares.offered();
-        offered.push(spare);
-        let first = (offered.len() > self.spares.count_max).then(|| offered.remove(0));
+        let too_many = offered.len().saturating_sub(self.spares.count_max.min(room));
+        let gone: Vec<_> = offered.drain(..too_many).collect();
         drop(offered);
-        first.map(|first| self.discard(first))
+        gone.into_iter().map(|spare| self.discard(spare)).collect()
     }
 
     /// Removes a spare segment, and yields what is still mapped of it.

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use mail::RecipientId;
 use spool::{ContentRef, Cursor, Damage, DamageKind, Durability, Log, RecordRef};
 
 use crate::reclaim::{churn, reclaim};
+use crate::rough::RoughDisk;
 use crate::support::{Place, SMALL, SPARES, finish, inode, is_recycled, send, waiting, waiting_ids};
 
 /// A log with spare segments, and their inodes in the order in which they are to be written over: of more than are kept the one
@@ -267,6 +269,22 @@ fn a_disk_that_is_nearly_full_keeps_no_spare_segments() {
     assert!(log.dropped().is_some(), "their maps are to be let go of elsewhere");
     churn(&place, &mut log, 4);
     reclaim(&mut log);
+    assert!(place.spares().is_empty());
+}
+
+#[test]
+fn spare_segments_take_an_eighth_of_what_is_free_at_most() {
+    let (place, disk) = (Place::new(Durability::Disk), Arc::new(RoughDisk::default()));
+    let mut log = place.open_on(&disk).0;
+    disk.set_free(8 * 3 * SMALL - 1);
+    churn(&place, &mut log, SPARES + 3);
+    reclaim(&mut log);
+    assert_eq!(place.spares().len(), 2, "as each was retired");
+    disk.set_free(8 * SMALL);
+    log.set_disk_low(false);
+    assert_eq!(place.spares().len(), 1, "and when somebody else has taken room");
+    disk.set_free(8 * SMALL - 1);
+    log.set_disk_low(false);
     assert!(place.spares().is_empty());
 }
 
