@@ -136,3 +136,24 @@ fn what_a_killed_engine_had_noted_in_an_outbox_is_not_sent_again() {
     assert_eq!(taken.len(), 1, "the notice, and nothing twice");
     assert!(taken[0].from.is_empty() && taken[0].body.contains("nobody of that name"), "{}", taken[0].body);
 }
+
+#[test]
+fn without_an_outbox_mail_of_other_shards_is_delivered_all_the_same() {
+    let mut house = House::start("");
+    house.stop();
+    for shard in ["0", "1"] {
+        let outbox = house.folder().join("spool").join(shard).join("outbox");
+        std::fs::remove_file(&outbox).expect("an outbox of the life before");
+        // What is no file cannot be made one.
+        std::fs::create_dir(&outbox).expect("a directory in its place");
+    }
+    house.begin();
+    let mut clients: Vec<_> = (0..8).map(|_| house.client()).collect();
+    for n in 0..20 {
+        for client in &mut clients {
+            client.send("ann@sender.test", &[&format!("r{n}@there.test")], &message("x"));
+        }
+    }
+    house.wait_ledger("all delivered", |ledger| ledger.delivered == 160);
+    assert_eq!(house.sink.count(), 160, "each once");
+}
