@@ -78,7 +78,7 @@ pub(super) const SPOOL: Section = Section {
             kind: Kind::Size { min: 0, max: 1 << 50 },
             default: Standard::Is("\"512MiB\""),
             about: "Each shard keeps as many segments that are done with as fit into this, and writes the next ones over them; \"0B\" keeps none.",
-            reason: "What is written over costs less than a new file. Four segments: they are used in turns when a queue fills and drains, and are given up when the disk has less room than `min_free`.",
+            reason: "What is written over costs less than a new file. Four segments: they are used in turns when a queue fills and drains. They take an eighth of what the disk has free at most, and are given up below `min_free`.",
         },
         Key {
             name: "waiting_max",
