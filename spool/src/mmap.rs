@@ -1,5 +1,5 @@
-//! The bytes of one segment, read in place: the only file of this crate with `unsafe`. It hands out nothing beyond
-//! what the log has published, and it never writes to a segment.
+//! Mapped files: the bytes of one segment, read in place, and small files whose bytes outlive the process. The only file of this
+//! crate with `unsafe`. It hands out nothing beyond what the log has published, and it never writes to a segment.
 //!
 //! Everything here rests on one fact: **published bytes of a segment never change while anybody can see them.** The log
 //! writes each byte of a segment once, before publishing it; no file is ever truncated (space is given back by
@@ -185,10 +185,7 @@ pub(crate) struct Slate {
 impl Slate {
     /// Maps the whole of `file`, all of which must have its place on the disk.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
-        // SAFETY: nobody else maps the file or changes its size: it belongs to the log whose directory is locked. Nothing
-        // here reads what is mapped, so nobody could see bytes change.
-        let map = unsafe { MmapMut::map_mut(file)? };
-        Ok(Self { map, asked: (0..0, NEVER) })
+        Ok(Self { map: map_for_writing(file)?, asked: (0..0, NEVER) })
     }
 
     /// Writes `bytes` at `offset`: the file has them as soon as this returns, also when the process dies then. False when the
@@ -221,15 +218,22 @@ impl Slate {
     }
 }
 
+/// Maps the whole of `file`, one that no other process is to touch.
+fn map_for_writing(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: nobody else maps the file or changes its size: it belongs to the log whose directory is locked. `Slate` and
+    // `Mark` only write to the map and never read it, so nobody could see bytes change.
+    unsafe { MmapMut::map_mut(file) }
+}
+
 /// A number that outlives the process: the first eight bytes of a file that is mapped for writing.
 #[derive(Debug)]
-pub(crate) struct Mark(Slate);
+pub(crate) struct Mark(MmapMut);
 
 impl Mark {
     /// Maps `file`, which must be at least eight bytes long.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
-        let map = Slate::map(file)?;
-        if map.map.len() < size_of::<u64>() {
+        let map = map_for_writing(file)?;
+        if map.len() < size_of::<u64>() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Self(map))
@@ -237,7 +241,7 @@ impl Mark {
 
     /// Sets the number: the file has it as soon as this returns, also when the process dies at once.
     pub(crate) fn set(&mut self, value: u64) {
-        let place: *mut [u8; 8] = self.0.map.as_mut_ptr().cast();
+        let place: *mut [u8; 8] = self.0.as_mut_ptr().cast();
         // SAFETY: `map` made sure of eight bytes, a mapping begins at a page, and `self` is borrowed mutably. The write
         // is volatile so that it is done here and now: what follows may end the process.
         unsafe { place.write_volatile(value.to_le_bytes()) };

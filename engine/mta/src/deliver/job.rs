@@ -128,11 +128,11 @@ impl Job {
     pub(super) fn gather(&mut self, shard: &Shard, pool: &Pool, flow: FlowKey, recipients_max: usize) {
         let Text::Message(_) = self.text else { return };
         let more_max = recipients_max.saturating_sub(1);
-        let first = self.recipients[0].clone();
         // The last of its message, most often the only one: looking at who waits next would be in vain.
-        if more_max == 0 || !first.has_neighbour() {
+        if more_max == 0 || !self.recipients[0].has_neighbour() {
             return;
         }
+        let first = self.recipients[0].clone();
         let (content, domain) = (first.content(), domain_of(first.address()));
         let reader = &shard.shared.readers[usize::from(content.0.shard())];
         let (recipients, mut tickets) = (&mut self.recipients, Vec::new());

@@ -66,8 +66,9 @@ impl Homeward {
 
     /// Whether all that is noted in the other half is written where it belongs: it was sent before this half was begun.
     fn is_half_free(&self, is_written: impl Fn(Receipt) -> bool) -> bool {
-        let receipts = (0..).zip(&self.sent_before).map(|(home, sent)| Receipt { home, number: sent.get() });
-        self.posting.get() == 0 && receipts.into_iter().all(is_written)
+        let mut receipts =
+            (0..).zip(&self.sent_before).map(|(home, sent)| Receipt { home, number: sent.get() });
+        self.posting.get() == 0 && receipts.all(is_written)
     }
 
     /// Counts an outcome that has just gone into the ring of `home`. The ring keeps their order.
