@@ -271,7 +271,11 @@ impl Connection {
                 Ok(transaction) => {
                     self.shard.counters.bytes_out.add(bytes);
                     self.shard.queue.borrow_mut().charge(self.pool.path, bytes, self.shard.now());
-                    return self.flights.push_back(Flight::new(transaction, flow, job.into_tickets()));
+                    let (tickets, text) = job.into_parts();
+                    if self.connected.has_gap() {
+                        self.connected.fill_gap(text.into_body(&mut self.scratch));
+                    }
+                    return self.flights.push_back(Flight::new(transaction, flow, tickets));
                 }
                 Err(unsendable) => unsendable,
             };
@@ -292,7 +296,7 @@ impl Connection {
 
     /// This server cannot be given the message.
     async fn unsendable(&mut self, job: Job, reply: Reply) {
-        for ticket in job.into_tickets() {
+        for ticket in job.into_parts().0 {
             self.never_sent(ticket, reply.clone()).await;
         }
     }
@@ -312,7 +316,7 @@ impl Connection {
             return self.unsendable(job, reply).await;
         }
         let another = has_another_host(&self.shard, &self.pool);
-        for ticket in job.into_tickets().into_iter().rev() {
+        for ticket in job.into_parts().0.into_iter().rev() {
             match another {
                 true => self.shard.put_back(&self.pool, flow, ticket).await,
                 false => self.defer(ticket, reply.clone()).await,
@@ -375,9 +379,8 @@ impl Connection {
         if self.shard.is_stopping() {
             return false;
         }
-        self.connected.client.shrink(SPARE_BYTES_MAX);
+        self.connected.shrink(SPARE_BYTES_MAX);
         self.replies.shrink_to(SPARE_BYTES_MAX);
-        self.connected.stream.shrink(SPARE_BYTES_MAX);
         self.pool.put_idle(&self.wake);
         let timeout = self.shard.shared.config.deliver.idle_timeout;
         self.connected.watch.clear();

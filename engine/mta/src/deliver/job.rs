@@ -14,7 +14,7 @@ use spool::{ContentHead, ContentKind, ContentRef, ReadError, RecipientRef};
 use super::flight::Tickets;
 use super::pool::Pool;
 use crate::campaigns::Campaign;
-use crate::io;
+use crate::io::{self, Body};
 use crate::shard::{Shard, domain_of};
 
 /// Room before a message for the signatures that are made when it stands already: two of RSA and Ed25519 fit.
@@ -68,6 +68,10 @@ impl Scratch {
         &self.bytes[self.start..]
     }
 
+    fn take(&mut self) -> Body {
+        Body::Made(std::mem::take(&mut self.bytes), std::mem::take(&mut self.start))
+    }
+
     /// Gives back what the message has taken.
     pub(super) fn give_back(&mut self) {
         io::return_line(std::mem::take(&mut self.bytes));
@@ -97,11 +101,22 @@ pub(super) struct Job {
     text: Text,
 }
 
-enum Text {
+/// What a message is made of.
+pub(super) enum Text {
     /// Sent as it lies in the spool, with a signature before it where there is a key.
     Message(ContentRef),
     /// Rendered for the recipient.
     Template(ContentHead, Arc<Campaign>),
+}
+
+impl Text {
+    /// The message that [`Job::message`] told, to be sent from where it lies; `scratch` is empty then.
+    pub(super) fn into_body(self, scratch: &mut Scratch) -> Body {
+        match self {
+            Self::Message(content) if scratch.message().is_empty() => Body::Spooled(content),
+            _ => scratch.take(),
+        }
+    }
 }
 
 impl Job {
@@ -171,8 +186,9 @@ impl Job {
         self.tickets.drain(1..).collect()
     }
 
-    pub(super) fn into_tickets(self) -> Tickets {
-        self.tickets
+    /// Those it is for, and what it is made of.
+    pub(super) fn into_parts(self) -> (Tickets, Text) {
+        (self.tickets, self.text)
     }
 
     fn head(&self) -> &ContentHead {

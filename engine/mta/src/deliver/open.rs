@@ -20,7 +20,7 @@ use super::protection::{Protection, Wanted};
 use super::refusal;
 use super::told::{self, TlsFailure};
 use crate::control::destination::{Destination, Host};
-use crate::io::{self, SourceFault, Stream, Target, Watch};
+use crate::io::{self, Body, Parcel, SourceFault, Stream, Target, Watch};
 use crate::shard::Shard;
 
 /// A long message has this much more time for each second that it would take at such a rate: RFC 5321 section 4.5.3.2.5
@@ -42,6 +42,8 @@ pub(super) struct Connected {
     /// Replies heard when the deadline was set last.
     heard: u64,
     pub(super) protection: Protection,
+    /// What is sent next: the client's bytes, and the bodies for the gaps that it leaves between them.
+    parcel: Parcel,
 }
 
 /// A connection in words, made once.
@@ -221,6 +223,7 @@ async fn connect(
         pipelining: !pool.abilities.without_pipelining.holds(address, shard.now()),
         pipeline_depth: pool.budget.limits().pipeline_depth,
         tls: wanted.tls,
+        gaps: true,
         ..ClientConfig::new(shard.shared.sources.ehlo(pool.key.source))
     };
     let client = Client::new(config);
@@ -237,6 +240,7 @@ async fn connect(
         reply_timeout,
         heard: 0,
         protection: Protection::default(),
+        parcel: Parcel::default(),
     };
     let config = shard.client_tls.config(&wanted.trust, destination.identity);
     let handshake = Handshake { config, host, wanted };
@@ -369,16 +373,37 @@ impl Connected {
         Ok(())
     }
 
+    /// Whether the transaction that was begun last has left a gap for its body.
+    pub(super) fn has_gap(&mut self) -> bool {
+        self.client.gaps().len() > self.parcel.bodies()
+    }
+
+    /// Takes the body for the gap that was left last.
+    pub(super) fn fill_gap(&mut self, body: Body) {
+        if let Some(gap) = self.client.gaps().last() {
+            self.parcel.insert(gap.at, body);
+        }
+    }
+
     async fn send(&mut self) -> std::io::Result<()> {
-        let bytes = self.client.transmit().len();
-        if bytes == 0 {
+        // Taken together: what has left the client counts as sent.
+        std::mem::swap(self.parcel.bytes(), self.client.transmit());
+        self.client.gaps().clear();
+        if self.parcel.is_empty() {
             return Ok(());
         }
-        let at_least = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_PER_SECOND);
+        let at_least = Duration::from_secs(self.parcel.len() as u64 / SLOWEST_BYTES_PER_SECOND);
         self.watch.extend(self.patience() + at_least);
-        let sent = self.stream.write_all(self.client.transmit()).await;
-        io::return_line(std::mem::take(self.client.transmit()));
+        let sent = self.stream.write_parcel(&mut self.parcel).await;
+        io::return_line(std::mem::take(self.parcel.bytes()));
         sent
+    }
+
+    /// Gives back what the buffers hold beyond `bytes_max` each, while nothing is under way.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        self.client.shrink(bytes_max);
+        self.parcel.shrink(bytes_max);
+        self.stream.shrink(bytes_max);
     }
 
     fn broken(&self, error: &std::io::Error) -> (Fault, String) {

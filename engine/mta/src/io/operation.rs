@@ -16,6 +16,7 @@ use io_uring::{cqueue, opcode, types};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::buffer::Buffer;
+use super::parcel::Parcel;
 use super::socket::Socket;
 
 /// What the kernel borrows until completion: the memory and the descriptor it works on.
@@ -63,18 +64,26 @@ pub(super) fn receive(socket: &Rc<Socket>, mut buffer: Buffer) -> Flight<Buffer>
     submit(buffer, Descriptor::Socket(Rc::clone(socket)), entry)
 }
 
-/// Sends `bytes[range]`; completes with the number of bytes that the kernel took, all of them unless the connection
-/// broke in between.
+/// Sends `range` of `parcel`; completes with the number of bytes that the kernel took, which may be fewer.
+///
+/// `Send` is told to wait until all are taken, and to send no SIGPIPE. `Writev` knows neither: whoever has bodies to send
+/// goes on with the rest, and SIGPIPE is ignored in every Rust program.
 ///
 /// # Panics
-/// Outside of a shard's runtime, or when the range is not within `bytes`.
-pub(super) fn send(socket: &Rc<Socket>, bytes: Vec<u8>, range: std::ops::Range<usize>) -> Flight<Vec<u8>> {
-    let piece = &bytes[range];
-    let length = u32::try_from(piece.len()).expect("a piece to send is at most 256 KiB");
-    let entry = opcode::Send::new(types::Fd(socket.tcp().as_raw_fd()), piece.as_ptr(), length)
-        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-        .build();
-    submit(bytes, Descriptor::Socket(Rc::clone(socket)), entry)
+/// Outside of a shard's runtime, or when the range is not within the parcel.
+pub(super) fn send(socket: &Rc<Socket>, mut parcel: Parcel, range: std::ops::Range<usize>) -> Flight<Parcel> {
+    let fd = types::Fd(socket.tcp().as_raw_fd());
+    let entry = if let Some(bytes) = parcel.as_slice() {
+        let piece = &bytes[range];
+        let length = u32::try_from(piece.len()).expect("a piece to send is at most 256 KiB");
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        opcode::Send::new(fd, piece.as_ptr(), length).flags(flags).build()
+    } else {
+        let vectors = parcel.vectors(range);
+        let count = u32::try_from(vectors.len()).expect("there are at most 1,024 pieces");
+        opcode::Writev::new(fd, vectors.as_ptr(), count).build()
+    };
+    submit(parcel, Descriptor::Socket(Rc::clone(socket)), entry)
 }
 
 /// Flushes the data of `file` to the disk.

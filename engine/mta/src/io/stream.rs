@@ -18,6 +18,7 @@ use rustls::{ClientConfig, ServerConfig};
 use super::buffer;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::parcel::Parcel;
 use super::secure::Secure;
 use super::socket::Socket;
 
@@ -106,18 +107,33 @@ impl Stream {
     /// # Panics
     /// Outside of a shard's runtime.
     pub async fn write_all(&mut self, from: &mut Vec<u8>) -> io::Result<()> {
+        let mut parcel = Parcel::from(std::mem::take(from));
+        let result = self.write_parcel(&mut parcel).await;
+        *from = parcel.into_bytes();
+        result
+    }
+
+    /// The same with a parcel. Under TLS its bodies are copied first; in clear the kernel takes them from where they lie.
+    ///
+    /// # Errors
+    /// As [`Stream::write_all`].
+    ///
+    /// # Panics
+    /// Outside of a shard's runtime.
+    pub async fn write_parcel(&mut self, from: &mut Parcel) -> io::Result<()> {
         self.finish_writing().await?;
         if from.is_empty() {
             return Ok(());
         }
-        let handed = std::mem::take(from);
+        let mut handed = std::mem::take(from);
         let result;
         match &mut self.secure {
             Some(secure) => {
-                secure.replace_source(handed);
+                handed.flatten();
+                secure.replace_source(handed.into_bytes());
                 result = self.finish_writing().await;
-                *from =
-                    self.secure.as_mut().map(|secure| secure.replace_source(Vec::new())).unwrap_or_default();
+                let source = self.secure.as_mut().map(|secure| secure.replace_source(Vec::new()));
+                *from = source.unwrap_or_default().into();
             }
             None => {
                 let spare = self.outgoing.replace(handed);

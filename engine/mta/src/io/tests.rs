@@ -118,6 +118,40 @@ fn a_large_message_passes_in_the_clear_and_encrypted() {
     }
 }
 
+/// Sends bytes and bodies, far more than the sockets hold, to a reader that begins late.
+#[test]
+fn bodies_leave_in_their_places_in_the_clear_and_encrypted() {
+    let (config, tls) = (certificate(), client_tls(&Trust::Any));
+    for encrypted in [false, true] {
+        let (config, tls) = (config.clone(), tls.clone());
+        on_ring(async move {
+            let (mut client, mut server) = pair().await;
+            let (bytes, bodies) = (noise(10_000), [700_000, 5, 0, 3_000_000, 90_000]);
+            let places = [1_000, 1_000, 2_000, 9_999, 10_000];
+            let (mut parcel, mut expected, mut taken) = (Parcel::from(bytes.clone()), Vec::new(), 0);
+            for (at, length) in places.into_iter().zip(bodies) {
+                parcel.insert(at, Body::Made(noise(length + 3), 3));
+                expected.extend_from_slice(&bytes[std::mem::replace(&mut taken, at)..at]);
+                expected.extend_from_slice(&noise(length + 3)[3..]);
+            }
+            assert_eq!(parcel.len(), expected.len());
+            let receiving = spawn(async move {
+                if encrypted {
+                    server.start_tls_server(config).await.expect("the handshake works");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                read_exactly(&mut server, expected.len()).await == expected
+            });
+            if encrypted {
+                client.start_tls_client(tls, "mx.example.test").await.expect("it works");
+            }
+            client.write_parcel(&mut parcel).await.expect("it goes");
+            assert!(parcel.is_empty() && parcel.bytes().capacity() > 0);
+            assert!(receiving.await.expect("it ends"));
+        });
+    }
+}
+
 #[test]
 fn tls_works_and_the_second_session_is_resumed() {
     let (config, tls) = (certificate(), client_tls(&Trust::Any));

@@ -5,12 +5,16 @@ use mail::{Enhanced, Phase};
 use super::awaited::{Awaited, Due};
 use super::replies::RawReply;
 use super::session::{ClientSession, State};
-use super::transaction::{Flight, put_chunk, put_mail, put_recipient, put_recipients};
+use super::transaction::{
+    Flight, missing_line_end, put_chunk, put_chunk_command, put_mail, put_recipient, put_recipients,
+};
 use super::{ClientEvent, ClientFault, Lost, Protocol, Transaction};
 use crate::wire;
 
 /// A longer message is not sent before its envelope is accepted: most of a long one would be wasted on a refusal.
 const FLIGHT_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// A shorter message is copied behind its command: it costs less than to be sent from where it lies.
+const GAP_BYTES_MIN: usize = 2 * 1024;
 /// A buffer that is kept between transactions holds most messages, and no more.
 const SPARE_TEXT_BYTES_MAX: usize = 128 * 1024;
 
@@ -72,7 +76,7 @@ impl ClientSession {
         }
         if at_once {
             self.expect_body();
-            self.outgoing.append(|out| put_chunk(out, transaction.body));
+            self.send_chunk(transaction.body);
             flight.end = Some(self.outgoing.appended);
         } else if flight.chunked {
             put_chunk(&mut flight.text, transaction.body);
@@ -81,6 +85,16 @@ impl ClientSession {
             self.expect(Awaited::Data);
             wire::dot_stuff(transaction.body, &mut flight.text);
         }
+    }
+
+    fn send_chunk(&mut self, body: &[u8]) {
+        if !self.config.gaps || body.len() < GAP_BYTES_MIN {
+            return self.outgoing.append(|out| put_chunk(out, body));
+        }
+        let missing = missing_line_end(body);
+        self.outgoing.append(|out| put_chunk_command(out, body.len() + missing.len()));
+        self.outgoing.leave_gap(body.len());
+        self.outgoing.append(|out| out.extend_from_slice(missing));
     }
 
     /// To be called before the text is written: a refusal may come as soon as it has begun.

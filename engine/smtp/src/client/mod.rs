@@ -46,6 +46,8 @@ pub struct ClientConfig {
     pub protocol: Protocol,
     /// Who to be at the server; AUTH follows the last EHLO.
     pub login: Option<Login>,
+    /// Whether the caller sends large bodies from where they lie: see [`Gap`].
+    pub gaps: bool,
 }
 
 impl ClientConfig {
@@ -61,8 +63,19 @@ impl ClientConfig {
             reply_bytes_max: 64 * 1024,
             protocol: Protocol::Smtp,
             login: None,
+            gaps: false,
         }
     }
+}
+
+/// Where a body belongs that the caller sends by itself, between the bytes of [`Client::transmit`]: the body of the
+/// [`Transaction`], exactly. Small ones, and those that do not go out unchanged or at once, leave none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// How many of the bytes come before it.
+    pub at: usize,
+    /// How long the body is.
+    pub bytes: usize,
 }
 
 /// What is spoken on a connection.

@@ -10,7 +10,9 @@ use super::awaited::{Awaited, BLOCK_TIMEOUT, Due, HANDSHAKE_TIMEOUT, IDLE_TIMEOU
 use super::login::Exchange;
 use super::replies::{RawReply, ReplyReader};
 use super::transaction::{Flight, check};
-use super::{ClientConfig, ClientEvent, ClientFault, Lost, Protocol, TlsWanted, Transaction, Unsendable};
+use super::{
+    ClientConfig, ClientEvent, ClientFault, Gap, Lost, Protocol, TlsWanted, Transaction, Unsendable,
+};
 use crate::Capabilities;
 use crate::wire;
 
@@ -59,9 +61,16 @@ impl Client {
         &mut self.session.outgoing.bytes
     }
 
+    /// The gaps between the bytes of [`Client::transmit`], in their order; to be taken together with all of those. There are
+    /// none unless [`ClientConfig::gaps`] says so.
+    pub fn gaps(&mut self) -> &mut Vec<Gap> {
+        &mut self.session.outgoing.gaps
+    }
+
     /// Gives back what the buffers for messages hold beyond `bytes_max` each; while nothing is under way.
     pub fn shrink(&mut self, bytes_max: usize) {
         self.session.outgoing.bytes.shrink_to(bytes_max);
+        self.session.outgoing.gaps.shrink_to_fit();
         for flight in &mut self.session.spare {
             flight.text.shrink_to(bytes_max);
         }
@@ -207,10 +216,11 @@ pub(super) enum Tls {
     Authenticated,
 }
 
-/// Bytes to be sent, and the count of all that ever were.
+/// Bytes to be sent, the gaps between them, and the count of all bytes that ever were, with those for the gaps.
 #[derive(Default)]
 pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
+    pub(super) gaps: Vec<Gap>,
     pub(super) appended: u64,
 }
 
@@ -229,9 +239,16 @@ impl Outgoing {
         result
     }
 
+    /// Leaves a gap for `bytes` that the caller sends.
+    pub(super) fn leave_gap(&mut self, bytes: usize) {
+        self.gaps.push(Gap { at: self.bytes.len(), bytes });
+        self.appended += bytes as u64;
+    }
+
     /// How much has been taken for sending.
     pub(super) fn handed_out(&self) -> u64 {
-        self.appended.saturating_sub(self.bytes.len() as u64)
+        let in_gaps: usize = self.gaps.iter().map(|gap| gap.bytes).sum();
+        self.appended.saturating_sub((self.bytes.len() + in_gaps) as u64)
     }
 }
 

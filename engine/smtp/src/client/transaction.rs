@@ -243,13 +243,23 @@ fn put_original(out: &mut Vec<u8>, to: &To<'_>, transaction: &Transaction<'_>) {
 
 /// Writes the whole message as one last chunk (RFC 3030 section 2), with CRLF at its end.
 pub(super) fn put_chunk(out: &mut Vec<u8>, body: &[u8]) {
-    let missing: &[u8] = if body.is_empty() || body.ends_with(b"\r\n") { b"" } else { b"\r\n" };
+    let missing = missing_line_end(body);
     out.reserve(body.len() + 32);
-    put(out, &["BDAT "]);
-    put_decimal(out, body.len() + missing.len());
-    put(out, &[" LAST\r\n"]);
+    put_chunk_command(out, body.len() + missing.len());
     out.extend_from_slice(body);
     out.extend_from_slice(missing);
+}
+
+/// Writes the command of one last chunk.
+pub(super) fn put_chunk_command(out: &mut Vec<u8>, bytes: usize) {
+    put(out, &["BDAT "]);
+    put_decimal(out, bytes);
+    put(out, &[" LAST\r\n"]);
+}
+
+/// The CRLF that `body` lacks at its end.
+pub(super) fn missing_line_end(body: &[u8]) -> &'static [u8] {
+    if body.is_empty() || body.ends_with(b"\r\n") { b"" } else { b"\r\n" }
 }
 
 fn put(out: &mut Vec<u8>, parts: &[&str]) {

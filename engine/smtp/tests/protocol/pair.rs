@@ -1,7 +1,7 @@
 //! Client and server against each other in memory: every option, every cut of the bytes, every kind of refusal, and
 //! connections that break. Whatever happens, each recipient has exactly one story, and the two sides tell the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ struct Plan {
 struct Setting {
     pipelining: bool,
     chunking: bool,
+    gaps: bool,
     pipeline_depth: u16,
     starttls: bool,
     recipients_max: usize,
@@ -54,7 +55,7 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
-    let extensions = (any::<bool>(), any::<bool>(), 1u16..5, any::<bool>());
+    let extensions = (any::<bool>(), any::<bool>(), 1u16..5, any::<bool>(), any::<bool>());
     let limits =
         (1usize..5, prop_oneof![Just(100u64), Just(1_000_000)], prop_oneof![Just(2usize), Just(1000)]);
     let cuts = proptest::collection::vec(prop_oneof![1usize..4, 1usize..200, Just(usize::MAX)], 1..6);
@@ -65,6 +66,7 @@ fn settings() -> impl Strategy<Value = Setting> {
         chunking: extensions.1,
         pipeline_depth: extensions.2,
         starttls: extensions.3,
+        gaps: extensions.4,
         recipients_max: limits.0,
         message_bytes_max: limits.1,
         errors_max: limits.2,
@@ -89,6 +91,8 @@ struct World<'a> {
     server: Session,
     to_server: Vec<u8>,
     to_client: Vec<u8>,
+    /// The bodies that belong into gaps between what the client hands out.
+    bodies: VecDeque<&'a [u8]>,
     /// Plans begun so far, and which plan each transaction is.
     begun: usize,
     transactions: Vec<usize>,
@@ -116,6 +120,7 @@ impl<'a> World<'a> {
         client.chunking = setting.chunking;
         client.pipeline_depth = setting.pipeline_depth;
         client.tls = TlsWanted::Opportunistic;
+        client.gaps = setting.gaps;
         Self {
             plans,
             setting,
@@ -123,6 +128,7 @@ impl<'a> World<'a> {
             server: Session::new(Arc::new(config), peer),
             to_server: Vec::new(),
             to_client: Vec::new(),
+            bodies: VecDeque::new(),
             begun: 0,
             transactions: Vec::new(),
             received: BTreeMap::new(),
@@ -160,10 +166,26 @@ impl<'a> World<'a> {
         if self.begun == self.plans.len() && self.client.in_flight() == 0 {
             self.client.quit();
         }
-        self.to_server.append(self.client.transmit());
+        self.send();
     }
 
-    fn begin(&mut self, plan: &Plan) {
+    /// Hands out what the client has for the server, with bodies where it has left gaps for them.
+    fn send(&mut self) {
+        let gaps = std::mem::take(self.client.gaps());
+        let bytes = self.client.transmit();
+        let mut taken = 0;
+        for gap in gaps {
+            let body = self.bodies.pop_front().expect("a gap has a body");
+            assert_eq!(body.len(), gap.bytes, "it fits the gap");
+            self.to_server.extend_from_slice(&bytes[taken..gap.at]);
+            self.to_server.extend_from_slice(body);
+            taken = gap.at;
+        }
+        self.to_server.extend_from_slice(&bytes[taken..]);
+        bytes.clear();
+    }
+
+    fn begin(&mut self, plan: &'a Plan) {
         let recipients: Vec<To<'_>> = plan.recipients.iter().map(|address| To::from(*address)).collect();
         let sender = format!("{}@x.test", self.begun);
         let transaction = Transaction {
@@ -180,6 +202,9 @@ impl<'a> World<'a> {
             Ok(number) => {
                 assert_eq!(number, self.transactions.len() as u64);
                 self.transactions.push(self.begun);
+                if self.client.gaps().len() > self.bodies.len() {
+                    self.bodies.push_back(&plan.body);
+                }
             }
             Err(unsendable) => {
                 assert_eq!(unsendable.reply.code, 552, "only the size can stand in the way");
