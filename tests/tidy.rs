@@ -67,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "spool/src/mmap.rs",
     "engine/content/src/dkim/ifma.rs",
     "engine/mta/src/io/sockopt.rs",
+    "engine/smtp/src/wire/line_ends.rs",
     "perf/src/spool/map.rs",
     "perf/src/allocations/counting.rs",
 ];
