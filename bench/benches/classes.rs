@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use content::excerpt::excerpt;
+use content::header::split_head_body;
 use criterion::Criterion;
 use mail::{Address, Class, UnixMs};
 use policy::classify::{
@@ -79,7 +80,8 @@ fn messages() -> [(&'static str, Vec<u8>); 4] {
 
 /// Reads a message as the engine does.
 fn sketch(message: &[u8]) -> Sketch {
-    let found = excerpt(message);
+    let (head, body) = split_head_body(message);
+    let found = excerpt(head, body);
     Sketch::of(&Reading {
         subject: "Your order 4711 is on its way",
         to: "Ann Example <ann@mail.example>",

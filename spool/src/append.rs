@@ -6,7 +6,7 @@ use rkyv::rancor::Failure;
 
 use crate::books::{Campaign, Retry};
 use crate::durable::Position;
-use crate::encode::{Encoder, Placed};
+use crate::encode::{Encoder, Placed, body_bytes};
 use crate::error::SpoolError;
 use crate::layout::{Kind, MOVED_PREFIX_BYTES};
 use crate::log::{Log, Purpose};
@@ -30,9 +30,23 @@ impl Log {
         recipients: &[Recipient],
         ids: &mut Vec<RecipientId>,
     ) -> Result<MessageId, SpoolError> {
+        self.append_message_of(content, &[body], recipients, ids)
+    }
+
+    /// The same of a message that comes in parts.
+    ///
+    /// # Errors
+    /// As [`Log::append_message`].
+    pub fn append_message_of(
+        &mut self,
+        content: &Content,
+        body: &[&[u8]],
+        recipients: &[Recipient],
+        ids: &mut Vec<RecipientId>,
+    ) -> Result<MessageId, SpoolError> {
         let mut places = std::mem::take(&mut self.places);
         let purpose = if content.notice { Purpose::Record } else { Purpose::Accept };
-        let message = self.place(purpose, body.len(), |encoder, shard| {
+        let message = self.place(purpose, body_bytes(body), |encoder, shard| {
             places.clear();
             let message = encoder.record(Kind::Content, &StoredContent::from(content), body)?;
             let id = RecordId::new(shard, message.position).raw();
@@ -54,7 +68,7 @@ impl Log {
     /// As [`Log::append_message`].
     pub fn append_content(&mut self, content: &Content, body: &[u8]) -> Result<MessageId, SpoolError> {
         let placed = self.place(Purpose::Accept, body.len(), |encoder, _| {
-            encoder.record(Kind::Content, &StoredContent::from(content), body)
+            encoder.record(Kind::Content, &StoredContent::from(content), &[body])
         })?;
         Ok(self.book_content(content, placed))
     }

@@ -82,12 +82,12 @@ impl Encoder {
         Some((raw, self.bytes()))
     }
 
-    /// Appends a record.
+    /// Appends a record. The body comes in parts, of which none need be.
     pub(crate) fn record(
         &mut self,
         kind: Kind,
         head: &impl Encodable,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Placed, SpoolError> {
         let begin = self.begin();
         let head_at = self.buffer.len();
@@ -105,7 +105,7 @@ impl Encoder {
         let begin = self.begin();
         self.buffer.extend_from_slice(prefix);
         self.buffer.extend_from_slice(head);
-        self.finish(begin, kind, body)
+        self.finish(begin, kind, &[body])
     }
 
     /// Takes back everything behind `end`, a position that [`Encoder::end`] once gave.
@@ -167,17 +167,22 @@ impl Encoder {
         begin
     }
 
-    fn finish(&mut self, begin: usize, kind: Kind, body: &[u8]) -> Placed {
+    fn finish(&mut self, begin: usize, kind: Kind, body: &[&[u8]]) -> Placed {
         let head_bytes = self.buffer.len() - begin - RECORD_HEADER_BYTES;
         self.buffer.resize(begin + RECORD_HEADER_BYTES + padded(head_bytes), 0);
-        self.buffer.extend_from_slice(body);
+        body.iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.buffer.resize(padded(self.buffer.len()), 0);
         let position = self.start + begin as u64;
         let stamp = stamp(self.identity, position);
         let record = &mut self.buffer.as_mut_slice()[begin..];
-        RecordHeader::seal(record, kind, (head_bytes, body.len()), stamp);
+        RecordHeader::seal(record, kind, (head_bytes, body_bytes(body)), stamp);
         Placed { position, span: record.len() as u64 }
     }
+}
+
+/// Size of a body that comes in parts.
+pub(crate) fn body_bytes(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
 }
 
 /// Writes an archive at the end of the buffer; positions count from the archive's beginning, which is aligned.

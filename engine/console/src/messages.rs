@@ -181,7 +181,7 @@ fn submission(request: MessageRequest, desk: &Desk<'_>) -> Result<Submission, Ap
 }
 
 fn assemble(
-    prepared: Prepared,
+    prepared: Prepared<'_>,
     wishes: Wishes,
     desk: &Desk<'_>,
     sender: Address,
@@ -196,24 +196,23 @@ fn assemble(
         sender: Some(&sender),
         recipients: &to,
     });
-    let directives = prepared.directives;
-    let (head, _) = fields::split_head_body(&prepared.message);
-    let is_ascii = head.is_ascii() && sender.is_ascii() && recipients.iter().all(Address::is_ascii);
+    let is_ascii =
+        prepared.fields().is_ascii() && sender.is_ascii() && recipients.iter().all(Address::is_ascii);
     let meta = SubmissionMeta {
         basis: Some(basis),
         tenant: desk.caller.tenant().to_owned(),
-        campaign: directives.campaign,
-        tags: directives.tags,
+        campaign: prepared.directives.campaign,
+        tags: prepared.directives.tags.clone(),
         metadata: wishes.metadata,
-        not_before: directives.not_before,
-        deadline: directives.deadline,
-        identity: prepared.from.ok().map(|from| from.domain().to_owned()),
+        not_before: prepared.directives.not_before,
+        deadline: prepared.directives.deadline,
+        identity: prepared.from.as_ref().ok().map(|from| from.domain().to_owned()),
         smtputf8: !is_ascii,
         tls: prepared.tls,
         ..SubmissionMeta::new(Some(sender), class)
     };
     let recipients = recipients.into_iter().map(NewRecipient::plain).collect();
-    Submission { meta, body: prepared.message, recipients }
+    Submission { meta, body: prepared.into_message(), recipients }
 }
 
 /// What is to be said of a deadline that cannot be kept: of the recipient that would be reached last.

@@ -60,7 +60,7 @@ fn sign_all(keys: &Path, input: &Path, output: &Path, prepared: bool) -> Result<
         let mut message = fs::read(&path)?;
         if prepared {
             let stamp = Stamp { now: SIGNED_AT, host: DOMAIN, unique: count };
-            message = read_directives(&normalise_newlines(message), b"", &stamp)?.message;
+            message = read_directives(&normalise_newlines(message), b"", &stamp)?.into_message();
         }
         let mut signed = Vec::new();
         dkim::sign(&signers, &message, None, SIGNED_AT.seconds(), &mut signed)?;

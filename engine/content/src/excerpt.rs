@@ -37,10 +37,9 @@ pub struct Excerpt<'a> {
     pub attached: Option<u64>,
 }
 
-/// Reads `message`.
+/// Reads a message that has this head and this body.
 #[must_use]
-pub fn excerpt(message: &[u8]) -> Excerpt<'_> {
-    let (head, body) = split_head_body(message);
+pub fn excerpt<'a>(head: &'a [u8], body: &'a [u8]) -> Excerpt<'a> {
     let mut found = Found::default();
     found.part(head, body, 0);
     let Some(Text { bytes, encoding, is_html }) = found.text else {
@@ -281,10 +280,15 @@ fn digest(body: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(message: &[u8]) -> Excerpt<'_> {
+        let (head, body) = split_head_body(message);
+        excerpt(head, body)
+    }
     use proptest::prelude::*;
 
     fn text(message: &str) -> (String, bool) {
-        let found = excerpt(message.as_bytes());
+        let found = of(message.as_bytes());
         (String::from_utf8_lossy(&found.text).trim().to_owned(), found.is_html)
     }
 
@@ -317,23 +321,23 @@ mod tests {
             let message = format!(
                 "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee the invoice.\r\n--b\r\nContent-Type: application/pdf\r\n\r\n{pdf}\r\n--b--\r\n"
             );
-            excerpt(message.as_bytes()).attached
+            of(message.as_bytes()).attached
         };
         assert_eq!(with("one and the same"), with("one and the same"));
         assert_ne!(with("invoice 0001 of Ann"), with("invoice 0002 of Bob"));
-        assert_eq!(excerpt(b"\r\nnothing").attached, None);
+        assert_eq!(of(b"\r\nnothing").attached, None);
     }
 
     #[test]
     fn of_a_long_text_the_beginning_and_the_end_are_read() {
         let message = format!("\r\nbegin {} end", "middle ".repeat(10_000));
-        let found = excerpt(message.as_bytes());
+        let found = of(message.as_bytes());
         assert!(found.text.starts_with(b"begin") && found.text.len() == PLAIN_BYTES_MAX);
         assert!(found.tail.ends_with(b" end") && found.tail.len() == TAIL_BYTES_MAX);
         let lines: String =
             (0..400).map(|_| "bWlkZGxlIG1pZGRsZSBtaWRkbGUgbWlkZGxlIG1pZGRsZSBtaWRkbGUg\r\n").collect();
         let message = format!("Content-Transfer-Encoding: base64\r\n\r\n{lines}dW5zdWJzY3JpYmU=\r\n");
-        assert!(excerpt(message.as_bytes()).tail.ends_with(b"middle unsubscribe"));
+        assert!(of(message.as_bytes()).tail.ends_with(b"middle unsubscribe"));
     }
 
     proptest! {
@@ -343,7 +347,7 @@ mod tests {
             body in proptest::collection::vec(prop_oneof![Just(b'-'), Just(b'b'), Just(b'='), Just(b'\n'), any::<u8>()], 0..400),
         ) {
             let message = [head.as_bytes(), b"\r\n", &body].concat();
-            let found = excerpt(&message);
+            let found = of(&message);
             prop_assert!(found.text.len() + found.tail.len() <= message.len());
         }
     }

@@ -49,10 +49,12 @@ impl Stamp<'_> {
 
 /// A message ready for the spool.
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The message: trace field first, without `X-Staffetta-*`, Bcc and Return-Path, with Date and Message-ID,
-    /// an empty line behind the head and a line end at the end.
-    pub message: Vec<u8>,
+pub struct Prepared<'a> {
+    /// Its head: trace field first, without `X-Staffetta-*`, Bcc and Return-Path, with Date and Message-ID, and the empty
+    /// line behind it.
+    pub head: Vec<u8>,
+    /// Its body, with a line end at the end: as it was handed in.
+    pub body: Cow<'a, [u8]>,
     /// What the submitter asked of the engine.
     pub directives: Directives,
     /// The address of the From field, or what is wrong with it.
@@ -67,7 +69,21 @@ pub struct Prepared {
     pub tls: TlsWish,
 }
 
-impl Prepared {
+impl Prepared<'_> {
+    /// The fields of the head, without the empty line.
+    #[must_use]
+    pub fn fields(&self) -> &[u8] {
+        self.head.strip_suffix(b"\r\n").unwrap_or(&self.head)
+    }
+
+    /// The whole message.
+    #[must_use]
+    pub fn into_message(self) -> Vec<u8> {
+        let Self { head: mut message, body, .. } = self;
+        message.extend_from_slice(&body);
+        message
+    }
+
     /// The domain of the From field.
     ///
     /// # Errors
@@ -171,18 +187,22 @@ pub struct HeaderError {
 ///
 /// # Errors
 /// A directive that cannot be obeyed: unknown, repeated or with a wrong value.
-pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Prepared, HeaderError> {
+pub fn read_directives<'a>(
+    raw: &'a [u8],
+    trace: &[u8],
+    stamp: &Stamp<'_>,
+) -> Result<Prepared<'a>, HeaderError> {
     let raw = skip_mbox_line(raw);
-    let (head, body) = split(raw);
-    let mut message = Vec::with_capacity(trace.len() + raw.len() + 192);
-    message.extend_from_slice(trace);
+    let (fields, body) = split(raw);
+    let mut head = Vec::with_capacity(trace.len() + fields.len() + 192);
+    head.extend_from_slice(trace);
     let mut seen = Seen::default();
-    for field in header::fields(head) {
+    for field in header::fields(fields) {
         if seen.read(&field, stamp.now)? {
             // Blanks before the colon, which RFC 5322 section 4.5 no longer lets us send, are left out.
-            message.extend_from_slice(field.name);
-            message.push(b':');
-            message.extend_from_slice(field.value);
+            head.extend_from_slice(field.name);
+            head.push(b':');
+            head.extend_from_slice(field.value);
         }
     }
     if let (Some(not_before), Some(deadline)) = (seen.directives.not_before, seen.directives.deadline)
@@ -191,22 +211,23 @@ pub fn read_directives(raw: &[u8], trace: &[u8], stamp: &Stamp<'_>) -> Result<Pr
         return Err(wrong("X-Staffetta-Deadline", "lies before X-Staffetta-Not-Before"));
     }
     if !seen.date {
-        message.extend_from_slice(b"Date: ");
-        write_date(&mut message, stamp.now);
-        message.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"Date: ");
+        write_date(&mut head, stamp.now);
+        head.extend_from_slice(b"\r\n");
     }
     let message_id = seen.message_id.unwrap_or_else(|| {
         let id = stamp.message_id();
-        message.extend_from_slice(format!("Message-ID: <{id}>\r\n").as_bytes());
+        head.extend_from_slice(format!("Message-ID: <{id}>\r\n").as_bytes());
         id
     });
-    message.extend_from_slice(b"\r\n");
-    message.extend_from_slice(body);
-    if !body.is_empty() && !body.ends_with(b"\r\n") {
-        message.extend_from_slice(b"\r\n");
-    }
+    head.extend_from_slice(b"\r\n");
+    let body = match body.is_empty() || body.ends_with(b"\r\n") {
+        true => Cow::Borrowed(body),
+        false => Cow::Owned([body, b"\r\n"].concat()),
+    };
     Ok(Prepared {
-        message,
+        head,
+        body,
         directives: seen.directives,
         from: seen.from.unwrap_or(Err(FromError::Missing)),
         message_id,
@@ -449,12 +470,12 @@ mod tests {
 
     const STAMP: Stamp<'_> = Stamp { now: UnixMs(1_795_353_001_000), host: "mx.example.test", unique: 7 };
 
-    fn read(raw: &str) -> Result<Prepared, HeaderError> {
+    fn read(raw: &str) -> Result<Prepared<'_>, HeaderError> {
         read_directives(raw.as_bytes(), b"", &STAMP)
     }
 
-    fn text(prepared: &Prepared) -> String {
-        String::from_utf8_lossy(&prepared.message).into_owned()
+    fn text(prepared: &Prepared<'_>) -> String {
+        String::from_utf8_lossy(&prepared.clone().into_message()).into_owned()
     }
 
     #[test]
@@ -567,9 +588,10 @@ mod tests {
             ("MT-Priority: 10", none),
             ("MT-Priority: high", none),
         ] {
-            let prepared = read(&format!("{head}\r\n\r\n")).expect("is right");
+            let raw = format!("{head}\r\n\r\n");
+            let prepared = read(&raw).expect("is right");
             assert_eq!(prepared.signs, signs, "{head}");
-            assert!(prepared.message.starts_with(head.as_bytes()), "{head}");
+            assert!(prepared.fields().starts_with(head.as_bytes()), "{head}");
         }
     }
 
@@ -581,9 +603,10 @@ mod tests {
             ("TLS-Required: Yes", TlsWish::Unstated),
             ("X: y", TlsWish::Unstated),
         ] {
-            let prepared = read(&format!("{head}\r\n\r\n")).expect("is right");
+            let raw = format!("{head}\r\n\r\n");
+            let prepared = read(&raw).expect("is right");
             assert_eq!(prepared.tls, tls, "{head}");
-            assert!(prepared.message.starts_with(head.as_bytes()), "{head}");
+            assert!(prepared.fields().starts_with(head.as_bytes()), "{head}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use content::Prepared;
 use content::excerpt::excerpt;
-use content::header::{find, split_head_body};
+use content::header::find;
 use mail::{Address, Class, UnixMs};
 use policy::classify::{
     Action, Basis, Behaviour, Ground, HeaderSigns, Hints, Reading, Repetition, RuleSubject, Sent, Sketch,
@@ -41,7 +41,7 @@ pub struct Incoming<'a> {
     /// Who submits it; `None` when it comes from a trusted network without a login.
     pub account: Option<&'a Account>,
     /// The message.
-    pub prepared: &'a Prepared,
+    pub prepared: &'a Prepared<'a>,
     /// The priority of the envelope (RFC 6710), which goes before that of the header.
     pub priority: Option<i8>,
     /// The envelope sender; `None` is `<>`.
@@ -127,9 +127,9 @@ impl Classifier {
         let stripe = &self.stripes[(stream >> 32) as usize % STRIPES];
         let weight = stripe.try_lock().ok()?.wants(stream, mail.now)?;
         let prepared = mail.prepared;
-        let (head, _) = split_head_body(&prepared.message);
+        let head = prepared.fields();
         let to = find(head, "To").map(|field| field.text()).unwrap_or_default();
-        let found = excerpt(&prepared.message);
+        let found = excerpt(head, &prepared.body);
         let sketch = Sketch::of(&Reading {
             subject: &prepared.subject,
             to: &to,
@@ -179,8 +179,8 @@ impl Classifier {
 
 /// The class by what is said: by the message, by its account.
 fn spoken(mail: &Incoming<'_>) -> (Class, Basis) {
-    let Prepared { message, directives, signs, from, subject, .. } = mail.prepared;
-    let (head, _) = split_head_body(message);
+    let Prepared { directives, signs, from, subject, .. } = mail.prepared;
+    let head = mail.prepared.fields();
     let hints = Hints {
         explicit: directives.class,
         priority: mail.priority.or(signs.priority),

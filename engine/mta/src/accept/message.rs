@@ -1,5 +1,6 @@
 //! From a received message to a submission: what the client asked of us in headers, the class, the trace.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use content::submission::{Received, Stamp, read_directives, received as trace_field};
@@ -10,18 +11,28 @@ use smtp::server::ReceivedMessage;
 use crate::Refusal;
 use crate::classification::Incoming;
 use crate::shard::Shard;
-use crate::submission::{NewRecipient, Submission, SubmissionMeta};
+use crate::submission::{NewRecipient, SubmissionMeta};
 
 /// Received fields that a message may carry (RFC 5321 section 6.3): more is a loop.
 const HOPS_MAX: usize = 100;
 
-/// Makes a message ready for the spool. Its text is handed in apart, so that the buffer stays with the session.
-pub(super) fn submission(
+/// A message that is ready for the spool.
+pub(super) struct Ready<'a> {
+    pub(super) meta: SubmissionMeta,
+    /// Its head, as it was completed.
+    pub(super) head: Vec<u8>,
+    /// Its body, as it came.
+    pub(super) body: Cow<'a, [u8]>,
+    pub(super) recipients: Vec<NewRecipient>,
+}
+
+/// Makes a message ready for the spool. Its text is handed in apart: the buffer stays with the session, and the body in it.
+pub(super) fn ready<'a>(
     shard: &Shard,
     peer: IpAddr,
-    body: &[u8],
+    text: &'a [u8],
     received: ReceivedMessage,
-) -> Result<Submission, Refusal> {
+) -> Result<Ready<'a>, Refusal> {
     let now = shard.now();
     let unique = shard.unique();
     let id = RecordId::from_raw(unique).to_string();
@@ -40,9 +51,9 @@ pub(super) fn submission(
         recipient: one,
         at: now,
     });
-    let prepared = read_directives(body, &trace, &Stamp { now, host, unique })
+    let prepared = read_directives(text, &trace, &Stamp { now, host, unique })
         .map_err(|error| Refusal::invalid(&error.header.clone(), error.to_string()))?;
-    if hops(&prepared.message) > HOPS_MAX {
+    if hops(prepared.fields()) > HOPS_MAX {
         return Err(Refusal::invalid("Received", "too many hops: the message goes in a circle"));
     }
     let to: SmallVec<[&Address; 4]> =
@@ -77,7 +88,7 @@ pub(super) fn submission(
         ..SubmissionMeta::new(envelope.sender, class)
     };
     let recipients = envelope.recipients.into_iter().map(new_recipient).collect();
-    Ok(Submission { meta, body: prepared.message, recipients })
+    Ok(Ready { meta, head: prepared.head, body: prepared.body, recipients })
 }
 
 fn new_recipient(recipient: mail::Recipient) -> NewRecipient {
@@ -85,7 +96,6 @@ fn new_recipient(recipient: mail::Recipient) -> NewRecipient {
     NewRecipient { address, notify, original, values: Vec::new() }
 }
 
-fn hops(message: &[u8]) -> usize {
-    let (head, _) = content::header::split_head_body(message);
+fn hops(head: &[u8]) -> usize {
     content::header::fields(head).filter(|field| field.is("Received")).count()
 }

@@ -8,7 +8,8 @@ use mail::{Enhanced, Reply};
 use policy::config::ListenerTls;
 use smtp::server::{INPUT_TIMEOUT, Peer, ReceivedMessage, Session, Step};
 
-use super::{Door, message};
+use super::Door;
+use super::message::{self, Ready};
 use crate::Refusal;
 use crate::io::{Stream, Watch};
 use crate::shard::Shard;
@@ -117,13 +118,14 @@ impl Inbound {
     /// A whole message: into the spool, or refused. 250 is said with the proof of durability in hand.
     async fn message(&mut self, session: &mut Session, mut received: ReceivedMessage) {
         // Commands that the client has pipelined behind the message get their replies after this one.
-        let body = std::mem::take(&mut received.body);
-        let made = message::submission(&self.shard, self.peer.ip(), &body, received);
-        session.recycle(body);
-        let submitted = match made {
-            Ok(submission) => self.shard.submit(submission).await,
+        let text = std::mem::take(&mut received.body);
+        let submitted = match message::ready(&self.shard, self.peer.ip(), &text, received) {
+            Ok(Ready { meta, head, body, recipients }) => {
+                self.shard.submit_in_parts(meta, &[&head, &body], recipients).await
+            }
             Err(refusal) => Err(refusal),
         };
+        session.recycle(text);
         match submitted {
             Ok(taken) => session.accept(&format!("Ok: queued as {}", taken.accepted.message)),
             Err(refusal) => {

@@ -40,23 +40,34 @@ impl From<SpoolError> for Refusal {
 impl Shard {
     /// Takes one message with its recipients; when it returns, they are durable and on their way.
     pub(crate) async fn submit(self: &Rc<Self>, submission: Submission) -> Result<Taken, Refusal> {
-        self.gate()?;
         let Submission { meta, body, recipients } = submission;
+        self.submit_in_parts(meta, &[&body], recipients).await
+    }
+
+    /// The same of a message that comes in parts, which are looked at before anything is waited for.
+    pub(crate) async fn submit_in_parts(
+        self: &Rc<Self>,
+        meta: SubmissionMeta,
+        body: &[&[u8]],
+        recipients: Vec<NewRecipient>,
+    ) -> Result<Taken, Refusal> {
+        self.gate()?;
         let now = self.now();
         let quotas = &self.shared.brain.quotas;
         quotas.take(&meta.tenant, meta.class, recipients.len(), now)?;
         let life = Life::of(self, &meta, now);
-        let content = content_of(meta, now, &body);
+        let content = content_of(meta, now, body);
         let records: Vec<Recipient> = recipients.into_iter().map(|new| life.record(new)).collect();
         let mut ids = Vec::with_capacity(records.len());
         let message = self
             .journal
-            .append(|log| log.append_message(&content, &body, &records, &mut ids))
+            .append(|log| log.append_message_of(&content, body, &records, &mut ids))
             .inspect_err(|_| quotas.give_back(&content.tenant, content.class, records.len()))?;
         let proof = self.journal.durable().await?;
         self.publish();
         self.counters.messages_in.add(1);
-        self.counters.bytes_in.add(body.len() as u64);
+        let bytes: usize = body.iter().map(|part| part.len()).sum();
+        self.counters.bytes_in.add(bytes as u64);
         let flow = FlowKey {
             class: content.class,
             tenant: tenant_number(&content.tenant),
@@ -210,7 +221,8 @@ pub(super) fn seconds(moment: Option<UnixMs>) -> u32 {
     moment.map_or(0, |moment| u32::try_from(moment.0.div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
-fn content_of(meta: SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
+fn content_of(meta: SubmissionMeta, now: UnixMs, body: &[&[u8]]) -> Content {
+    let is_ascii = body.iter().all(|part| part.is_ascii());
     let identity = meta.identity.or_else(|| meta.sender.as_ref().map(|sender| sender.domain().to_owned()));
     Content {
         kind: ContentKind::Message,
@@ -220,7 +232,7 @@ fn content_of(meta: SubmissionMeta, now: UnixMs, body: &[u8]) -> Content {
         class: meta.class,
         campaign: meta.campaign,
         needs: Needs {
-            body_type: if body.is_ascii() { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
+            body_type: if is_ascii { mail::BodyType::SevenBit } else { mail::BodyType::EightBitMime },
             smtputf8: meta.smtputf8,
             tls: meta.tls,
         },
