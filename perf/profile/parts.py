@@ -6,9 +6,9 @@ import sys
 
 # The first that a stack holds counts, in this order; `_[k]` ends the frames of the kernel.
 KERNEL = [
-    ("TCP: sending, and the receiver's side of it", ["io_send_[k]", "__sys_sendto_[k]"]),
+    ("TCP: sending, and the receiver's side of it", ["io_send_[k]", "sock_write_iter_[k]", "__sys_sendto_[k]"]),
     ("TCP: receiving", ["io_recv_[k]", "__sys_recvfrom_[k]"]),
-    ("pages of the spool (madvise)", ["__x64_sys_madvise_[k]"]),
+    ("pages of the spool (mincore, madvise)", ["__x64_sys_mincore_[k]", "__x64_sys_madvise_[k]"]),
     ("writing to the spool (pwrite)", ["__x64_sys_pwrite64_[k]"]),
     ("epoll_wait", ["__x64_sys_epoll_wait_[k]", "do_epoll_wait_[k]"]),
     ("waking other threads, or itself (eventfd)", ["eventfd_write_[k]", "ksys_write_[k]"]),
@@ -16,7 +16,7 @@ KERNEL = [
     ("io_uring itself", ["__do_sys_io_uring_enter_[k]", "__x64_sys_io_uring_enter_[k]"]),
 ]
 USER = [
-    ("user: checksums", ["crc32c"]),
+    ("user: checksums", ["crc32c", "crc32_iscsi"]),
     ("user: copying", ["memmove", "memcpy"]),
     ("user: memory", ["mi_", "malloc"]),
     ("user: clock", ["clock_gettime", "Clock::now"]),

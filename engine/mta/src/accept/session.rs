@@ -85,7 +85,7 @@ impl Inbound {
         }
         self.watch.set(Instant::now() + INPUT_TIMEOUT);
         let read = tokio::select! {
-            read = self.stream.read(session.input()) => read,
+            read = self.stream.read_with(|bytes| session.feed(bytes)) => read,
             () = self.shard.bells.stopping.notified() => return Ok(true),
         };
         match read {

@@ -64,6 +64,28 @@ impl Stream {
         Ok(bytes)
     }
 
+    /// The same, handing what has come to `take` instead, from where it was received.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    ///
+    /// # Panics
+    /// Outside of a shard's runtime.
+    pub async fn read_with(&mut self, take: impl FnOnce(&[u8])) -> io::Result<usize> {
+        if self.secure.is_some() {
+            // It is empty whenever this waits: an abandoned read loses nothing.
+            let mut plain = buffer::borrow_line();
+            let bytes = self.read_secure(&mut plain).await?;
+            take(&plain);
+            buffer::return_line(plain);
+            return Ok(bytes);
+        }
+        let bytes = self.incoming.receive(&self.socket).await?;
+        take(self.incoming.unread());
+        self.incoming.consume(bytes);
+        Ok(bytes)
+    }
+
     async fn read_secure(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         let before = into.len();
         loop {

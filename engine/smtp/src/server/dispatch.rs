@@ -145,7 +145,7 @@ impl Session {
                 let promised_bytes = transaction.promised_bytes.unwrap_or(0);
                 self.fresh_body();
                 self.body.promise(promised_bytes, &self.config.limits);
-                self.state = State::AwaitText;
+                self.state = State::AwaitText { ended: false };
                 return self.say("354 End with <CR><LF>.<CR><LF>");
             }
         };

@@ -106,7 +106,7 @@ pub struct Peer {
 /// What the shell has to do next.
 #[derive(Debug)]
 pub enum Step {
-    /// Send [`Session::output`], then read more into [`Session::input`].
+    /// Send [`Session::output`], then [`Session::feed`] what comes.
     NeedInput,
     /// Much output has gathered: send [`Session::output`], then step again.
     Flush,
@@ -141,6 +141,4 @@ pub struct ReceivedMessage {
     pub with: &'static str,
     /// The account that authenticated.
     pub account: Option<String>,
-    /// Whether the body holds bytes above 127, whatever `BODY=` said.
-    pub eight_bit: bool,
 }

@@ -43,8 +43,8 @@ pub(super) enum State {
     AwaitCommand,
     /// The end of a line that is too long already.
     AwaitLineEnd,
-    /// Dot-stuffed text up to the end of the data.
-    AwaitText,
+    /// Dot-stuffed text up to the end of the data, which may have come.
+    AwaitText { ended: bool },
     /// The rest of a BDAT chunk.
     AwaitChunk(Chunk),
     /// The shell's word on a message.
@@ -149,21 +149,23 @@ impl Session {
         &mut self.output
     }
 
-    /// The buffer to read into: append what the client sent behind what is there, and do nothing else with it.
-    /// Handing the buffer itself to the socket spares a copy: take it, read behind its end, put it back.
-    pub fn input(&mut self) -> &mut Vec<u8> {
-        self.input.compact()
+    /// Takes what the client sent, cut anyhow; then [`Session::step`]. Text of a message goes straight to where it is
+    /// collected, everything else waits.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let used = if self.waiting() == 0 { self.collect(bytes) } else { 0 };
+        self.input.compact().extend_from_slice(&bytes[used..]);
     }
 
-    /// Appends `bytes` to [`Session::input`].
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.input().extend_from_slice(bytes);
+    /// How many bytes wait that were fed: a line without its end, or what was sent ahead.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.input.rest().len()
     }
 
     /// Whether the shell should read on. False while enough waits for a verdict, and when the session is over.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !matches!(self.state, State::Closed) && self.input.rest().len() < INPUT_BYTES_MAX
+        !matches!(self.state, State::Closed) && self.waiting() < INPUT_BYTES_MAX
     }
 
     /// Works on the input until the shell has something to do.
@@ -270,7 +272,7 @@ impl Session {
             let step = match self.state {
                 State::AwaitCommand | State::AwaitResponse(_) => self.read_line(input),
                 State::AwaitLineEnd => self.skip_line(input),
-                State::AwaitText => self.read_text(input),
+                State::AwaitText { ended } => self.read_text(input, ended),
                 State::AwaitChunk(chunk) => self.read_chunk(input, chunk),
                 State::AwaitVerdict
                 | State::AwaitAuthentication

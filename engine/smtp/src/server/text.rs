@@ -6,7 +6,31 @@ use super::{ReceivedMessage, Session, Step};
 use crate::wire;
 
 impl Session {
-    pub(super) fn read_text(&mut self, input: &mut Input) -> Option<Step> {
+    /// Takes what belongs to a text off the front of `bytes`, and returns how much it was. What the end of the text means is
+    /// for the next step.
+    pub(super) fn collect(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.state {
+            State::AwaitText { ended } if !*ended => {
+                let used;
+                (used, *ended) = self.body.take_stuffed(bytes, &self.config.limits);
+                used
+            }
+            State::AwaitChunk(chunk) => {
+                let used = bytes.len().min(usize::try_from(chunk.bytes_left).unwrap_or(usize::MAX));
+                chunk.bytes_left -= used as u64;
+                if chunk.refusal.is_none() {
+                    self.body.take_chunk(&bytes[..used], false, &self.config.limits);
+                }
+                used
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn read_text(&mut self, input: &mut Input, ended: bool) -> Option<Step> {
+        if ended {
+            return self.finish_text();
+        }
         let (used, ended) = self.body.take_stuffed(input.rest(), &self.config.limits);
         input.consume(used);
         if ended { self.finish_text() } else { Some(Step::NeedInput) }
@@ -57,7 +81,6 @@ impl Session {
         let body = self.body.take();
         self.state = State::AwaitVerdict;
         let message = ReceivedMessage {
-            eight_bit: !body.is_ascii(),
             with: self.protocol(transaction.envelope.smtputf8),
             envelope: transaction.envelope,
             body,

@@ -49,7 +49,7 @@ fn a_line_without_end_is_not_kept() {
     for _ in 0..1000 {
         session.feed(&[b'x'; 1000]);
         assert!(matches!(session.step(), Step::NeedInput));
-        assert!(session.input().len() <= 2048);
+        assert!(session.waiting() <= 2048);
     }
     session.output().clear();
     session.feed(b"\r\n");
@@ -69,24 +69,39 @@ fn a_message_beyond_the_limit_is_not_kept() {
         for _ in 0..1000 {
             session.feed(&[b'x'; 1000]);
             assert!(matches!(session.step(), Step::NeedInput));
-            assert_eq!(session.input().len(), 0);
+            assert_eq!(session.waiting(), 0);
         }
     }
 }
 
 #[test]
-fn the_shell_can_read_into_the_sessions_own_buffer() {
-    let mut session = session();
-    let mut buffer = std::mem::take(session.input());
-    buffer.extend_from_slice(b"EHLO c\r\nNO");
-    *session.input() = buffer;
-    assert!(matches!(session.step(), Step::NeedInput));
-    assert_eq!(session.input(), b"NO");
-    let mut buffer = std::mem::take(session.input());
-    buffer.extend_from_slice(b"OP\r\n");
-    *session.input() = buffer;
-    session.step();
-    assert!(session.output().ends_with(b"250 2.0.0 OK\r\n"));
+fn text_does_not_wait_but_what_follows_it_does() {
+    for (command, text) in
+        [(&b"DATA\r\n"[..], "A: b\r\n.\r\n"), (b"BDAT 4\r\n", "A: b"), (b"BDAT 6 LAST\r\n", "A: b\r\n")]
+    {
+        let mut session = session();
+        session.feed(ENVELOPE);
+        session.feed(command);
+        assert!(matches!(session.step(), Step::NeedInput));
+        session.output().clear();
+        let (last, pieces) = text.as_bytes().split_last().expect("a text");
+        for piece in pieces.chunks(1) {
+            session.feed(piece);
+            assert!(matches!(session.step(), Step::NeedInput));
+            // A dot, and a CR behind it, say nothing by themselves.
+            assert!(session.waiting() <= 2, "{text:?}");
+        }
+        session.feed(&[*last]);
+        session.feed(b"NOOP\r\n");
+        assert!(session.waiting() >= 6);
+        if let Step::Message(message) = session.step() {
+            assert_eq!(message.body, b"A: b\r\n");
+            session.accept("ok");
+            session.step();
+        }
+        assert!(session.output().ends_with(b"250 2.0.0 OK\r\n"));
+        assert_eq!(session.waiting(), 0);
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn shown(message: &ReceivedMessage) -> String {
     let sender = envelope.sender.as_ref().map_or("<>", |sender| sender.as_str());
     let recipients: Vec<&str> = envelope.recipients.iter().map(|it| it.address.as_str()).collect();
     let account = message.account.as_deref().map(|name| format!(" as {name}")).unwrap_or_default();
-    let eight_bit = if message.eight_bit { " 8bit" } else { "" };
+    let eight_bit = if message.body.is_ascii() { "" } else { " 8bit" };
     let require_tls = if envelope.tls == TlsWish::Required { " requiretls" } else { "" };
     format!(
         "{sender} -> {} with {} from {}{account}{eight_bit}{require_tls}: {}",

@@ -269,7 +269,7 @@ async fn listen(stream: &mut Stream, session: &mut Session, line: &mut Line) -> 
             // A read that is given up for the moment is taken up by the next one, and no byte of it is lost.
             let read = tokio::select! {
                 biased;
-                read = stream.read(session.input()) => Some(read),
+                read = stream.read_with(|bytes| session.feed(bytes)) => Some(read),
                 () = tokio::time::sleep_until(due.into()) => None,
             };
             if let Some(read) = read {
@@ -280,7 +280,7 @@ async fn listen(stream: &mut Stream, session: &mut Session, line: &mut Line) -> 
             return false;
         }
     }
-    matches!(stream.read(session.input()).await, Ok(1..))
+    matches!(stream.read_with(|bytes| session.feed(bytes)).await, Ok(1..))
 }
 
 /// Gives the client what comes out of the line at `due`.

@@ -283,7 +283,6 @@ mod tests {
             helo: "x".into(),
             with: "ESMTP",
             account: None,
-            eight_bit: false,
         }
     }
 
