@@ -90,18 +90,24 @@ impl Image {
     /// than once, and asking the kernel each time would cost more than all else that is done with them here.
     pub(crate) fn populate(&self, range: Range<usize>) -> bool {
         let now = moment();
-        self.populate_unless(range, |seen| seen == now)
+        let ask = |map: &_, range: Range<usize>| is_in_memory(map, range.clone()) || advise(map, range);
+        self.populate_unless(range, |seen| seen == now, ask)
     }
 
     /// The same, but of windows that were in memory once it is taken for granted that they still are: so for what was
     /// written lately, which then costs next to nothing to ask for. Pages are read ahead of what is written, as zeros that
-    /// the writer fills: they need not be asked for then.
+    /// the writer fills: they need not be asked for then. A window that is being written is never in memory as a whole.
     pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
-        self.populate_unless(range, |seen| seen != NEVER)
+        self.populate_unless(range, |seen| seen != NEVER, advise)
     }
 
-    /// Reads the windows of `range` into memory, unless `is_there` is content with the moments at which all of them were.
-    fn populate_unless(&self, range: Range<usize>, is_there: impl Fn(u32) -> bool) -> bool {
+    /// Has `ask` read the windows of `range` into memory, unless `is_there` is content with the moments at which all of them were.
+    fn populate_unless(
+        &self,
+        range: Range<usize>,
+        is_there: impl Fn(u32) -> bool,
+        ask: impl Fn(&MmapRaw, Range<usize>) -> bool,
+    ) -> bool {
         let Backing::Mapped(map) = &self.backing else { return true };
         let end = range.end.min(map.len());
         if range.start >= end {
@@ -113,8 +119,7 @@ impl Image {
         if seen.iter().all(|window| is_there(window.load(Ordering::Relaxed))) {
             return true;
         }
-        let asked = windows.start * WINDOW..(windows.end * WINDOW).min(map.len());
-        if !is_in_memory(map, asked.clone()) && !advise(map, asked) {
+        if !ask(map, windows.start * WINDOW..(windows.end * WINDOW).min(map.len())) {
             // What is sick may lie beside what is asked for.
             return advise(map, range.start / PAGE * PAGE..end);
         }
