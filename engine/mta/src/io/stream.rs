@@ -73,11 +73,11 @@ impl Stream {
     /// Outside of a shard's runtime.
     pub async fn read_with(&mut self, take: impl FnOnce(&[u8])) -> io::Result<usize> {
         if self.secure.is_some() {
-            // It is empty whenever this waits: an abandoned read loses nothing.
-            let mut plain = buffer::borrow_line();
+            // It is empty whenever this waits, so an abandoned read loses nothing; and no line is borrowed for it, which an idle
+            // connection would keep from the others.
+            let mut plain = Vec::new();
             let bytes = self.read_secure(&mut plain).await?;
             take(&plain);
-            buffer::return_line(plain);
             return Ok(bytes);
         }
         let bytes = self.incoming.receive(&self.socket).await?;
