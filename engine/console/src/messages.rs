@@ -181,7 +181,7 @@ fn submission(request: MessageRequest, desk: &Desk<'_>) -> Result<Submission, Ap
 }
 
 fn assemble(
-    prepared: Prepared<'_>,
+    mut prepared: Prepared<'_>,
     wishes: Wishes,
     desk: &Desk<'_>,
     sender: Address,
@@ -202,7 +202,7 @@ fn assemble(
         basis: Some(basis),
         tenant: desk.caller.tenant().to_owned(),
         campaign: prepared.directives.campaign,
-        tags: prepared.directives.tags.clone(),
+        tags: std::mem::take(&mut prepared.directives.tags),
         metadata: wishes.metadata,
         not_before: prepared.directives.not_before,
         deadline: prepared.directives.deadline,

@@ -272,9 +272,7 @@ impl Connection {
                     self.shard.counters.bytes_out.add(bytes);
                     self.shard.queue.borrow_mut().charge(self.pool.path, bytes, self.shard.now());
                     let (tickets, text) = job.into_parts();
-                    if self.connected.has_gap() {
-                        self.connected.fill_gap(text.into_body(&mut self.scratch));
-                    }
+                    self.connected.fill_gap(|| text.into_body(&mut self.scratch));
                     return self.flights.push_back(Flight::new(transaction, flow, tickets));
                 }
                 Err(unsendable) => unsendable,

@@ -373,15 +373,10 @@ impl Connected {
         Ok(())
     }
 
-    /// Whether the transaction that was begun last has left a gap for its body.
-    pub(super) fn has_gap(&mut self) -> bool {
-        self.client.gaps().len() > self.parcel.bodies()
-    }
-
-    /// Takes the body for the gap that was left last.
-    pub(super) fn fill_gap(&mut self, body: Body) {
-        if let Some(gap) = self.client.gaps().last() {
-            self.parcel.insert(gap.at, body);
+    /// Takes the body of the transaction that was begun last, if it has left a gap for it.
+    pub(super) fn fill_gap(&mut self, body: impl FnOnce() -> Body) {
+        if let Some(gap) = self.client.gaps().get(self.parcel.bodies()) {
+            self.parcel.insert(gap.at, body());
         }
     }
 

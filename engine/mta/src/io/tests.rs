@@ -94,47 +94,15 @@ fn bytes_of_any_number_come_back_in_the_clear() {
     });
 }
 
-#[test]
-fn a_large_message_passes_in_the_clear_and_encrypted() {
+/// Sends what `make` makes, in the clear and encrypted, to a reader that begins late; it must arrive as `expected`.
+fn arrives(make: impl Fn() -> Parcel, expected: &[u8]) {
     let (config, tls) = (certificate(), client_tls(&Trust::Any));
     for encrypted in [false, true] {
-        let (config, tls) = (config.clone(), tls.clone());
+        let (config, tls, mut parcel) = (config.clone(), tls.clone(), make());
+        assert_eq!(parcel.len(), expected.len());
+        let expected = expected.to_vec();
         on_ring(async move {
             let (mut client, mut server) = pair().await;
-            let sent = noise(3_000_000);
-            let expected = sent.clone();
-            let receiving = spawn(async move {
-                if encrypted {
-                    server.start_tls_server(config).await.expect("the handshake works");
-                }
-                read_exactly(&mut server, expected.len()).await == expected
-            });
-            if encrypted {
-                client.start_tls_client(tls, "mx.example.test").await.expect("it works");
-            }
-            client.write_all(&mut sent.clone()).await.expect("it goes");
-            assert!(receiving.await.expect("it ends"));
-        });
-    }
-}
-
-/// Sends bytes and bodies, far more than the sockets hold, to a reader that begins late.
-#[test]
-fn bodies_leave_in_their_places_in_the_clear_and_encrypted() {
-    let (config, tls) = (certificate(), client_tls(&Trust::Any));
-    for encrypted in [false, true] {
-        let (config, tls) = (config.clone(), tls.clone());
-        on_ring(async move {
-            let (mut client, mut server) = pair().await;
-            let (bytes, bodies) = (noise(10_000), [700_000, 5, 0, 3_000_000, 90_000]);
-            let places = [1_000, 1_000, 2_000, 9_999, 10_000];
-            let (mut parcel, mut expected, mut taken) = (Parcel::from(bytes.clone()), Vec::new(), 0);
-            for (at, length) in places.into_iter().zip(bodies) {
-                parcel.insert(at, Body::Made(noise(length + 3), 3));
-                expected.extend_from_slice(&bytes[std::mem::replace(&mut taken, at)..at]);
-                expected.extend_from_slice(&noise(length + 3)[3..]);
-            }
-            assert_eq!(parcel.len(), expected.len());
             let receiving = spawn(async move {
                 if encrypted {
                     server.start_tls_server(config).await.expect("the handshake works");
@@ -150,6 +118,30 @@ fn bodies_leave_in_their_places_in_the_clear_and_encrypted() {
             assert!(receiving.await.expect("it ends"));
         });
     }
+}
+
+#[test]
+fn a_large_message_passes_in_the_clear_and_encrypted() {
+    let sent = noise(3_000_000);
+    arrives(|| sent.clone().into(), &sent);
+}
+
+/// Far more than the sockets hold.
+#[test]
+fn bodies_leave_in_their_places_in_the_clear_and_encrypted() {
+    let bytes = noise(10_000);
+    let bodies = [(1_000, 700_000), (1_000, 5), (2_000, 0), (9_999, 3_000_000), (10_000, 90_000)];
+    let (mut expected, mut taken) = (Vec::new(), 0);
+    for (at, length) in bodies {
+        expected.extend_from_slice(&bytes[std::mem::replace(&mut taken, at)..at]);
+        expected.extend_from_slice(&noise(length + 3)[3..]);
+    }
+    let make = || {
+        let mut parcel = Parcel::from(bytes.clone());
+        bodies.iter().for_each(|&(at, length)| parcel.insert(at, Body::Made(noise(length + 3), 3)));
+        parcel
+    };
+    arrives(make, &expected);
 }
 
 #[test]
