@@ -2,11 +2,12 @@
 //! temporary directory (`TMPDIR`): their figures are the disk's as much as ours.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bench::Chance;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mail::{Disposition, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
+use mail::{Disposition, Outcome, Phase, RecipientId, Reply, Route, Timings, UnixMs};
 use spool::{Content, Durability, Log, Options, Recipient};
 use tempfile::TempDir;
 
@@ -83,11 +84,13 @@ fn delivered() -> Outcome {
         phase: Phase::Body,
         verdict: String::new(),
         reply: Reply::new(250, "OK 1731240000 5b1f17b1804b1-38.19 - smtp"),
-        source: "s1".into(),
-        provider: "google".into(),
-        mx: "mx.mail.example".into(),
-        address: "192.0.2.7:25".into(),
-        tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
+        route: Arc::new(Route {
+            source: "s1".into(),
+            provider: "google".into(),
+            mx: "mx.mail.example".into(),
+            address: "192.0.2.7:25".into(),
+            tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
+        }),
         timings: Timings::default(),
     }
 }

@@ -3,10 +3,11 @@
 //! says otherwise, or the fuzzer would never get past them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mail::{
     BodyType, CampaignId, Class, Disposition, DsnReturn, Enhanced, Ledger, MessageId, Notify, Outcome, Phase,
-    RecordId, Reply, Timings, TlsWish, UnixMs,
+    RecordId, Reply, Route, Timings, TlsWish, UnixMs,
 };
 use spool::raw::{RawHead, RawPlace, RawSegment, moved_prefix};
 use spool::{CampaignPhase, CampaignState, Content, ContentKind, Ground, Kind, Needs, Recipient};
@@ -215,11 +216,11 @@ impl Script {
                 enhanced: (marks & 1 == 0).then_some(Enhanced(marks, 1, 2)),
                 text: input.text(),
             },
-            source: input.text(),
-            provider: String::new(),
-            mx: input.text(),
-            address: String::new(),
-            tls: String::new(),
+            route: Arc::new(Route {
+                source: input.text(),
+                mx: input.text(),
+                ..Route::default()
+            }),
             timings: Timings { connect_ms: 1, transaction_ms: u32::from(marks) },
         };
         let recipient = self.id(input);

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use mail::{Disposition, Enhanced, MessageId, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
+use mail::{Disposition, Enhanced, MessageId, Outcome, Phase, RecipientId, Reply, Route, Timings, UnixMs};
 use tempfile::TempDir;
 
 use crate::encode::Encoder;
@@ -366,6 +366,8 @@ impl Scribe {
             1 => Disposition::Bounced,
             _ => Disposition::Delivered,
         };
+        let [source, provider, mx, address, tls] =
+            ["a", "gmail", "mx1.example.test", "192.0.2.1:25", "TLSv1.3"].map(str::to_owned);
         let outcome = Outcome {
             at: UnixMs(random),
             attempt: 1,
@@ -374,11 +376,7 @@ impl Scribe {
             phase: Phase::Body,
             verdict: "mailbox.full".to_owned(),
             reply: Reply::enhanced(452, Enhanced(4, 2, 2), "mailbox full, try later"),
-            source: "a".to_owned(),
-            provider: "gmail".to_owned(),
-            mx: "mx1.example.test".to_owned(),
-            address: "192.0.2.1:25".to_owned(),
-            tls: "TLSv1.3".to_owned(),
+            route: Route { source, provider, mx, address, tls }.into(),
             timings: Timings { connect_ms: 12, transaction_ms: 345 },
         };
         self.log.append_outcome(self.waiting[chosen], &outcome).unwrap();

@@ -1,10 +1,11 @@
 //! The heads of records as they lie on disk: rkyv archives without maps and shared pointers. A change here is a new
 //! `RECORD_VERSION`.
 
-use mail::{BodyType, Disposition, DsnReturn, TlsWish};
 use std::mem::offset_of;
+use std::sync::Arc;
 
-use mail::{Enhanced, Ledger, Outcome, Phase, Reply, Timings, UnixMs};
+use mail::{BodyType, Disposition, DsnReturn, Enhanced, Ledger, Outcome, Phase, Reply, Route, Timings};
+use mail::{TlsWish, UnixMs};
 use rkyv::with::Inline;
 use rkyv::{Archive, Serialize};
 
@@ -189,11 +190,11 @@ impl<'a> StoredOutcome<'a> {
             transaction_ms: outcome.timings.transaction_ms,
             verdict: &outcome.verdict,
             text: &outcome.reply.text,
-            source: &outcome.source,
-            provider: &outcome.provider,
-            mx: &outcome.mx,
-            address: &outcome.address,
-            tls: &outcome.tls,
+            source: &outcome.route.source,
+            provider: &outcome.route.provider,
+            mx: &outcome.route.mx,
+            address: &outcome.route.address,
+            tls: &outcome.route.tls,
             code: outcome.reply.code,
             enhanced: (enhanced.1, enhanced.2),
             marks: Marks {
@@ -230,11 +231,13 @@ impl ArchivedStoredOutcome<'_> {
                 enhanced: self.enhanced_code(),
                 text: self.text.as_str().to_owned(),
             },
-            source: self.source.as_str().to_owned(),
-            provider: self.provider.as_str().to_owned(),
-            mx: self.mx.as_str().to_owned(),
-            address: self.address.as_str().to_owned(),
-            tls: self.tls.as_str().to_owned(),
+            route: Arc::new(Route {
+                source: self.source.as_str().to_owned(),
+                provider: self.provider.as_str().to_owned(),
+                mx: self.mx.as_str().to_owned(),
+                address: self.address.as_str().to_owned(),
+                tls: self.tls.as_str().to_owned(),
+            }),
             timings: self.timings(),
         }
     }

@@ -1,8 +1,9 @@
 //! What survives: everything that was accepted, with its attempts, and nothing twice.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mail::{Disposition, Enhanced, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
+use mail::{Disposition, Enhanced, Outcome, Phase, RecipientId, Reply, Route, Timings, UnixMs};
 use spool::{Log, Options, Outbox};
 
 use crate::house::{House, PATIENCE, message};
@@ -100,11 +101,7 @@ fn second_attempt(disposition: Disposition, reply: Reply) -> Outcome {
         phase: Phase::Body,
         verdict: String::new(),
         reply,
-        source: String::new(),
-        provider: String::new(),
-        mx: "mx.there.test".to_owned(),
-        address: String::new(),
-        tls: String::new(),
+        route: Arc::new(Route { mx: "mx.there.test".to_owned(), ..Route::default() }),
         timings: Timings::default(),
     }
 }

@@ -18,7 +18,7 @@ pub use class::{Class, UnknownClass};
 pub use envelope::{BodyType, DsnReturn, Envelope, Notify, Recipient, TlsWish};
 pub use id::{CampaignId, IdError, MessageId, RecipientId, RecordId};
 pub use ledger::Ledger;
-pub use outcome::{Disposition, Outcome, Phase, Timings};
+pub use outcome::{Disposition, Outcome, Phase, Route, Timings};
 pub use reply::{Enhanced, Reply};
 pub use secret::Secret;
 pub use time::UnixMs;

@@ -1,5 +1,7 @@
 //! What became of one attempt to deliver to one recipient.
 
+use std::sync::Arc;
+
 use crate::{Reply, UnixMs};
 
 /// How far an attempt got when its outcome was decided.
@@ -152,6 +154,15 @@ pub struct Outcome {
     pub verdict: String,
     /// What the receiver answered, or our own words with code 0 when no reply was the ground (a timeout, a DNS answer).
     pub reply: Reply,
+    /// Which way it went: shared by all that went the same.
+    pub route: Arc<Route>,
+    /// How long it took.
+    pub timings: Timings,
+}
+
+/// Which way an attempt went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
     /// Name of the source it left from; empty when none was chosen.
     pub source: String,
     /// Name of the provider; empty when routing failed.
@@ -162,6 +173,4 @@ pub struct Outcome {
     pub address: String,
     /// TLS version and cipher suite; empty when in clear.
     pub tls: String,
-    /// How long it took.
-    pub timings: Timings,
 }

@@ -37,7 +37,7 @@ pub(crate) fn for_outcome(shared: &Shared, id: RecipientId, outcome: &Outcome) -
         original: recipient.original(),
         event,
         reply: &outcome.reply,
-        remote_host: &outcome.mx,
+        remote_host: &outcome.route.mx,
         last_attempt: (outcome.attempt > 0).then_some(outcome.at),
         retry_until: None,
     };

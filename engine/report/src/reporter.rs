@@ -274,7 +274,7 @@ fn clock() -> UnixMs {
 
 #[cfg(test)]
 mod tests {
-    use mail::{CampaignId, Class, Disposition, Outcome, Phase, RecipientId, Reply, Timings};
+    use mail::{CampaignId, Class, Disposition, Outcome, Phase, RecipientId, Reply, Route, Timings};
     use spool::{CampaignPhase, CampaignState, Content, ContentKind, Log, Options, Recipient};
 
     use super::*;
@@ -329,11 +329,13 @@ mod tests {
             phase: Phase::Body,
             verdict: String::new(),
             reply: Reply::new(250, "queued as 1"),
-            source: "a".to_owned(),
-            provider: "p".to_owned(),
-            mx: "mx.test".to_owned(),
-            address: "192.0.2.1:25".to_owned(),
-            tls: "TLSv1.3".to_owned(),
+            route: Arc::new(Route {
+                source: "a".to_owned(),
+                provider: "p".to_owned(),
+                mx: "mx.test".to_owned(),
+                address: "192.0.2.1:25".to_owned(),
+                tls: "TLSv1.3".to_owned(),
+            }),
             timings: Timings::default(),
         }
     }

@@ -1,9 +1,10 @@
 //! What is put into the logs: messages of a size, and the recipients of a newsletter as the scenario campaign-20k makes them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
-use mail::{Disposition, MessageId, Outcome, Phase, Reply, Timings, UnixMs};
+use mail::{Disposition, MessageId, Outcome, Phase, Reply, Route, Timings, UnixMs};
 use spool::{Content, ContentKind, Durability, Log, Options, Recipient};
 
 /// When everything happens.
@@ -88,11 +89,13 @@ pub(crate) fn delivered() -> Outcome {
         phase: Phase::Body,
         verdict: String::new(),
         reply: Reply::new(250, "OK 1731240000 5b1f17b1804b1-38.19 - smtp"),
-        source: "s1".into(),
-        provider: "google".into(),
-        mx: "mx.mail.example".into(),
-        address: "192.0.2.7:25".into(),
-        tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
+        route: Arc::new(Route {
+            source: "s1".into(),
+            provider: "google".into(),
+            mx: "mx.mail.example".into(),
+            address: "192.0.2.7:25".into(),
+            tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
+        }),
         timings: Timings::default(),
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mail::{
-    BodyType, Class, Disposition, DsnReturn, Enhanced, Notify, Outcome, Phase, RecipientId, Reply, Timings,
-    TlsWish, UnixMs,
+    BodyType, Class, Disposition, DsnReturn, Enhanced, Notify, Outcome, Phase, RecipientId, Reply, Route,
+    Timings, TlsWish, UnixMs,
 };
 use spool::{Content, ContentKind, Disk, Durability, Log, Needs, Options, Recipient, Recovered, Waiting};
 use tempfile::TempDir;
@@ -157,11 +157,13 @@ pub(crate) fn outcome(disposition: Disposition, attempt: u16) -> Outcome {
         phase: Phase::Body,
         verdict: "mailbox.full".to_owned(),
         reply: Reply::enhanced(452, Enhanced(4, 2, 2), "mailbox full, try later"),
-        source: "a".to_owned(),
-        provider: "gmail".to_owned(),
-        mx: "mx1.example.test".to_owned(),
-        address: "192.0.2.1:25".to_owned(),
-        tls: "TLSv1.3 TLS_AES_128_GCM_SHA256".to_owned(),
+        route: Arc::new(Route {
+            source: "a".to_owned(),
+            provider: "gmail".to_owned(),
+            mx: "mx1.example.test".to_owned(),
+            address: "192.0.2.1:25".to_owned(),
+            tls: "TLSv1.3 TLS_AES_128_GCM_SHA256".to_owned(),
+        }),
         timings: Timings { connect_ms: 12, transaction_ms: 345 },
     }
 }

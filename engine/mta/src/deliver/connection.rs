@@ -216,7 +216,7 @@ impl Connection {
     /// Puts one message on the wire, for all that wait for it together, or ends it when this server cannot be given it.
     async fn begin(&mut self, ticket: Ticket, flow: FlowKey, now: UnixMs) {
         // More may be waiting than this connection takes: let another begin too.
-        self.shard.dispatch(self.pool.path);
+        self.shard.dispatch_at(self.pool.path, now);
         self.begun += 1;
         let mut job = match Job::read(&self.shard, ticket) {
             Ok(job) => job,
@@ -269,11 +269,13 @@ impl Connection {
             let bytes = message.len() as u64;
             let unsendable = match job.begin(&mut self.connected.client, message) {
                 Ok(transaction) => {
+                    // Its signature may have taken a while.
+                    let now = self.shard.now();
                     self.shard.counters.bytes_out.add(bytes);
-                    self.shard.queue.borrow_mut().charge(self.pool.path, bytes, self.shard.now());
+                    self.shard.queue.borrow_mut().charge(self.pool.path, bytes, now);
                     let (tickets, text) = job.into_parts();
                     self.connected.fill_gap(|| text.into_body(&mut self.scratch));
-                    return self.flights.push_back(Flight::new(transaction, flow, tickets));
+                    return self.flights.push_back(Flight::new(transaction, flow, tickets, now));
                 }
                 Err(unsendable) => unsendable,
             };

@@ -16,9 +16,9 @@ use crate::shard::Shard;
 
 impl Connection {
     /// A recipient's message was taken.
-    pub(super) fn took(&self, ticket: Ticket, flow: FlowKey) {
+    pub(super) fn took(&self, ticket: Ticket, flow: FlowKey, now: UnixMs) {
         let (shard, pool) = (&self.shard, &self.pool);
-        pool.budget.took(shard.now());
+        pool.budget.took(now);
         shard.stir(&pool.budget);
         shard.note(pool.key, flow, Happening::Delivered);
         shard.mailbox_works(ticket);

@@ -1,7 +1,6 @@
 //! A transaction under way and the recipients that wait for its replies. It speaks with nobody.
 
-use std::time::Instant;
-
+use mail::UnixMs;
 use queue::{FlowKey, Ticket};
 use smallvec::SmallVec;
 
@@ -14,7 +13,7 @@ pub(super) struct Flight {
     pub(super) transaction: u64,
     /// The line that its recipients were taken from.
     pub(super) flow: FlowKey,
-    pub(super) began: Instant,
+    pub(super) began: UnixMs,
     /// Whether the server has answered for one of its recipients.
     pub(super) heard: bool,
     /// Whether the server has judged the message, for one of them at least.
@@ -24,9 +23,9 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(transaction: u64, flow: FlowKey, tickets: Tickets) -> Self {
+    pub(super) fn new(transaction: u64, flow: FlowKey, tickets: Tickets, began: UnixMs) -> Self {
         let waiting = tickets.into_iter().map(Some).collect();
-        Self { transaction, flow, began: Instant::now(), heard: false, was_judged: false, waiting }
+        Self { transaction, flow, began, heard: false, was_judged: false, waiting }
     }
 
     /// The recipient at `index`, if it still waits for its reply; it does not any more then.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mail::{Phase, Reply, UnixMs};
+use mail::{Phase, Reply, Route, UnixMs};
 use policy::config::Source;
 use policy::tls_report::ResultType;
 use policy::verdict::Fault;
@@ -32,10 +32,9 @@ pub(super) struct Connected {
     pub(super) stream: Stream,
     pub(super) client: Client,
     pub(super) watch: Watch,
-    pub(super) host: String,
     pub(super) address: SocketAddr,
     /// What every outcome says of the connection.
-    pub(super) words: Words,
+    pub(super) route: Arc<Route>,
     pub(super) connect_ms: u32,
     /// No reply is awaited for longer.
     reply_timeout: Duration,
@@ -44,15 +43,6 @@ pub(super) struct Connected {
     pub(super) protection: Protection,
     /// What is sent next: the client's bytes, and the bodies for the gaps that it leaves between them.
     parcel: Parcel,
-}
-
-/// A connection in words, made once.
-#[derive(Default)]
-pub(super) struct Words {
-    /// Address and port of the server.
-    pub(super) address: String,
-    /// Version and cipher suite of TLS; empty in clear.
-    pub(super) tls: String,
 }
 
 /// Why no connection could be opened.
@@ -233,9 +223,8 @@ async fn connect(
         stream,
         client,
         watch,
-        host: host.name.clone(),
         address,
-        words: Words::default(),
+        route: Arc::default(),
         connect_ms: 0,
         reply_timeout,
         heard: 0,
@@ -247,7 +236,13 @@ async fn connect(
     connected.greet(&handshake).await?;
     connected.stream.label_tls(connected.protection.label());
     let tls = connected.stream.tls_description().unwrap_or_default();
-    connected.words = Words { address: address.to_string(), tls };
+    connected.route = Arc::new(Route {
+        source: source.name.clone(),
+        provider: shard.shared.config.providers[destination.provider].name.clone(),
+        mx: host.name.clone(),
+        address: address.to_string(),
+        tls,
+    });
     connected.connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(connected)
 }

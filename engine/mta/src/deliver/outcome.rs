@@ -1,9 +1,10 @@
 //! From a reply to a recipient, or its absence, to an outcome: what `policy/verdict` says of it is carried out here.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings};
+use mail::{Disposition, Enhanced, Outcome, Phase, Reply, Timings, UnixMs};
 use policy::reaction::{Reaction, reaction};
 use policy::retry::next_attempt;
 use policy::verdict::{Action, Fault, Scope, Verdict, ends_session, judge_network};
@@ -24,7 +25,8 @@ impl Connection {
             return;
         };
         let Some(ticket) = flight.take(index) else { return };
-        let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
+        let (flow, now) = (flight.flow, self.shard.now());
+        let transaction_ms = whole_ms(now.since(flight.began));
         self.pool.took_ms(transaction_ms, under_way);
         let is_first = !std::mem::replace(&mut flight.heard, true);
         flight.was_judged |= phase == Phase::Body;
@@ -35,8 +37,9 @@ impl Connection {
             self.pool.works();
         }
         if phase == Phase::Body && reply.is_positive() {
-            self.took(ticket, flow);
-            let outcome = self.outcome(ticket, phase, reply, Disposition::Delivered, transaction_ms);
+            self.took(ticket, flow, now);
+            let delivered = Disposition::Delivered;
+            let outcome = self.outcome(ticket, phase, reply, delivered, (now, transaction_ms));
             return self.conclude(transaction, ticket, outcome).await;
         }
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
@@ -52,7 +55,8 @@ impl Connection {
             self.shard.mailbox_undecided(ticket);
             return self.shard.put_back(&self.pool, flow, ticket).await;
         }
-        let mut outcome = self.outcome(ticket, phase, reply, disposition_of(verdict), transaction_ms);
+        let disposition = disposition_of(verdict);
+        let mut outcome = self.outcome(ticket, phase, reply, disposition, (now, transaction_ms));
         self.shard.decide_retry(&self.pool, ticket, (verdict, &reaction), &mut outcome);
         self.shard.passed_back(&self.pool, ticket, flow, &outcome);
         self.conclude(transaction, ticket, outcome).await;
@@ -125,12 +129,13 @@ impl Connection {
         let class = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name).class;
         let may_go_later = reply.enhanced.is_some_and(|enhanced| enhanced.0 == 4);
         let disposition = if may_go_later { Disposition::Deferred } else { Disposition::Bounced };
-        let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, 0);
+        let now = self.shard.now();
+        let mut outcome = self.outcome(ticket, Phase::Mail, reply, disposition, (now, 0));
         class.clone_into(&mut outcome.verdict);
         if may_go_later {
             // Nobody was asked, so no attempt was made.
             outcome.attempt = ticket.attempts;
-            outcome.next_attempt = Some(self.shard.now() + READ_PAUSE);
+            outcome.next_attempt = Some(now + READ_PAUSE);
         }
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
@@ -139,7 +144,8 @@ impl Connection {
     pub(super) async fn defer(&mut self, ticket: Ticket, reply: Reply) {
         let provider = &self.shard.shared.config.providers[self.pool.destination().provider];
         let verdict = self.shard.shared.config.replies.judge(Phase::Mail, &reply, &provider.name);
-        let mut outcome = self.outcome(ticket, Phase::Mail, reply, Disposition::Deferred, 0);
+        let (deferred, now) = (Disposition::Deferred, self.shard.now());
+        let mut outcome = self.outcome(ticket, Phase::Mail, reply, deferred, (now, 0));
         self.shard.decide_retry(&self.pool, ticket, (verdict, &reaction(&verdict)), &mut outcome);
         self.shard.conclude(Conclusion { ticket, outcome }).await;
     }
@@ -163,7 +169,8 @@ impl Connection {
                 continue;
             };
             let Some(ticket) = flight.take(lost.index) else { continue };
-            let (flow, transaction_ms) = (flight.flow, elapsed_ms(flight.began));
+            let (flow, now) = (flight.flow, self.shard.now());
+            let transaction_ms = whole_ms(now.since(flight.began));
             if under_way != Some(lost.transaction) && !lost.unknown {
                 self.shard.put_back(&self.pool, flow, ticket).await;
                 continue;
@@ -173,7 +180,7 @@ impl Connection {
                 false => (Disposition::Deferred, fault),
             };
             let reply = Reply::enhanced(0, Enhanced(4, 4, 2), why);
-            let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, transaction_ms);
+            let mut outcome = self.outcome(ticket, lost.phase, reply, disposition, (now, transaction_ms));
             let verdict = judge_network(fault);
             let reaction = reaction(&verdict);
             self.shard.note(self.pool.key, flow, reaction.happening);
@@ -183,28 +190,25 @@ impl Connection {
         }
     }
 
+    /// What has become of a recipient, when, and after how many milliseconds.
     fn outcome(
         &self,
         ticket: Ticket,
         phase: Phase,
         reply: Reply,
         disposition: Disposition,
-        transaction_ms: u32,
+        (at, transaction_ms): (UnixMs, u32),
     ) -> Outcome {
         let first = self.heard <= 1;
         Outcome {
-            at: self.shard.now(),
+            at,
             attempt: ticket.attempts.saturating_add(1),
             disposition,
             next_attempt: None,
             phase,
             verdict: String::new(),
             reply,
-            source: self.shard.shared.sources.get(self.pool.key.source).name.clone(),
-            provider: self.shard.shared.config.providers[self.pool.destination().provider].name.clone(),
-            mx: self.connected.host.clone(),
-            address: self.connected.words.address.clone(),
-            tls: self.connected.words.tls.clone(),
+            route: Arc::clone(&self.connected.route),
             timings: Timings {
                 connect_ms: if first { self.connected.connect_ms } else { 0 },
                 transaction_ms,
@@ -213,8 +217,8 @@ impl Connection {
     }
 }
 
-fn elapsed_ms(since: Instant) -> u32 {
-    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
+fn whole_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn disposition_of(verdict: Verdict) -> Disposition {

@@ -272,6 +272,11 @@ impl Shard {
 
     /// Something may be sent on `path`: wakes an idle connection or opens a new one.
     pub(crate) fn dispatch(self: &Rc<Self>, path: PathId) {
+        self.dispatch_at(path, self.now());
+    }
+
+    /// The same at `now`, which is the present.
+    pub(super) fn dispatch_at(self: &Rc<Self>, path: PathId, now: UnixMs) {
         let Some(pool) = self.pools.get(path) else { return };
         let idle = pool.idle.borrow_mut().pop();
         if let Some(wake) = idle {
@@ -281,7 +286,6 @@ impl Shard {
         if self.is_stopping() || !pool.may_open() {
             return;
         }
-        let now = self.now();
         // While the path waits for its rate, one more connection could only wait too.
         if pool.is_armed(now) || !self.queue.borrow().wants_connection(path, now) {
             return;

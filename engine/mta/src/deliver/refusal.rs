@@ -1,8 +1,9 @@
 //! What is done when a site does not want to speak with us: before any message it can have judged none.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use mail::{Disposition, Phase, Reply};
+use mail::{Disposition, Phase, Reply, Route};
 use policy::TlsPolicy;
 use policy::reaction::{PaceSignal, Reaction, reaction};
 use policy::verdict::{Action, Scope, Verdict};
@@ -79,8 +80,8 @@ async fn bounce(shard: &Rc<Shard>, pool: &Rc<Pool>, (phase, reply): (Phase, &Rep
         outcome.attempt = ticket.attempts.saturating_add(1);
         outcome.phase = phase;
         verdict.class.clone_into(&mut outcome.verdict);
-        outcome.provider.clone_from(&provider.name);
-        outcome.mx = destination.site_name();
+        let (provider, mx) = (provider.name.clone(), destination.site_name());
+        outcome.route = Arc::new(Route { provider, mx, ..Route::default() });
         shard.note(pool.key, flow, reaction(&verdict).happening);
         shard.conclude(Conclusion { ticket, outcome }).await;
     }

@@ -2,6 +2,7 @@
 //! waits again or is finished, and brings the sender a notice when it failed.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mail::{CampaignId, Disposition, Ledger, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
@@ -59,11 +60,7 @@ pub(crate) fn without_attempt(at: UnixMs, disposition: Disposition, reply: Reply
         phase: Phase::Routing,
         verdict: String::new(),
         reply,
-        source: String::new(),
-        provider: String::new(),
-        mx: String::new(),
-        address: String::new(),
-        tls: String::new(),
+        route: Arc::default(),
         timings: Timings::default(),
     }
 }

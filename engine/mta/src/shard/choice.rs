@@ -171,7 +171,7 @@ impl Shard {
     /// Notes at home whether a recipient has to keep its source.
     pub(super) fn note_source(&self, ticket: Ticket, outcome: &Outcome) {
         let is_greylisted = outcome.verdict.split('.').next() == Some(GREYLISTED);
-        if is_greylisted && let Some(source) = self.shared.sources.index_of(&outcome.source) {
+        if is_greylisted && let Some(source) = self.shared.sources.index_of(&outcome.route.source) {
             self.mind.kept_sources.keep(ticket.id, source);
         }
     }

@@ -2,9 +2,10 @@
 //! the story says so. While no mailbox is in trouble this costs a look at a number.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mail::{Disposition, Enhanced, RecipientId, Reply, UnixMs};
+use mail::{Disposition, Enhanced, RecipientId, Reply, Route, UnixMs};
 use policy::mailbox::{MailboxTrouble, reason};
 use queue::{FlowKey, Ticket};
 
@@ -83,7 +84,7 @@ impl Shard {
         outcome.next_attempt = Some(until);
         reason(trouble).clone_into(&mut outcome.verdict);
         let (source, provider) = self.shared.names(pool.key.source, pool.key.provider);
-        (outcome.source, outcome.provider) = (source, provider);
+        outcome.route = Arc::new(Route { source, provider, ..Route::default() });
         self.passed_back(pool, ticket, flow, &outcome);
         self.conclude(Conclusion { ticket, outcome }).await;
     }

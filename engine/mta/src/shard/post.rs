@@ -7,7 +7,7 @@ use super::{Shard, ToShard};
 /// How soon a full ring is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// How long something may lie in a ring for which nobody waits: a shard that is woken for each costs more than the work.
-const IDLE_PAUSE: Duration = Duration::from_millis(1);
+const IDLE_PAUSE: Duration = Duration::from_millis(5);
 
 impl Shard {
     /// Posts to another shard, waiting while its ring is full: whoever calls takes on nothing more meanwhile. The other one is woken

@@ -79,8 +79,8 @@ fn of_outcome(outcome: &OutcomeRef) -> Value {
     json!({
         "recipient": outcome.recipient().to_string(), "at": whole.at.0, "event": whole.disposition.name(),
         "attempt": whole.attempt, "next_attempt": whole.next_attempt.map(|at| at.0), "phase": whole.phase.name(),
-        "verdict": whole.verdict, "reply": whole.reply.to_string(), "source": whole.source, "provider": whole.provider,
-        "mx": whole.mx,
+        "verdict": whole.verdict, "reply": whole.reply.to_string(),
+        "source": whole.route.source, "provider": whole.route.provider, "mx": whole.route.mx,
     })
 }
 
