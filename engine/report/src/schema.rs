@@ -59,6 +59,10 @@ const BLOCKS: &str = "
 /// discriminants of `mail::Disposition`.
 pub(crate) const ACCEPTED: i64 = 255;
 
+/// Pages that the writer keeps to itself. All tables grow at their ends, so it comes back to few, and each page more is
+/// memory that must be had from the kernel first; what it does not keep lies in the page cache.
+const CACHE_KIB: i64 = 4096;
+
 /// How long a connection waits for another one's lock. The writer is alone and readers need no lock in WAL mode,
 /// so only a checkpoint or a foreign tool that has the file open can cause a wait.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -92,7 +96,7 @@ fn try_writer(path: &Path) -> Result<Option<Connection>, StoreError> {
     // their cursor, so that they are read again from the spool, which is held until a checkpoint has made them durable.
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(32);
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

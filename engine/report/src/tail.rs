@@ -1,10 +1,9 @@
 //! Turns the records of one shard's log into a batch for the store: outcomes with all that is known of their recipient,
 //! and counts of what was accepted.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
-use mail::{CampaignId, Disposition, MessageId, RecordId, UnixMs};
+use mail::{CampaignId, Disposition, Enhanced, MessageId, RecipientId, RecordId, UnixMs};
 use rustc_hash::FxHashMap;
 use spool::{
     CampaignPhase, ContentHead, ContentKind, Cursor, OutcomeRef, ReadError, Reader, RecipientRef, RecordRef,
@@ -21,15 +20,44 @@ const HEADS_MAX: usize = 4096;
 /// Records that one call reads at most, also when few of them are outcomes.
 const RECORDS_MAX: usize = 16_384;
 
+/// Records that are taken together: what the outcomes among them name lies elsewhere in the log, and is fetched at the same time.
+const TOGETHER: usize = 32;
+
+/// A record as it was read.
+#[derive(Debug)]
+struct Taken {
+    id: RecordId,
+    record: RecordRef,
+    /// Of an outcome: whose it is, if that can be read.
+    recipient: Option<RecipientRef>,
+}
+
 /// Reads one shard's log.
 #[derive(Debug)]
 pub(crate) struct ShardTail {
     shard: u8,
     reader: Reader,
     tail: Tail,
+    together: Vec<Taken>,
     heads: FxHashMap<MessageId, Arc<Head>>,
-    /// Room for the text of an enhanced code.
-    enhanced: String,
+    enhanced: Words,
+}
+
+/// An enhanced code in words, for as long as outcomes have the same: most have that of success.
+#[derive(Debug, Default)]
+struct Words {
+    code: Option<Enhanced>,
+    text: String,
+}
+
+impl Words {
+    fn of(&mut self, code: Option<Enhanced>) -> &str {
+        if self.code != code {
+            self.code = code;
+            self.text = code.as_ref().map(Enhanced::to_string).unwrap_or_default();
+        }
+        &self.text
+    }
 }
 
 /// What is needed of a message's content for each of its recipients.
@@ -50,14 +78,25 @@ pub(crate) struct Campaigns {
     pub(crate) started: FxHashMap<CampaignId, UnixMs>,
 }
 
+impl Taken {
+    fn recipient_id(&self) -> Option<RecipientId> {
+        match &self.record {
+            RecordRef::Outcome(outcome) => Some(outcome.recipient()),
+            _ => None,
+        }
+    }
+}
+
 impl ShardTail {
     /// Reads `reader` from `position` on.
     pub(crate) fn new(shard: u8, reader: Reader, position: u64) -> Self {
         let tail = reader.tail(Cursor(position)).durable();
-        Self { shard, reader, tail, heads: FxHashMap::default(), enhanced: String::new() }
+        let (heads, enhanced) = (FxHashMap::default(), Words::default());
+        Self { shard, reader, tail, together: Vec::with_capacity(TOGETHER), heads, enhanced }
     }
 
-    /// Adds what has been written since to `batch`, at most `events_max` events of it; the number of records that were read, and whether all were.
+    /// Adds what has been written since to `batch`, about `events_max` events of it at most; the number of records that were
+    /// read, and whether all were.
     pub(crate) fn read(
         &mut self,
         events_max: usize,
@@ -67,13 +106,12 @@ impl ShardTail {
     ) -> (usize, bool) {
         let (mut records, mut is_end) = (0, false);
         let full = batch.events() + events_max;
-        while records < RECORDS_MAX && batch.events() < full {
-            let Some((id, record)) = self.tail.next() else {
-                is_end = true;
-                break;
-            };
-            records += 1;
-            self.take(id, &record, batch, campaigns, now);
+        while !is_end && records < RECORDS_MAX && batch.events() < full {
+            let mut together = self.take_some();
+            is_end = together.len() < TOGETHER;
+            records += together.len();
+            together.drain(..).for_each(|taken| self.tell(&taken, batch, campaigns, now));
+            self.together = together;
         }
         if records > 0 {
             batch.cursors.insert(self.shard, self.tail.cursor().0);
@@ -81,21 +119,29 @@ impl ShardTail {
         (records, is_end)
     }
 
-    fn take(
-        &mut self,
-        id: RecordId,
-        record: &RecordRef,
-        batch: &mut Batch,
-        campaigns: &mut Campaigns,
-        now: UnixMs,
-    ) {
-        match record {
+    /// The next records, with the recipients that outcomes are of; what is told of these and their contents is at hand then.
+    fn take_some(&mut self) -> Vec<Taken> {
+        let mut together = std::mem::take(&mut self.together);
+        let records = self.tail.by_ref().take(TOGETHER);
+        together.extend(records.map(|(id, record)| Taken { id, record, recipient: None }));
+        self.reader.warm(together.iter().filter_map(|taken| Some(taken.recipient_id()?.0)));
+        for taken in &mut together {
+            let found = taken.recipient_id().map(|id| self.reader.recipient(id).map_err(lost));
+            taken.recipient = found.and_then(Result::ok);
+        }
+        let contents = together.iter().filter_map(|taken| Some(taken.recipient.as_ref()?.content().0));
+        self.reader.warm(contents);
+        together
+    }
+
+    fn tell(&mut self, taken: &Taken, batch: &mut Batch, campaigns: &mut Campaigns, now: UnixMs) {
+        match &taken.record {
             RecordRef::Content(head) => {
                 self.remember(head);
             }
             RecordRef::Recipient(recipient) => self.accept(recipient.content(), batch, now),
             RecordRef::Outcome(outcome) => {
-                self.tell(id, outcome, batch, campaigns);
+                self.tell_outcome(taken, outcome, batch, campaigns);
             }
             RecordRef::Campaign(state) if state.phase == CampaignPhase::Running => {
                 campaigns.started.insert(state.campaign, state.at);
@@ -112,33 +158,33 @@ impl ShardTail {
         batch.accept(&head.origin, at);
     }
 
-    fn tell(&mut self, id: RecordId, outcome: &OutcomeRef, batch: &mut Batch, campaigns: &Campaigns) {
-        let recipient = outcome.recipient();
-        let found = self.reader.recipient(recipient).map_err(lost).ok();
-        let content = found.as_ref().map_or_else(MessageId::default, RecipientRef::content);
-        let not_before = found.as_ref().map_or(UnixMs(0), RecipientRef::not_before);
+    fn tell_outcome(
+        &mut self,
+        taken: &Taken,
+        outcome: &OutcomeRef,
+        batch: &mut Batch,
+        campaigns: &Campaigns,
+    ) {
+        let recipient = taken.recipient.as_ref();
+        let content = recipient.map_or_else(MessageId::default, RecipientRef::content);
+        let not_before = recipient.map_or(UnixMs(0), RecipientRef::not_before);
         let head = self.head(content).unwrap_or_else(|| Arc::new(Head::unknown(outcome.at())));
         let started = head.origin.campaign.filter(|_| head.is_template);
         let started = started.and_then(|campaign| campaigns.started.get(&campaign)).copied();
         let ready_at = head.accepted_at.max(not_before).max(started.unwrap_or_default());
-        self.enhanced.clear();
-        if let Some(enhanced) = outcome.enhanced() {
-            // Writing to a string does not fail.
-            let _ = write!(self.enhanced, "{enhanced}");
-        }
         let subject = SubjectTold {
-            recipient,
+            recipient: outcome.recipient(),
             message: content,
-            address: found.as_ref().map_or("", RecipientRef::address),
+            address: recipient.map_or("", RecipientRef::address),
             sender: &head.sender,
             accepted_at: head.accepted_at,
             metadata: head.metadata.as_deref(),
         };
         let timings = outcome.timings();
         let telling = Telling {
-            id,
+            id: taken.id,
             subject,
-            result: result(outcome, &self.enhanced, ready_at),
+            result: result(outcome, self.enhanced.of(outcome.enhanced()), ready_at),
             route: route(outcome),
             connect_ms: timings.connect_ms,
             transaction_ms: timings.transaction_ms,
