@@ -35,6 +35,8 @@ const PAGE: usize = 4096;
 
 /// So much is read into memory at a time: six messages of 10 KiB, and no more than a disk reads ahead anyway.
 const WINDOW: usize = 64 << 10;
+/// So many windows are looked at by one call, which costs little more than one window does.
+const AHEAD: usize = 8;
 /// How long a window counts as just read.
 const FRESH: Duration = Duration::from_secs(1);
 /// No [`moment`].
@@ -90,15 +92,39 @@ impl Image {
     /// than once, and asking the kernel each time would cost more than all else that is done with them here.
     pub(crate) fn populate(&self, range: Range<usize>) -> bool {
         let now = moment();
-        let ask = |map: &_, range: Range<usize>| is_in_memory(map, range.clone()) || advise(map, range);
-        self.populate_unless(range, |seen| seen == now, ask)
+        let is_fresh = |seen| seen == now;
+        let ask = |map: &_, windows: Range<usize>| {
+            self.note_those_in_memory(map, windows.start, now);
+            self.are_all(windows.clone(), is_fresh) || advise(map, bytes_of(map, windows))
+        };
+        self.populate_unless(range, is_fresh, ask)
     }
 
     /// The same, but of windows that were in memory once it is taken for granted that they still are: so for what was
     /// written lately, which then costs next to nothing to ask for. Pages are read ahead of what is written, as zeros that
     /// the writer fills: they need not be asked for then. A window that is being written is never in memory as a whole.
     pub(crate) fn populate_once(&self, range: Range<usize>) -> bool {
-        self.populate_unless(range, |seen| seen != NEVER, advise)
+        let ask = |map: &_, windows| advise(map, bytes_of(map, windows));
+        self.populate_unless(range, |seen| seen != NEVER, ask)
+    }
+
+    /// Notes which windows from `first` on are in memory as a whole.
+    fn note_those_in_memory(&self, map: &MmapRaw, first: usize, now: u32) {
+        let windows = first..(first + AHEAD).min(self.seen.len());
+        let mut pages = [0_u8; AHEAD * WINDOW / PAGE];
+        if let Some(pages) = pages_in_memory(map, bytes_of(map, windows.clone()), &mut pages) {
+            for (seen, pages) in self.seen[windows].iter().zip(pages.chunks(WINDOW / PAGE)) {
+                if pages.iter().all(|page| page & 1 == 1) {
+                    seen.store(now, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Whether `is_there` is content with the moments at which these windows were in memory.
+    fn are_all(&self, windows: Range<usize>, is_there: impl Fn(u32) -> bool) -> bool {
+        // Relaxed: a stamp says nothing about bytes, only that the kernel need not be asked.
+        self.seen[windows].iter().all(|window| is_there(window.load(Ordering::Relaxed)))
     }
 
     /// Has `ask` read the windows of `range` into memory, unless `is_there` is content with the moments at which all of them were.
@@ -114,17 +140,15 @@ impl Image {
             return true;
         }
         let windows = range.start / WINDOW..end.div_ceil(WINDOW);
-        let seen = &self.seen[windows.clone()];
-        // Relaxed: a stamp says nothing about bytes, only that the kernel need not be asked.
-        if seen.iter().all(|window| is_there(window.load(Ordering::Relaxed))) {
+        if self.are_all(windows.clone(), is_there) {
             return true;
         }
-        if !ask(map, windows.start * WINDOW..(windows.end * WINDOW).min(map.len())) {
+        if !ask(map, windows.clone()) {
             // What is sick may lie beside what is asked for.
             return advise(map, range.start / PAGE * PAGE..end);
         }
         let now = moment();
-        seen.iter().for_each(|window| window.store(now, Ordering::Relaxed));
+        self.seen[windows].iter().for_each(|window| window.store(now, Ordering::Relaxed));
         true
     }
 
@@ -166,20 +190,23 @@ fn advise(map: &MmapRaw, range: Range<usize>) -> bool {
     !is_sick(&map.advise_range(Advice::PopulateRead, range.start, range.len()))
 }
 
-/// Whether each page of `range`, which begins at one, is in memory as the disk or the writer has given it: of pages that were
-/// looked at before, this costs a tenth of asking for them again. To whom the file may not belong, all seems to be there: it
-/// is the engine, which writes it, that must not end by a sick disk.
-fn is_in_memory(map: &MmapRaw, range: Range<usize>) -> bool {
-    let mut pages = [0_u8; 64];
-    range.clone().step_by(pages.len() * PAGE).all(|start| {
-        let bytes = (range.end - start).min(pages.len() * PAGE);
-        let pages = &mut pages[..bytes.div_ceil(PAGE)];
-        // SAFETY: `start` lies within the mapping. The kernel writes one byte for each page that the range begins, into `pages`,
-        // which has as many (where pages are larger it writes fewer), and touches nothing else; a range that is not mapped
-        // is an error.
-        let answer = unsafe { libc::mincore(map.as_mut_ptr().add(start).cast(), bytes, pages.as_mut_ptr()) };
-        answer == 0 && pages.iter().all(|page| page & 1 == 1)
-    })
+/// The bytes of these windows.
+fn bytes_of(map: &MmapRaw, windows: Range<usize>) -> Range<usize> {
+    windows.start * WINDOW..(windows.end * WINDOW).min(map.len())
+}
+
+/// For each page of `range`, which begins at one, whether the lowest bit is set: then it is in memory as the disk or the
+/// writer has given it. Of pages that were looked at before, this costs a tenth of asking for them again. To whom the file may
+/// not belong, all seems to be there: it is the engine, which writes it, that must not end by a sick disk. `None` when the kernel does not tell.
+fn pages_in_memory<'a>(map: &MmapRaw, range: Range<usize>, pages: &'a mut [u8]) -> Option<&'a [u8]> {
+    assert!(range.end <= map.len(), "these bytes lie in the mapping");
+    let pages = &mut pages[..range.len().div_ceil(PAGE)];
+    // SAFETY: `range` lies within the mapping. The kernel writes one byte for each page that the range begins, into `pages`,
+    // which has as many (where pages are larger it writes fewer), and touches nothing else; a range that is not mapped
+    // is an error.
+    let answer =
+        unsafe { libc::mincore(map.as_mut_ptr().add(range.start).cast(), range.len(), pages.as_mut_ptr()) };
+    (answer == 0).then_some(pages)
 }
 
 /// Whether the disk cannot give pages that were asked for.
@@ -191,7 +218,7 @@ fn is_sick(asked: &io::Result<()>) -> bool {
 /// The present in steps of [`FRESH`]. The coarse clock is some milliseconds behind, and costs a fifth of the fine one.
 fn moment() -> u32 {
     let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
-    let steps = Duration::try_from(now).unwrap_or_default().as_millis() / FRESH.as_millis();
+    let steps = Duration::try_from(now).unwrap_or_default().as_secs() / FRESH.as_secs();
     // The highest bit tells it from `NEVER`; without that one it comes back to the same number after 68 years.
     steps as u32 | 1 << 31
 }
@@ -347,11 +374,13 @@ mod tests {
         file.set_len(400 << 10).expect("a hole");
         file.write_all(&[7; 300 << 10]).expect("room for 300 KiB");
         let map = MmapOptions::new().map_raw_read_only(&file).expect("a mapping");
-        for (range, is_there) in
-            [(0..300 << 10, true), (0..PAGE, true), (0..299 << 10, true), (64 << 10..400 << 10, false)]
-        {
-            assert_eq!(is_in_memory(&map, range.clone()), is_there, "{range:?}");
-        }
+        let mut pages = [0; 100];
+        let pages = pages_in_memory(&map, 0..400 << 10, &mut pages).expect("the kernel tells");
+        assert_eq!(pages.iter().position(|page| page & 1 == 0), Some(75));
+        let image = Image::map(&file).expect("a mapping");
+        image.note_those_in_memory(&map, 1, 7);
+        let seen: Vec<u32> = image.seen.iter().map(|seen| seen.load(Ordering::Relaxed)).collect();
+        assert_eq!(seen, [NEVER, 7, 7, 7, NEVER, NEVER, NEVER]);
         assert!(advise(&map, 0..400 << 10));
     }
 }
