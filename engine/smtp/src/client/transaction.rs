@@ -150,8 +150,13 @@ pub(super) fn check(
 /// Whether an address can stand between brackets without ending them, its line or its word.
 fn is_harmless(address: &str) -> bool {
     let quoted = address.starts_with('"');
-    !address.is_empty()
-        && !address.chars().any(|c| c.is_control() || (!quoted && matches!(c, ' ' | '<' | '>')))
+    let breaks_out = |c: char| c.is_control() || (!quoted && matches!(c, ' ' | '<' | '>'));
+    // Most addresses are ASCII, which is told without decoding them.
+    let is_harmful = match address.is_ascii() {
+        true => address.bytes().any(|byte| breaks_out(char::from(byte))),
+        false => address.chars().any(breaks_out),
+    };
+    !address.is_empty() && !is_harmful
 }
 
 fn needs_smtputf8(transaction: &Transaction<'_>) -> bool {
