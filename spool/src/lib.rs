@@ -8,6 +8,7 @@
 
 mod append;
 mod books;
+mod course;
 mod disk;
 mod durable;
 mod encode;
@@ -41,6 +42,7 @@ mod tail;
 mod view;
 mod waiting;
 
+pub use course::Course;
 pub use disk::{Disk, LocalDisk};
 pub use durable::{Durable, Position, SyncTarget};
 pub use error::{ReadError, SpoolError};

@@ -1,7 +1,6 @@
 //! Reads one log from any thread, without locks on the way of a message: records by identifier, records in order,
 //! and holds that keep segments from being reclaimed. It refuses to show what is not flushed.
 
-use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,9 +36,8 @@ pub(crate) struct Shared {
 /// As much of a record is asked for before its head is looked at: nearly all heads are smaller, and what lies behind in
 /// the same page comes with it.
 pub(crate) const HEAD_BYTES: usize = 4096;
-/// The bytes that processors fetch at a time, and so many of a record that most heads lie within them.
-const LINE_BYTES: usize = 64;
-const WARM_BYTES: usize = 3 * LINE_BYTES;
+/// So many bytes of a record are fetched that most heads lie within them.
+const FETCHED_BYTES: usize = 192;
 /// Mark of a hold that was dropped.
 const RELEASED: u64 = u64::MAX;
 
@@ -147,14 +145,10 @@ impl Reader {
 
     /// Has the processor fetch the beginnings of these records, all of them at the same time: of records that nobody has
     /// looked at for a while, each would otherwise be waited for when it is read.
-    pub fn warm(&self, ids: impl IntoIterator<Item = RecordId>) {
+    pub fn fetch(&self, ids: impl IntoIterator<Item = RecordId>) {
         let segments = self.shared.segments.load();
-        for id in ids {
-            let Some((segment, offset)) = segment_at(&segments, id.position()) else { continue };
-            if segment.can_read(offset..offset + HEAD_BYTES, age(&segments, segment)) {
-                let bytes = segment.bytes().get(offset..).unwrap_or_default();
-                black_box(bytes.iter().take(WARM_BYTES).step_by(LINE_BYTES).fold(0, |all, byte| all | byte));
-            }
+        for (segment, offset) in ids.into_iter().filter_map(|id| segment_at(&segments, id.position())) {
+            segment.image().fetch(offset..offset + FETCHED_BYTES);
         }
     }
 

@@ -303,11 +303,19 @@ impl RecipientRef {
     /// together with this one.
     #[must_use]
     pub fn has_neighbour(&self) -> bool {
-        let (segment, archive) = (self.head.segment(), self.head.range());
-        let behind = archive.end.next_multiple_of(ALIGN);
-        let is_near = behind + RECORD_HEADER_BYTES < archive.start + HEAD_BYTES / 2;
+        let (segment, behind) = (self.head.segment(), self.end());
+        let is_near = behind + RECORD_HEADER_BYTES < self.head.range().start + HEAD_BYTES / 2;
         let kind = || kind_at(segment.header(), segment.bytes(), behind);
         !is_near || matches!(kind(), Some(Kind::Recipient | Kind::MovedRecipient))
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        self.head.segment()
+    }
+
+    /// Offset in its segment of the record behind it.
+    pub(crate) fn end(&self) -> usize {
+        self.head.range().end.next_multiple_of(ALIGN)
     }
 
     /// What a record carried forward says of earlier attempts.

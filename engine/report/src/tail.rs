@@ -124,13 +124,13 @@ impl ShardTail {
         let mut together = std::mem::take(&mut self.together);
         let records = self.tail.by_ref().take(TOGETHER);
         together.extend(records.map(|(id, record)| Taken { id, record, recipient: None }));
-        self.reader.warm(together.iter().filter_map(|taken| Some(taken.recipient_id()?.0)));
+        self.reader.fetch(together.iter().filter_map(|taken| Some(taken.recipient_id()?.0)));
         for taken in &mut together {
             let found = taken.recipient_id().map(|id| self.reader.recipient(id).map_err(lost));
             taken.recipient = found.and_then(Result::ok);
         }
         let contents = together.iter().filter_map(|taken| Some(taken.recipient.as_ref()?.content().0));
-        self.reader.warm(contents);
+        self.reader.fetch(contents);
         together
     }
 

@@ -128,7 +128,11 @@ impl Job {
         let recipient = reader.recipient(ticket.id).map_err(unreadable)?;
         let head = reader.content_head(recipient.content()).map_err(unreadable)?;
         let text = match head.kind() {
-            ContentKind::Message => Text::Message(reader.with_body(head).map_err(unreadable)?),
+            ContentKind::Message => {
+                let content = reader.with_body(head).map_err(unreadable)?;
+                shard.pools.courses[usize::from(home)].reads(&content, &recipient);
+                Text::Message(content)
+            }
             ContentKind::Template => {
                 let campaign =
                     shard.campaign(CampaignId(recipient.content().0)).ok_or_else(unknown_campaign)?;

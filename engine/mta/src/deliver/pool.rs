@@ -10,6 +10,7 @@ use mail::UnixMs;
 use policy::pace::BudgetKey;
 use queue::{PathId, PathKey};
 use rustc_hash::FxHashMap;
+use spool::Course;
 use tokio::sync::Notify;
 
 use super::abilities::Abilities;
@@ -43,12 +44,13 @@ struct Times {
 const UNKNOWN_MS: f64 = 100.0;
 
 /// The pools of a shard's paths, and what all their connections share.
-#[derive(Default)]
 pub(crate) struct Pools {
     by_path: RefCell<FxHashMap<PathId, Rc<Pool>>>,
     /// Memory for the paths that the queue names.
     wanting: Cell<Vec<PathId>>,
     pub(crate) desk: Desk,
+    /// How connections go through the log of each shard.
+    pub(super) courses: Vec<Course>,
 }
 
 /// The connections of one path.
@@ -79,6 +81,16 @@ pub(crate) struct Pool {
 }
 
 impl Pools {
+    /// Of a shard among so many.
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            by_path: RefCell::default(),
+            wanting: Cell::default(),
+            desk: Desk::default(),
+            courses: (0..shards).map(|_| Course::default()).collect(),
+        }
+    }
+
     /// The pool of `path`, whose connections lead to `destination` from now on.
     fn aimed(&self, path: PathId, destination: &Arc<Destination>, now: UnixMs) -> Option<Rc<Pool>> {
         let pool = self.get(path)?;

@@ -76,7 +76,7 @@ impl Shard {
             journal: Journal::new(log, Arc::clone(&shared), Arc::clone(&counters)),
             queue: Queue::new(weights, queue::CRITICAL_SHARE, shared.clock.now()).into(),
             routes: Routes::default(),
-            pools: Pools::default(),
+            pools: Pools::new(shared.readers.len()),
             deadlines: Deadlines::new(),
             counters,
             book,
