@@ -44,6 +44,8 @@ const WINDOW: usize = 64 << 10;
 const AHEAD: usize = 8;
 /// How long a window counts as just read.
 const FRESH: Duration = Duration::from_secs(1);
+/// What the kernel never says of a page.
+const UNTOLD: u8 = 0xFE;
 /// No [`moment`].
 const NEVER: u32 = 0;
 
@@ -220,16 +222,18 @@ fn bytes_of(map: &MmapRaw, windows: Range<usize>) -> Range<usize> {
 
 /// For each page of `range`, which begins at one, whether the lowest bit is set: then it is in memory as the disk or the
 /// writer has given it. Of pages that were looked at before, this costs a tenth of asking for them again. To whom the file may
-/// not belong, all seems to be there: it is the engine, which writes it, that must not end by a sick disk. `None` when the kernel does not tell.
+/// not belong, all seems to be there: it is the engine, which writes it, that must not end by a sick disk. `None` when the
+/// kernel does not tell, or of larger pages.
 fn pages_in_memory<'a>(map: &MmapRaw, range: Range<usize>, pages: &'a mut [u8]) -> Option<&'a [u8]> {
     assert!(range.end <= map.len(), "these bytes lie in the mapping");
     let pages = &mut pages[..range.len().div_ceil(PAGE)];
+    pages.fill(UNTOLD);
     // SAFETY: `range` lies within the mapping. The kernel writes one byte for each page that the range begins, into `pages`,
     // which has as many (where pages are larger it writes fewer), and touches nothing else; a range that is not mapped
     // is an error.
     let answer =
         unsafe { libc::mincore(map.as_mut_ptr().add(range.start).cast(), range.len(), pages.as_mut_ptr()) };
-    (answer == 0).then_some(pages)
+    (answer == 0 && pages.last() != Some(&UNTOLD)).then_some(pages)
 }
 
 /// Whether the disk cannot give pages that were asked for.
