@@ -216,11 +216,7 @@ impl Script {
                 enhanced: (marks & 1 == 0).then_some(Enhanced(marks, 1, 2)),
                 text: input.text(),
             },
-            route: Arc::new(Route {
-                source: input.text(),
-                mx: input.text(),
-                ..Route::default()
-            }),
+            route: Arc::new(Route { source: input.text(), mx: input.text(), ..Route::default() }),
             timings: Timings { connect_ms: 1, transaction_ms: u32::from(marks) },
         };
         let recipient = self.id(input);
