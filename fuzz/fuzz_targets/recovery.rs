@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use mail::{Disposition, Outcome, Phase, RecipientId, Reply, Timings, UnixMs};
@@ -147,11 +148,7 @@ fn outcome(disposition: Disposition) -> Outcome {
         phase: Phase::Body,
         verdict: String::new(),
         reply: Reply::new(250, "ok"),
-        source: String::new(),
-        provider: String::new(),
-        mx: String::new(),
-        address: String::new(),
-        tls: String::new(),
+        route: Arc::default(),
         timings: Timings::default(),
     }
 }
