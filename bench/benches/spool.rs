@@ -2,12 +2,11 @@
 //! temporary directory (`TMPDIR`): their figures are the disk's as much as ours.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bench::Chance;
+use bench::{Chance, delivered};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mail::{Disposition, Outcome, Phase, RecipientId, Reply, Route, Timings, UnixMs};
+use mail::{Outcome, RecipientId, UnixMs};
 use spool::{Content, Durability, Log, Options, Recipient};
 use tempfile::TempDir;
 
@@ -55,7 +54,7 @@ impl Scene {
             ..Recipient::default()
         }];
         let body = vec![b'x'; body_bytes];
-        Self { log, content, recipients, body, ids: Vec::new(), outcome: delivered(), directory }
+        Self { log, content, recipients, body, ids: Vec::new(), outcome: delivered(NOW), directory }
     }
 
     fn append(&mut self, count: u64) {
@@ -72,26 +71,6 @@ impl Scene {
         }
         self.log.commit().expect("the disk works");
         while self.log.reclaim_step(u64::MAX).expect("the disk works").dropped_segments > 0 {}
-    }
-}
-
-fn delivered() -> Outcome {
-    Outcome {
-        at: NOW,
-        attempt: 1,
-        disposition: Disposition::Delivered,
-        next_attempt: None,
-        phase: Phase::Body,
-        verdict: String::new(),
-        reply: Reply::new(250, "OK 1731240000 5b1f17b1804b1-38.19 - smtp"),
-        route: Arc::new(Route {
-            source: "s1".into(),
-            provider: "google".into(),
-            mx: "mx.mail.example".into(),
-            address: "192.0.2.7:25".into(),
-            tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
-        }),
-        timings: Timings::default(),
     }
 }
 

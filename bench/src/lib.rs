@@ -1,7 +1,10 @@
-//! What the benchmarks share: a message, chance from a seed, and a clock that runs only while the thing in question does.
-//! Nothing here is measured for itself.
+//! What measurements share: a message, an outcome, chance from a seed, and a clock that runs only while the thing in
+//! question does. Nothing here is measured for itself.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use mail::{Disposition, Outcome, Phase, Reply, Route, Timings, UnixMs};
 
 /// Rounds whose work is undone before more is done, at most.
 const ROUNDS_MAX: u64 = 4096;
@@ -24,6 +27,25 @@ pub fn message(bytes: usize) -> Vec<u8> {
     message.resize(bytes.saturating_sub(2), b'x');
     message.extend_from_slice(b"\r\n");
     message
+}
+
+/// A first attempt that succeeded.
+#[must_use]
+pub fn delivered(at: UnixMs) -> Outcome {
+    let [source, provider, mx, address, tls] =
+        ["s1", "google", "mx.mail.example", "192.0.2.7:25", "TLSv1.3 TLS13_AES_128_GCM_SHA256"]
+            .map(str::to_owned);
+    Outcome {
+        at,
+        attempt: 1,
+        disposition: Disposition::Delivered,
+        next_attempt: None,
+        phase: Phase::Body,
+        verdict: String::new(),
+        reply: Reply::new(250, "OK 1731240000 5b1f17b1804b1-38.19 - smtp"),
+        route: Arc::new(Route { source, provider, mx, address, tls }),
+        timings: Timings::default(),
+    }
 }
 
 /// Numbers that look random and are the same each time (SplitMix64).

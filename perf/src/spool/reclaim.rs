@@ -115,7 +115,7 @@ impl Load {
             began_at: log.appended().offset(),
             log,
             next_look_s: reclaims.then_some(options.tick_ms as f64 / 1e3),
-            outcome: scene::delivered(),
+            outcome: bench::delivered(scene::NOW),
             soon: VecDeque::new(),
             late: VecDeque::new(),
             sent: 0,

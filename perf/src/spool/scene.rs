@@ -1,10 +1,9 @@
 //! What is put into the logs: messages of a size, and the recipients of a newsletter as the scenario campaign-20k makes them.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Result;
-use mail::{Disposition, MessageId, Outcome, Phase, Reply, Route, Timings, UnixMs};
+use mail::{Disposition, MessageId, Outcome, Reply, UnixMs};
 use spool::{Content, ContentKind, Durability, Log, Options, Recipient};
 
 /// When everything happens.
@@ -79,27 +78,6 @@ pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     noise
 }
 
-/// The first attempt succeeded.
-pub(crate) fn delivered() -> Outcome {
-    Outcome {
-        at: NOW,
-        attempt: 1,
-        disposition: Disposition::Delivered,
-        next_attempt: None,
-        phase: Phase::Body,
-        verdict: String::new(),
-        reply: Reply::new(250, "OK 1731240000 5b1f17b1804b1-38.19 - smtp"),
-        route: Arc::new(Route {
-            source: "s1".into(),
-            provider: "google".into(),
-            mx: "mx.mail.example".into(),
-            address: "192.0.2.7:25".into(),
-            tls: "TLSv1.3 TLS13_AES_128_GCM_SHA256".into(),
-        }),
-        timings: Timings::default(),
-    }
-}
-
 /// The first attempt failed for now.
 pub(crate) fn deferred() -> Outcome {
     Outcome {
@@ -107,6 +85,6 @@ pub(crate) fn deferred() -> Outcome {
         next_attempt: Some(UnixMs(NOW.0 + 1_200_000)),
         verdict: "receiver.busy".into(),
         reply: Reply::new(451, "try again later"),
-        ..delivered()
+        ..bench::delivered(NOW)
     }
 }
