@@ -10,6 +10,8 @@ from rig.load import Load
 CONNECTIONS = 20
 # Late answers to the final dot, so that a kill finds many messages on their way.
 LATE = 0.004
+# Seconds for which a starting engine lives that is killed again: it opens its connections in the second half.
+STARTING = (0.04, 0.16)
 
 
 def run(stage):
@@ -29,7 +31,8 @@ def load(stage, depth):
     for n in range(rounds):
         pause = chance.uniform(0.3, 2.5)
         time.sleep(pause)
-        kills.kill(f"after {pause:.3f} s, at {len(load.acknowledged):,} acknowledged messages", twice=n == rounds - 1)
+        again = chance.uniform(*STARTING) if n % 2 == 1 or n == rounds - 1 else None
+        kills.kill(f"after {pause:.3f} s, at {len(load.acknowledged):,} acknowledged messages", again)
     time.sleep(0.5)
     load.stop()
     ledger = scene.drain()

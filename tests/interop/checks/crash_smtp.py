@@ -13,6 +13,8 @@ ONE, MANY = "pipeline_depth = 1\n", "pipeline_depth = 8\n"
 
 # The receiver answers the final dot late, so that a kill finds many on their way.
 LATE = ("--dot-delay", "0.004")
+# After so many seconds a starting engine is killed again.
+AGAIN = 0.1
 
 
 def run(stage):
@@ -32,7 +34,7 @@ def load(stage, limit, depth):
     for n in range(rounds):
         goal = messages * (n + 1) // (rounds + 1)
         stage.wait(f"{goal} acknowledged messages", lambda: len(injector.acknowledged) >= goal, 120, every=0.002)
-        kills.kill(f"at {len(injector.acknowledged):,} acknowledged messages", twice=n == rounds - 1)
+        kills.kill(f"at {len(injector.acknowledged):,} acknowledged messages", AGAIN if n == rounds - 1 else None)
     stage.wait("the end of the injection", injector.done, 300)
     ledger = engine.wait_empty(300, len(injector.acknowledged))
     book = sink.settled()

@@ -10,26 +10,28 @@ class Kills:
 
     def __init__(self, stage, engine, sink):
         self.stage, self.engine, self.sink = stage, engine, sink
-        self.moments, self.ends = [], []
+        # From when to when the engine was being killed, and when all that was on its way had arrived.
+        self.killings, self.ends = [], []
 
-    def kill(self, when, twice=False):
-        """Kills it, lets the receiver take what was on its way, and starts it again; with `twice`, it is killed once
-        more while it starts."""
+    def kill(self, when, again=None):
+        """Kills it, lets the receiver take what was on its way, and starts it again; it is killed once more when it has
+        run for `again` seconds: while it starts, or opens its first connections."""
         arrived = self._kill()
-        if twice:
+        if again is not None:
             self.engine.launch()
-            time.sleep(0.05)
+            time.sleep(again)
             # A quick start is over by then, and mail is on the wire again.
             self._kill()
-            when += ", and again while it started"
+            when += f", and again {again:.3f} s after its start"
         seconds = self.engine.start()
         ledger = self.engine.ledger()
         self.stage.fact(f"killed {when}, it starts and balances", balances(ledger), start_seconds=round(seconds, 2), arrived=arrived,
                         **ledger)
 
     def _kill(self):
-        self.moments.append(time.time())
+        began = time.time()
         self.engine.kill()
+        self.killings.append((began, time.time()))
         arrived = len(self.sink.settled().arrivals)
         self.ends.append(time.time())
         return arrived
@@ -45,8 +47,9 @@ class Kills:
             if kill is None:
                 return self.stage.fact("nothing is repeated without a kill", False, recipient=recipient)
             repeated[kill] += 1
-            oldest[kill] = max(oldest[kill], self.moments[kill] - first)
-        connections = [book.open_at(moment) for moment in self.moments]
+            oldest[kill] = max(oldest[kill], self.killings[kill][0] - first)
+        # On a busy machine it lives on for some milliseconds, and opens more connections.
+        connections = [book.open_during(*killing) for killing in self.killings]
         bounds = [depth * count for count in connections]
         what = "the connections" if depth == 1 else f"the connections by {depth} messages"
         self.stage.fact(f"repeated deliveries are at most {what}", all(map(int.__le__, repeated, bounds)),

@@ -92,9 +92,9 @@ class Book:
                 self.identities[recipient].add(identity)
                 self.times.setdefault(recipient, float(at))
 
-    def open_at(self, moment):
-        """Connections that were open then."""
-        return sum(step for at, step in self.comings if at <= moment)
+    def open_during(self, begin, end):
+        """Connections that were open at some time from `begin` to `end`."""
+        return sum(step for at, step in self.comings if at < (begin if step < 0 else end))
 
 
 class SmtpSink:
