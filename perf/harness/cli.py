@@ -25,6 +25,8 @@ def arguments(words):
     parser.add_argument("--record", type=pathlib.Path, metavar="DIR", help="also write figures, tables and charts there (perf/record)")
     parser.add_argument("--sender", action="append", choices=list(senders.ALL), help="only this one; may be given several times")
     parser.add_argument("--calls", action="store_true", help="also count the engines' system calls (perf stat, as root); CPU is a little more then")
+    parser.add_argument("--stacks", type=pathlib.Path, metavar="DIR", help="also sample the engines' stacks (perf record, as root) and write them there, "
+        "those of the last run, folded and as a flame graph")
     parser.add_argument("--kumomta", type=pathlib.Path, metavar="PATH", help="a kumod to measure too")
     add_common(parser)
     options = parser.parse_args(words)
@@ -34,6 +36,8 @@ def arguments(words):
         parser.error(f"there is no {options.kumomta}")
     if not options.data.is_dir():
         parser.error(f"--data {options.data} is not a directory")
+    if options.stacks and not options.stacks.is_dir():
+        parser.error(f"--stacks {options.stacks} is not a directory")
     asked = options.sender or [name for name in senders.ALL if options.kumomta or not name.startswith("kumomta")]
     options.senders = [name for name in senders.ALL if name in asked]
     return options, parser

@@ -4,7 +4,7 @@ import os
 import pathlib
 import resource
 
-from . import calls, group
+from . import calls, group, stacks
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -14,11 +14,13 @@ class Meter:
 
     def __init__(self, run):
         self.run = run
-        self.watch, self.calls = group.Watch(run.sender.group), None
+        self.watch, self.calls, self.stacks = group.Watch(run.sender.group), None, None
 
     def __enter__(self):
         if self.run.counts_calls:
             self.calls = calls.Calls(self.run.place, self.run.sender.group.pids())
+        if self.run.stacks:
+            self.stacks = stacks.Stacks(self.run.place, self.run.sender.group.pids())
         self.before = self.now()
         self.watch.__enter__()
         return self
@@ -39,6 +41,8 @@ class Meter:
         self.__exit__()
         now = self.now()
         called = self.calls.read() if self.calls else {}
+        if self.stacks:
+            self.stacks.write(self.run.stacks, self.run.name())
         spent = {name: now[name] - before for name, before in self.before.items() if now[name] is not None and before is not None}
         each_us = lambda seconds: round(seconds * 1e6 / messages, 2)
         injector = injected["cpu_us_per_message"] * injected["sent"] / 1e6 if injected else 0.0

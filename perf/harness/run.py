@@ -34,10 +34,14 @@ class Run:
     def __init__(self, options, scenario, sender_class, place, rate):
         self.place, self.scenario, self.rate = place, scenario, rate
         self.messages = scenario.count(sender_class.name, options.quick)
-        self.counts_calls = options.calls
+        self.counts_calls, self.stacks = options.calls, options.stacks
         self.warm = 0
         self.sink = Sink(place, scenario)
         self.sender = sender_class(place, scenario, self.sink)
+
+    def name(self):
+        """Of its scenario, variant and sender."""
+        return "-".join(filter(None, [self.scenario.name, self.scenario.variant, self.sender.name if self.sender.name != "staffetta" else ""]))
 
     def close(self):
         """Ends the sender; the sink ends with the stage."""

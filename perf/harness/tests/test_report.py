@@ -7,7 +7,7 @@ import types
 import unittest
 import xml.etree.ElementTree as xml
 
-from harness import calls, chart, record, report, scenario, session, stage
+from harness import calls, chart, record, report, scenario, session, stacks, stage
 from harness.run import Run
 
 FACTS = {
@@ -81,6 +81,11 @@ class Report(unittest.TestCase):
         self.assertEqual(found, {"all": 900, "read": 600})
         self.assertEqual(calls.lines({"calls_all": 9.0, "calls_read": 6.0, "calls_mmap": 0.001}), "system calls a message: 9.00: read 6.00")
         self.assertEqual(calls.lines(figures(1.0)), "")
+
+    def test_stacks_are_folded_from_the_thread_inwards(self):
+        told = "shard-0 \n\t ffffffff8123 tcp_sendmsg\n\t    55ab run::{{closure}} (inlined)\n\niou-wrk-17 \n\tffffffff81234567 io_fsync\n\n"
+        found = stacks.fold((told + "shard-0 \n\tffffffff81234567 io_fsync\n\t55ab a;b\n").splitlines())
+        self.assertEqual(found, {"shard-0;run::{{closure}} (inlined);tcp_sendmsg": 1, "iou-wrk;io_fsync_[k]": 1, "shard-0;a:b;io_fsync_[k]": 1})
 
     def test_an_idle_engine_has_no_rate(self):
         table = {"title": "t", "kind": "idle", "senders": ["staffetta"], "messages": {"other": 9}, "quick_messages": {"other": 3}}
