@@ -43,10 +43,11 @@ def installed(name, options):
 
 
 def cpu():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+    """The processor's name, and its family and model, since a virtual machine may hide the rest of the name."""
+    first = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    told = {name.strip(): value.strip() for name, found, value in (line.partition(":") for line in first.splitlines()) if found}
+    name = told.get("model name", platform.machine())
+    return f"{name} (family {told['cpu family']}, model {told['model']})" if {"cpu family", "model"} <= told.keys() else name
 
 
 def commit():

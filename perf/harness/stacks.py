@@ -38,7 +38,7 @@ class Stacks:
         drawer = shutil.which("inferno-flamegraph")
         if drawer:
             with open(folder / f"{name}.svg", "w") as picture:
-                subprocess.run([drawer, "--title", name, folded], stdout=picture, check=True)
+                subprocess.run([drawer, "--title", name, "--minwidth", "0.5", folded], stdout=picture, check=True)
 
 
 def fold(lines):

@@ -41,11 +41,18 @@ pub(super) fn of(dir: &Path, rounds: u32) -> anyhow::Result<Facts> {
     })
 }
 
-/// The processor's name; that of the architecture where the kernel tells none.
+/// The processor's name, and its family and model, since a virtual machine may hide the rest of the name; the architecture
+/// where the kernel tells none.
 fn cpu(cpuinfo: &str) -> String {
-    let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
-    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
-    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+    let told = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find_map(|(field, value)| (field.trim() == name).then(|| value.trim()))
+    };
+    match (told("model name"), told("cpu family"), told("model")) {
+        (Some(name), Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        (Some(name), ..) => name.to_owned(),
+        _ => std::env::consts::ARCH.to_owned(),
+    }
 }
 
 /// The kind of the mount that is nearest above; of two on one place the later hides the other.
@@ -111,6 +118,9 @@ mod tests {
             assert_eq!(filesystem(mounts, Path::new(dir)), kind, "{dir}");
         }
         assert_eq!(cpu("processor\t: 0\nmodel name\t: A B  C\n"), "A B  C");
+        let told =
+            "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n";
+        assert_eq!(cpu(told), "AMD EPYC (family 25, model 17)");
     }
 
     #[test]
