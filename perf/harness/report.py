@@ -239,7 +239,7 @@ def called(result):
 
 def markdown(result, pictures):
     """The page of a recorded run."""
-    lines = ["# The last recorded run", "", "Made by `perf/run`; how to read it: [README](../README.md).", ""]
+    lines = ["# A recorded run", "", "Made by `perf/run`; how to read it: [README](../README.md).", ""]
     lines += [f"- {line}" if line and not line.startswith("  ") else line.replace("  ", "  - ", 1) for line in head(result) if line]
     lines += [""] + [f"![{name}]({name})" for name in pictures] + [""]
     for name, title, found in sections(result):

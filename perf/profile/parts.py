@@ -20,6 +20,8 @@ USER = [
     ("user: copying", ["memmove", "memcpy"]),
     ("user: memory", ["mi_", "malloc"]),
     ("user: clock", ["clock_gettime", "Clock::now"]),
+    ("user: signatures", ["dkim::ifma"]),
+    ("user: SHA-256", ["sha256_block"]),
 ]
 
 
@@ -28,7 +30,7 @@ def part_of(stack):
     if frames[0].startswith("iou-wrk"):
         return "fdatasync (workers of io_uring)"
     if not frames[0].startswith("shard"):
-        return f"thread {frames[0]}"
+        return f"thread {frames[0].rstrip('-0123456789')}"
     for name, marks in KERNEL:
         if any(frame in marks for frame in frames):
             return name
