@@ -1,10 +1,6 @@
 """System calls of an engine, counted by the kernel itself (`perf stat` on tracepoints): the engine is not stopped at each, as strace would."""
 
-import signal
-import subprocess
-import time
-
-from . import stage
+from . import sampling
 
 NAMES = (
     "epoll_wait", "io_uring_enter", "madvise", "mincore", "pwrite64", "pread64", "write", "read", "futex", "sendto", "recvfrom", "writev", "epoll_ctl", "accept4",
@@ -21,15 +17,10 @@ class Calls:
     def __init__(self, place, pids):
         self.file = place.dir / "calls.csv"
         events = ",".join([ALL, *(f"syscalls:sys_enter_{name}" for name in NAMES)])
-        command = ["perf", "stat", "-x", ";", "-e", events, "-o", self.file, "-p", ",".join(map(str, pids))]
-        self.process = place.start(list(map(str, command)))
-        time.sleep(ATTACH_S)
-        if self.process.poll() is not None:
-            raise stage.Void(f"perf stat does not work here (it wants root and tracefs): {place.log()}")
+        self.process = sampling.attach(place, ["stat", "-x", ";", "-e", events, "-o", self.file], pids, ATTACH_S)
 
     def read(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        sampling.detach(self.process)
         return parse(self.file.read_text())
 
 

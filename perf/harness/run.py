@@ -41,7 +41,7 @@ class Run:
 
     def name(self):
         """Of its scenario, variant and sender."""
-        return "-".join(filter(None, [self.scenario.name, self.scenario.variant, self.sender.name if self.sender.name != "staffetta" else ""]))
+        return "-".join(filter(None, [self.scenario.name, self.scenario.variant, self.sender.name]))
 
     def close(self):
         """Ends the sender; the sink ends with the stage."""

@@ -2,11 +2,9 @@
 
 import collections
 import shutil
-import signal
 import subprocess
-import time
 
-from . import stage
+from . import sampling, stage
 
 SAMPLES_PER_S = 4999
 ATTACH_S = 0.5
@@ -20,20 +18,17 @@ class Stacks:
 
     def __init__(self, place, pids):
         self.data = place.dir / "stacks.data"
-        command = ["perf", "record", "-q", "-F", SAMPLES_PER_S, "-g", "-e", "cpu-clock", "-o", self.data, "-p", ",".join(map(str, pids))]
-        self.process = place.start(list(map(str, command)))
-        time.sleep(ATTACH_S)
-        if self.process.poll() is not None:
-            raise stage.Void(f"perf record does not work here (it wants root): {place.log()}")
+        self.process = sampling.attach(place, ["record", "-q", "-F", SAMPLES_PER_S, "-g", "-e", "cpu-clock", "-o", self.data], pids, ATTACH_S)
 
     def write(self, folder, name):
         """Writes them to `name`.folded in the folder, and draws `name`.svg where there is inferno."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
-        command = ["perf", "script", "-i", self.data, "--no-inline", "-F", "comm,ip,sym"]
-        told = subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace")
-        folded = folder / f"{name}.folded"
+        sampling.detach(self.process)
+        command = ["perf", "script", "-i", str(self.data), "--no-inline", "-F", "comm,ip,sym"]
+        told = subprocess.run(command, capture_output=True, text=True, errors="replace")
         counts = fold(told.stdout.splitlines())
+        if not counts:
+            raise stage.Void(f"perf script tells no stacks: {told.stderr[-500:]}")
+        folded = folder / f"{name}.folded"
         folded.write_text("".join(f"{stack} {count}\n" for stack, count in sorted(counts.items())))
         drawer = shutil.which("inferno-flamegraph")
         if drawer:
@@ -49,7 +44,7 @@ def fold(lines):
             if frames:
                 counts[";".join([comm, *reversed(frames)])] += 1
             comm, frames = "", []
-        elif not line.startswith("\t") and not comm:
+        elif not comm:
             # The workers of io_uring are told by the number of their thread.
             comm = "iou-wrk" if line.startswith("iou-wrk") else line.strip()
         else:
