@@ -62,7 +62,7 @@ fn server(criterion: &mut Criterion) {
 
     let begin = [ENVELOPE, b"DATA\r\n"].concat();
     let mut stuffed = Vec::new();
-    wire::dot_stuff(&body, &mut stuffed);
+    wire::dot_stuff(&[&body], &mut stuffed);
     let mut session = open_server();
     group.bench_function("by DATA", |bencher| {
         bencher.iter(|| {
@@ -99,7 +99,7 @@ fn send(client: &mut Client, body: &[u8], replies: &[&[u8]]) {
     let transaction = Transaction {
         sender: "bounce-4711@shop.example",
         recipients: &[To::from("ann@mail.example")],
-        body,
+        body: &[body],
         eight_bit: false,
         smtputf8: false,
         dsn_return: DsnReturn::Headers,
@@ -152,7 +152,7 @@ fn stuffing(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 out.clear();
-                wire::dot_stuff(black_box(text), &mut out);
+                wire::dot_stuff(&[black_box(text)], &mut out);
                 black_box(&out);
             });
         });

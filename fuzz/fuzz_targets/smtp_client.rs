@@ -147,7 +147,7 @@ impl Shell {
         let transaction = Transaction {
             sender: &sender,
             recipients: &recipients,
-            body: body.as_bytes(),
+            body: &[body.as_bytes()],
             eight_bit: false,
             smtputf8: false,
             dsn_return: DsnReturn::Headers,

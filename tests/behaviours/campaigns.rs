@@ -8,6 +8,7 @@ use mta::{NewRecipient, Refusal};
 use spool::CampaignPhase;
 
 use crate::house::{House, PATIENCE, newsletter, to};
+use crate::sink::{Manner, Sink};
 
 fn draft() -> CampaignDraft {
     CampaignDraft {
@@ -49,6 +50,35 @@ fn a_campaign_waits_for_its_start_and_renders_for_each_recipient() {
         assert!(one.body.contains(part), "{part}: {}", one.body);
     }
     house.wait_ledger("all delivered", |ledger| ledger.delivered == 300);
+}
+
+#[test]
+fn long_stretches_of_a_template_arrive_in_their_places() {
+    let rows = "<p>.dots, and a line that is the same for everybody</p>\n.\n".repeat(100);
+    let html = format!("<p>{{{{ name }}}}</p>\n{rows}<p>{{{{ code }}}}</p>\n{rows}<p>The end</p>\n");
+    let offers = Manner::default();
+    for manner in
+        [offers, Manner { chunking: false, ..offers }, Manner { last_offer: "ENHANCEDSTATUSCODES", ..offers }]
+    {
+        let house = House::with_sink(Sink::with(manner), "");
+        let id = house.campaign(CampaignDraft { html: html.clone(), ..draft() }, "").expect("created");
+        let list = (0..50).map(|n| NewRecipient {
+            values: vec![format!("c{n}"), format!("N{n}")],
+            ..to(&format!("r{n}@d.test"))
+        });
+        house.add(id, &list.collect::<Vec<_>>()).expect("added");
+        house.set(id, CampaignPhase::Running).expect("started");
+        for taken in house.sink.wait_for(50, PATIENCE) {
+            let number = taken.to.strip_prefix('r').and_then(|to| to.split('@').next()).expect("a recipient");
+            let (_, part) = taken.body.split_once("text/html").expect("a part of HTML");
+            let (_, part) = part.split_once("\r\n\r\n").expect("a head");
+            let text = part.replace("=\r\n", "").replace("\r\n", "\n");
+            let whole = html
+                .replace("{{ name }}", &format!("N{number}"))
+                .replace("{{ code }}", &format!("c{number}"));
+            assert!(text.starts_with(&whole), "{}", taken.body);
+        }
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Manner {
     pub(crate) offers: &'static str,
     /// What it says to MAIL before it closes the connection.
     pub(crate) hangs_up: Option<&'static str>,
+    /// Whether it offers CHUNKING.
+    pub(crate) chunking: bool,
     /// How many recipients it takes in one transaction.
     pub(crate) recipients_max: usize,
     /// The last line of its reply to EHLO.
@@ -42,6 +44,7 @@ impl Default for Manner {
             greeting: "220 sink.test ESMTP",
             offers: "SIZE",
             hangs_up: None,
+            chunking: true,
             recipients_max: 1000,
             last_offer: "8BITMIME",
             rate_max: 0,
@@ -196,8 +199,9 @@ impl Session {
             match upper.split([' ', ':']).next().unwrap_or_default() {
                 "EHLO" => {
                     let (offers, last) = (self.manner.offers, self.manner.last_offer);
+                    let chunking = if self.manner.chunking { "250-CHUNKING\r\n" } else { "" };
                     self.say(&format!(
-                        "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-{offers}\r\n250 {last}"
+                        "250-sink.test\r\n250-PIPELINING\r\n{chunking}250-{offers}\r\n250 {last}"
                     ))?;
                 }
                 "MAIL" => {
@@ -215,6 +219,7 @@ impl Session {
                 }
                 "RCPT" => self.recipient(&path_of(&line))?,
                 "BDAT" => self.chunk(&upper)?,
+                "DATA" if !self.manner.chunking && !self.to.is_empty() => self.data()?,
                 "RSET" | "NOOP" => self.say("250 2.0.0 ok")?,
                 "QUIT" => return self.say("221 2.0.0 bye"),
                 _ => self.say("502 5.5.1 what?")?,
@@ -270,7 +275,25 @@ impl Session {
         if self.to.is_empty() {
             return self.say("503 5.5.1 no valid recipients");
         }
-        let body = String::from_utf8_lossy(&body).into_owned();
+        self.take(&body)
+    }
+
+    fn data(&mut self) -> Option<()> {
+        self.say("354 go on")?;
+        let (mut body, mut line) = (Vec::new(), Vec::new());
+        loop {
+            line.clear();
+            self.reader.read_until(b'\n', &mut line).ok()?;
+            match line.as_slice() {
+                b".\r\n" => return self.take(&body),
+                b"" => return None,
+                _ => body.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line)),
+            }
+        }
+    }
+
+    fn take(&mut self, body: &[u8]) -> Option<()> {
+        let body = String::from_utf8_lossy(body).into_owned();
         let taken = |to: String| Taken {
             from: self.from.clone(),
             to,

@@ -112,7 +112,7 @@ pub fn bounce(report: &Report<'_>) -> Vec<u8> {
     out.extend_from_slice(format!("--{boundary}\r\n{lead}").as_bytes());
     let mut writer = Writer::new(&mut out);
     writer.text(&words, Escape::None);
-    writer.finish_before_boundary();
+    writer.finish(true);
     let lead = "Content-Description: Delivery report\r\nContent-Type: message/delivery-status\r\n\r\n";
     out.extend_from_slice(format!("\r\n--{boundary}\r\n{lead}{status}\r\n--{boundary}\r\n").as_bytes());
     out.extend_from_slice(&original);
@@ -374,7 +374,7 @@ fn write_original(original: Original<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(lead.as_bytes());
         let mut writer = Writer::new(out);
         writer.bytes(head, Escape::None);
-        writer.finish_before_boundary();
+        writer.finish(true);
     }
 }
 

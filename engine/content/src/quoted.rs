@@ -1,8 +1,12 @@
 //! Quoted-printable (RFC 2045 section 6.7) that can be spliced: pieces encoded once and fields encoded on the way
 //! share the columns of one line. It refuses nothing; every byte has its form.
 
+use std::ops::Range;
+
 /// Longest line, without its line end, counting the `=` of a soft break.
 const LINE_BYTES_MAX: usize = 76;
+/// A shorter stretch costs less to copy than to be sent as a piece of its own.
+const STRETCH_BYTES_MIN: usize = 1024;
 
 /// How a field's text is made harmless where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) struct Encoded {
     column: usize,
     /// Whether its first line ends within it.
     several_lines: bool,
+    /// The whole lines between its first and its last, if they are long enough to be sent from where they are.
+    stretch: Range<usize>,
 }
 
 impl Encoded {
@@ -32,8 +38,36 @@ impl Encoded {
         let mut writer = Writer::new(&mut bytes);
         writer.text(text, Escape::None);
         let column = writer.column;
+        Self::of(bytes, column)
+    }
+
+    /// A whole part, to be spliced at the beginning of a line.
+    pub(crate) fn part(text: &str, before_boundary: bool) -> Self {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        writer.text(text, Escape::None);
+        writer.finish(before_boundary);
+        Self::of(bytes, 0)
+    }
+
+    fn of(bytes: Vec<u8>, column: usize) -> Self {
         let first = memchr::memchr(b'\r', &bytes);
-        Self { first_line: first.unwrap_or(bytes.len()), column, several_lines: first.is_some(), bytes }
+        let stretch = match (first, memchr::memrchr(b'\n', &bytes)) {
+            (Some(first), Some(last)) if last + 1 - (first + 2) >= STRETCH_BYTES_MIN => first + 2..last + 1,
+            _ => 0..0,
+        };
+        let first_line = first.unwrap_or(bytes.len());
+        Self { first_line, column, several_lines: first.is_some(), stretch, bytes }
+    }
+
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whole lines of it that need not be copied; empty when it has none or only few.
+    pub(crate) fn stretch(&self) -> &[u8] {
+        &self.bytes[self.stretch.clone()]
     }
 }
 
@@ -51,6 +85,22 @@ impl<'a> Writer<'a> {
 
     /// Adds a piece that was encoded before; the line is broken softly when the piece's first line does not fit.
     pub(crate) fn splice(&mut self, piece: &Encoded) {
+        self.make_room(piece);
+        self.out.extend_from_slice(&piece.bytes);
+        self.settle(piece);
+    }
+
+    /// The same without the piece's [stretch](Encoded::stretch); returns where in `out` that belongs.
+    pub(crate) fn splice_around(&mut self, piece: &Encoded) -> usize {
+        self.make_room(piece);
+        self.out.extend_from_slice(&piece.bytes[..piece.stretch.start]);
+        let at = self.out.len();
+        self.out.extend_from_slice(&piece.bytes[piece.stretch.end..]);
+        self.settle(piece);
+        at
+    }
+
+    fn make_room(&mut self, piece: &Encoded) {
         if piece.bytes.starts_with(b"\r\n") {
             self.seal();
         } else {
@@ -60,7 +110,9 @@ impl<'a> Writer<'a> {
                 self.soft_break();
             }
         }
-        self.out.extend_from_slice(&piece.bytes);
+    }
+
+    fn settle(&mut self, piece: &Encoded) {
         self.column = if piece.several_lines { piece.column } else { self.column + piece.column };
     }
 
@@ -95,16 +147,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Ends the part: no blank is left at its end, and it ends with a line end.
-    pub(crate) fn finish(mut self) {
-        if self.column > 0 {
+    /// Ends the part: no blank is left at its end, and it ends with a line end, unless a boundary follows, which brings
+    /// its own.
+    pub(crate) fn finish(mut self, before_boundary: bool) {
+        if before_boundary {
+            self.seal();
+        } else if self.column > 0 {
             self.hard_break();
         }
-    }
-
-    /// Ends the part where a boundary brings its own line end.
-    pub(crate) fn finish_before_boundary(mut self) {
-        self.seal();
     }
 
     /// Bytes that stand for themselves.
@@ -211,7 +261,7 @@ mod tests {
             let mut out = Vec::new();
             let mut writer = Writer::new(&mut out);
             writer.text(text, Escape::None);
-            writer.finish();
+            writer.finish(false);
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }
@@ -241,7 +291,7 @@ mod tests {
                     whole.push_str(text);
                 }
             }
-            writer.finish();
+            writer.finish(false);
             check_lines(&out);
             if !whole.is_empty() && !whole.ends_with('\n') {
                 whole.push('\n');

@@ -69,7 +69,7 @@ fn put_entity(entity: &[u8], place: Place, out: &mut Vec<u8>) {
             put_head(head, "quoted-printable", out);
             let mut writer = Writer::new(out);
             writer.bytes(body, Escape::None);
-            if place.ends_at_boundary { writer.finish_before_boundary() } else { writer.finish() }
+            writer.finish(place.ends_at_boundary);
         }
         Treatment::Encode(Encoding::Base64) => {
             put_head(head, "base64", out);

@@ -59,8 +59,24 @@ pub(crate) fn put_line(out: &mut Vec<u8>, parts: &[&str]) {
 }
 
 /// Appends `text` as DATA carries it: a dot before each line's leading dot, CRLF at the end, the final dot
-/// (RFC 5321 section 4.5.2).
-pub fn dot_stuff(text: &[u8], out: &mut Vec<u8>) {
+/// (RFC 5321 section 4.5.2). It is given in pieces of which each but the last ends with a line.
+pub fn dot_stuff(text: &[&[u8]], out: &mut Vec<u8>) {
+    for piece in text {
+        stuff_lines(piece, out);
+    }
+    out.extend_from_slice(missing_line_end(text));
+    out.extend_from_slice(b".\r\n");
+}
+
+/// The CRLF that `text` lacks at its end.
+pub(crate) fn missing_line_end(text: &[&[u8]]) -> &'static [u8] {
+    match text.last() {
+        None | Some([] | [.., b'\r', b'\n']) => b"",
+        Some(_) => b"\r\n",
+    }
+}
+
+fn stuff_lines(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + text.len() / 64 + 8);
     if text.first() == Some(&b'.') {
         out.push(b'.');
@@ -73,10 +89,6 @@ pub fn dot_stuff(text: &[u8], out: &mut Vec<u8>) {
         start = at + 2;
     }
     out.extend_from_slice(&text[start..]);
-    if !text.is_empty() && !text.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b".\r\n");
 }
 
 /// Appends `text` as xtext (RFC 3461 section 4). Characters beyond ASCII go out as they are (RFC 6533 section 3).
@@ -170,7 +182,7 @@ mod tests {
             ("a\n.\n", "a\n..\n\r\n.\r\n"),
         ] {
             let mut out = Vec::new();
-            dot_stuff(text.as_bytes(), &mut out);
+            dot_stuff(&[text.as_bytes()], &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), stuffed, "{text:?}");
         }
     }

@@ -13,7 +13,7 @@ use crate::compose::{self, boundary};
 use crate::dkim::{BodyHash, Canonicalization};
 use crate::header::{is_safe_value, write_mailboxes};
 use crate::mailbox::Mailbox;
-use crate::quoted::{Encoded, Escape, Writer};
+use crate::quoted::{Encoded, Escape};
 
 /// Fields that the headers of a campaign may not give, in lower case.
 const ENGINE_FIELDS: &[&str] = &[
@@ -395,7 +395,7 @@ fn body(
     if several {
         content_type = format!("Content-Type: multipart/alternative;\r\n boundary=\"{boundary}\"\r\n");
         let end = format!("\r\n--{boundary}--\r\n").into_bytes();
-        let content = Content::Static(Vec::new());
+        let content = Content::Static(Encoded::new(""));
         parts.push(BodyPart {
             lead: end,
             label: "html",
@@ -409,15 +409,7 @@ fn body(
 
 fn content(source: &Source<'_>, uses: &[FieldUse], before_boundary: bool) -> Content {
     if let Some(text) = source.constant() {
-        let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes);
-        writer.text(text, Escape::None);
-        if before_boundary {
-            writer.finish_before_boundary();
-        } else {
-            writer.finish();
-        }
-        return Content::Static(bytes);
+        return Content::Static(Encoded::part(text, before_boundary));
     }
     match source {
         Source::Script(name) => Content::Script(name.clone()),
@@ -439,7 +431,7 @@ fn static_hash(body: &[BodyPart]) -> Option<BodyHash> {
             return None;
         };
         bytes.extend_from_slice(&part.lead);
-        bytes.extend_from_slice(content);
+        bytes.extend_from_slice(content.bytes());
     }
     Some(BodyHash::of(Canonicalization::Relaxed, &bytes))
 }

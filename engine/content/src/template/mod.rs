@@ -8,6 +8,7 @@ mod compile;
 mod render;
 mod scan;
 mod script;
+mod stretches;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::Mailbox;
 use crate::dkim::BodyHash;
 use crate::header::is_safe_value;
-use render::{BodyPart, HeadPart};
+use render::{BodyPart, HeadPart, Sheet};
 use script::Scripts;
+pub use stretches::{Stretch, Stretches};
 
 /// Names that stand for the recipient's own address in every template; they are not merge fields.
 pub const ADDRESS_NAMES: [&str; 2] = ["address", "email"];
@@ -229,10 +231,36 @@ impl Template {
         recipient: &RecipientContext<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
-        let before = out.len();
-        let result = render::render(self, values, recipient, out);
+        self.render_sheet(values, recipient, out, None)
+    }
+
+    /// The same, but long stretches that are the same for every recipient are left out and noted in `stretches`, which is
+    /// emptied first: [`Template::pieces`] puts them together with what was written.
+    ///
+    /// # Errors
+    /// As of [`Template::render`].
+    pub fn render_around(
+        &self,
+        values: &[&str],
+        recipient: &RecipientContext<'_>,
+        out: &mut Vec<u8>,
+        stretches: &mut Stretches,
+    ) -> Result<(), RenderError> {
+        stretches.clear();
+        self.render_sheet(values, recipient, out, Some(stretches))
+    }
+
+    fn render_sheet(
+        &self,
+        values: &[&str],
+        recipient: &RecipientContext<'_>,
+        out: &mut Vec<u8>,
+        stretches: Option<&mut Stretches>,
+    ) -> Result<(), RenderError> {
+        let begins = out.len();
+        let result = render::render(self, values, recipient, Sheet { bytes: out, begins, stretches });
         if result.is_err() {
-            out.truncate(before);
+            out.truncate(begins);
         }
         result
     }

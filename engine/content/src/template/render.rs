@@ -7,6 +7,7 @@ use std::io::Write as _;
 use mail::{Address, Class};
 use minijinja::value::Value;
 
+use super::stretches::{Stretch, Stretches};
 use super::{ADDRESS_NAMES, RecipientContext, RenderError, Template, script};
 use crate::Mailbox;
 use crate::header::{is_safe_value, make_safe, write_mailboxes, write_text};
@@ -84,7 +85,7 @@ pub(super) struct BodyPart {
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// Encoded as a whole.
-    Static(Vec<u8>),
+    Static(Encoded),
     Pieces(Vec<BodyPiece>),
     /// Name of a script.
     Script(String),
@@ -105,21 +106,58 @@ struct Merge<'a> {
     context: OnceCell<Value>,
 }
 
+/// A message as it is being written.
+pub(super) struct Sheet<'a> {
+    pub(super) bytes: &'a mut Vec<u8>,
+    /// Where in them it begins.
+    pub(super) begins: usize,
+    /// Where to note what is left out of them; `None`: nothing is.
+    pub(super) stretches: Option<&'a mut Stretches>,
+}
+
+impl Sheet<'_> {
+    fn begin_part(&mut self, part: u32, lead: &[u8]) -> PartSheet<'_> {
+        self.bytes.extend_from_slice(lead);
+        let stretches = self.stretches.as_deref_mut();
+        PartSheet { writer: Writer::new(self.bytes), begins: self.begins, part, stretches }
+    }
+}
+
+/// The same within a MIME part.
+struct PartSheet<'a> {
+    writer: Writer<'a>,
+    begins: usize,
+    part: u32,
+    stretches: Option<&'a mut Stretches>,
+}
+
+impl PartSheet<'_> {
+    fn splice(&mut self, encoded: &Encoded, piece: u32) {
+        match &mut self.stretches {
+            Some(stretches) if !encoded.stretch().is_empty() => {
+                let at = self.writer.splice_around(encoded) - self.begins;
+                stretches.push(Stretch { at, part: self.part, piece });
+            }
+            _ => self.writer.splice(encoded),
+        }
+    }
+}
+
 pub(super) fn render(
     template: &Template,
     values: &[&str],
     recipient: &RecipientContext<'_>,
-    out: &mut Vec<u8>,
+    mut sheet: Sheet<'_>,
 ) -> Result<(), RenderError> {
     template.check_values(values)?;
     Address::check(recipient.address).map_err(|error| RenderError::new("recipient", error.to_string()))?;
     let merge = Merge { template, values, recipient, context: OnceCell::new() };
     for part in &template.head {
-        merge.head(part, out)?;
+        merge.head(part, sheet.bytes)?;
     }
-    out.extend_from_slice(b"\r\n");
-    for part in &template.body {
-        merge.body(part, out)?;
+    sheet.bytes.extend_from_slice(b"\r\n");
+    for (index, part) in (0..).zip(&template.body) {
+        merge.body(part, sheet.begin_part(index, &part.lead))?;
     }
     Ok(())
 }
@@ -153,32 +191,23 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn body(&self, part: &BodyPart, out: &mut Vec<u8>) -> Result<(), RenderError> {
-        out.extend_from_slice(&part.lead);
-        let mut writer = Writer::new(out);
+    fn body(&self, part: &BodyPart, mut sheet: PartSheet<'_>) -> Result<(), RenderError> {
         match &part.content {
-            Content::Static(bytes) => {
-                out.extend_from_slice(bytes);
-                return Ok(());
-            }
+            Content::Static(encoded) => sheet.splice(encoded, 0),
             Content::Pieces(pieces) => {
-                for piece in pieces {
+                for (index, piece) in (0..).zip(pieces) {
                     match piece {
-                        BodyPiece::Text(encoded) => writer.splice(encoded),
-                        BodyPiece::Field(slot) => writer.text(self.value(*slot), part.escape),
+                        BodyPiece::Text(encoded) => sheet.splice(encoded, index),
+                        BodyPiece::Field(slot) => sheet.writer.text(self.value(*slot), part.escape),
                     }
                 }
             }
             Content::Script(name) => {
                 let text = self.run(name).map_err(|message| RenderError::new(part.label, message))?;
-                writer.text(&text, Escape::None);
+                sheet.writer.text(&text, Escape::None);
             }
         }
-        if part.before_boundary {
-            writer.finish_before_boundary();
-        } else {
-            writer.finish();
-        }
+        sheet.writer.finish(part.before_boundary);
         Ok(())
     }
 

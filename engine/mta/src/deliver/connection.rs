@@ -265,10 +265,8 @@ impl Connection {
             *line = io::borrow_line();
         }
         loop {
-            let message = job.message(&self.scratch);
-            let bytes = message.len() as u64;
-            let unsendable = match job.begin(&mut self.connected.client, message) {
-                Ok(transaction) => {
+            let unsendable = match job.begin(&mut self.connected.client, &self.scratch) {
+                Ok((transaction, bytes)) => {
                     // Its signature may have taken a while.
                     let now = self.shard.now();
                     self.shard.counters.bytes_out.add(bytes);

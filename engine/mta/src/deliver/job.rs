@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use content::dkim::Unsigned;
 use content::seven_bit::to_seven_bit;
-use content::template::RecipientContext;
+use content::template::{RecipientContext, Stretches, Template};
 use mail::{CampaignId, Enhanced, Reply, TlsWish, UnixMs};
 use queue::{FlowKey, Ticket};
 use smallvec::{SmallVec, smallvec};
@@ -31,12 +31,15 @@ pub(super) struct Scratch {
     headers: Vec<u8>,
     /// Where the message begins.
     start: usize,
+    /// What of it lies in the template: parts of the message that come between its bytes.
+    stretches: Stretches,
 }
 
 impl Scratch {
     fn clear(&mut self) {
         self.headers.clear();
         self.bytes.clear();
+        self.stretches.clear();
         self.start = 0;
     }
 
@@ -55,6 +58,7 @@ impl Scratch {
         if let Err(error) = signed.finish(&mut self.headers) {
             tracing::warn!(%error, "a message leaves without signature");
         }
+        self.stretches.iter_mut().for_each(|stretch| stretch.move_by(self.headers.len()));
         match HEADROOM.checked_sub(self.headers.len()) {
             Some(start) => {
                 self.start = start;
@@ -68,8 +72,15 @@ impl Scratch {
         &self.bytes[self.start..]
     }
 
-    fn take(&mut self) -> Body {
-        Body::Made(std::mem::take(&mut self.bytes), std::mem::take(&mut self.start))
+    fn take(&mut self, template: Option<&Arc<Template>>) -> Body {
+        let (line, start) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.start));
+        let stretches = std::mem::take(&mut self.stretches);
+        match template {
+            Some(template) if !stretches.is_empty() => {
+                Body::Merged { line, start, template: Arc::clone(template), stretches }
+            }
+            _ => Body::Made(line, start),
+        }
     }
 
     /// Gives back what the message has taken.
@@ -93,6 +104,9 @@ impl SevenBit {
     }
 }
 
+/// A message, in the order in which it is read.
+type Pieces<'a> = SmallVec<[&'a [u8]; 8]>;
+
 /// What is to be sent to whom.
 pub(super) struct Job {
     tickets: Tickets,
@@ -110,11 +124,12 @@ pub(super) enum Text {
 }
 
 impl Text {
-    /// The message that [`Job::message`] told, to be sent from where it lies; `scratch` is empty then.
+    /// The message that was begun, to be sent from where it lies; `scratch` is empty then.
     pub(super) fn into_body(self, scratch: &mut Scratch) -> Body {
         match self {
             Self::Message(content) if scratch.message().is_empty() => Body::Spooled(content),
-            _ => scratch.take(),
+            Self::Message(_) => scratch.take(None),
+            Self::Template(_, campaign) => scratch.take(Some(&campaign.template)),
         }
     }
 }
@@ -226,8 +241,10 @@ impl Job {
                 Ok(unsigned)
             }
             Text::Template(head, campaign) => {
-                self.render_template(head, campaign, scratch.begin(), now)?;
                 let mut body_hash = campaign.template.static_body_hash();
+                let reads_all = seven_bit == SevenBit::Needed
+                    || (body_hash.is_none() && !signing.signers(head.identity()).is_empty());
+                self.render_template(head, campaign, scratch, reads_all, now)?;
                 if let Some(converted) = seven_bit.convert(&scratch.bytes[HEADROOM..]) {
                     scratch.bytes.truncate(HEADROOM);
                     scratch.bytes.extend_from_slice(&converted);
@@ -239,11 +256,13 @@ impl Job {
         }
     }
 
+    /// Long stretches stay in the template, unless it is to be `whole`.
     fn render_template(
         &self,
         head: &ContentHead,
         campaign: &Campaign,
-        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+        whole: bool,
         now: UnixMs,
     ) -> Result<(), Reply> {
         let recipient = &self.recipients[0];
@@ -256,19 +275,33 @@ impl Job {
             host: head.identity(),
             date: now,
         };
-        campaign.template.render(&values, &context, out).map_err(unrendered)
+        let rendered = if whole {
+            campaign.template.render(&values, &context, scratch.begin())
+        } else {
+            let mut stretches = std::mem::take(&mut scratch.stretches);
+            let rendered =
+                campaign.template.render_around(&values, &context, scratch.begin(), &mut stretches);
+            scratch.stretches = stretches;
+            rendered
+        };
+        rendered.map_err(unrendered)
     }
 
     /// The message to be sent: the one in `scratch`, or the one in the spool when `scratch` is empty.
-    pub(super) fn message<'a>(&'a self, scratch: &'a Scratch) -> &'a [u8] {
+    fn pieces<'a>(&'a self, scratch: &'a Scratch) -> Pieces<'a> {
         match &self.text {
-            Text::Message(content) if scratch.message().is_empty() => content.body(),
-            _ => scratch.message(),
+            Text::Message(content) if scratch.message().is_empty() => smallvec![content.body()],
+            Text::Message(_) => smallvec![scratch.message()],
+            Text::Template(_, campaign) => {
+                campaign.template.pieces(scratch.message(), &scratch.stretches).collect()
+            }
         }
     }
 
-    /// Begins the transaction.
-    pub(super) fn begin(&self, client: &mut Client, message: &[u8]) -> Result<u64, Unsendable> {
+    /// Begins the transaction. Returns its number, and how many bytes the message has.
+    pub(super) fn begin(&self, client: &mut Client, scratch: &Scratch) -> Result<(u64, u64), Unsendable> {
+        let message = self.pieces(scratch);
+        let bytes = message.iter().map(|piece| piece.len() as u64).sum();
         let head = self.head();
         let to = |recipient| To {
             address: RecipientRef::address(recipient),
@@ -276,16 +309,17 @@ impl Job {
             original: recipient.original(),
         };
         let recipients: SmallVec<[To<'_>; 1]> = self.recipients.iter().map(to).collect();
-        client.begin(Transaction {
+        let transaction = client.begin(Transaction {
             sender: head.sender(),
             recipients: &recipients,
-            body: message,
+            body: &message,
             eight_bit: head.body_type() == mail::BodyType::EightBitMime,
             smtputf8: head.smtputf8(),
             dsn_return: head.dsn_return(),
             envelope_id: head.envelope_id(),
             require_tls: head.tls_wish() == TlsWish::Required,
-        })
+        })?;
+        Ok((transaction, bytes))
     }
 }
 

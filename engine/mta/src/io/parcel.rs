@@ -3,7 +3,9 @@
 use std::iter;
 use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 
+use content::template::{Stretches, Template};
 use spool::ContentRef;
 
 use super::buffer;
@@ -32,14 +34,21 @@ pub enum Body {
     Spooled(ContentRef),
     /// It was made for one recipient: a line that was borrowed, and where in it the message begins.
     Made(Vec<u8>, usize),
+    /// The same, but for the stretches that lie in its template.
+    Merged { line: Vec<u8>, start: usize, template: Arc<Template>, stretches: Stretches },
 }
 
 impl Body {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Spooled(content) => content.body(),
-            Self::Made(line, start) => &line[*start..],
-        }
+    /// All of it, in order.
+    fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (whole, merged) = match self {
+            Self::Spooled(content) => (Some(content.body()), None),
+            Self::Made(line, start) => (Some(&line[*start..]), None),
+            Self::Merged { line, start, template, stretches } => {
+                (None, Some(template.pieces(&line[*start..], stretches)))
+            }
+        };
+        whole.into_iter().chain(merged.into_iter().flatten())
     }
 }
 
@@ -74,8 +83,8 @@ impl Parcel {
     /// How many bytes it has with all bodies.
     #[must_use]
     pub fn len(&self) -> usize {
-        let inserted: usize = self.inserts.iter().map(|insert| insert.body.as_bytes().len()).sum();
-        self.bytes.len() + inserted
+        let inserted = self.inserts.iter().flat_map(|insert| insert.body.slices());
+        self.bytes.len() + inserted.map(<[u8]>::len).sum::<usize>()
     }
 
     /// Whether there is nothing to send.
@@ -88,7 +97,7 @@ impl Parcel {
     pub fn clear(&mut self) {
         self.bytes.clear();
         for insert in self.inserts.drain(..) {
-            if let Body::Made(line, _) = insert.body {
+            if let Body::Made(line, _) | Body::Merged { line, .. } = insert.body {
                 buffer::return_line(line);
             }
         }
@@ -146,8 +155,9 @@ impl Parcel {
         let starts = iter::once(0).chain(places.clone());
         let ends = places.chain(iter::once(self.bytes.len()));
         let bytes = starts.zip(ends).map(|(start, end)| &self.bytes[start..end]);
-        let bodies = self.inserts.iter().map(|insert| insert.body.as_bytes());
-        bytes.zip(bodies.chain(iter::once(&[][..]))).flat_map(|(bytes, body)| [bytes, body])
+        let bodies = self.inserts.iter().map(|insert| Some(&insert.body));
+        let both = bytes.zip(bodies.chain(iter::once(None)));
+        both.flat_map(|(bytes, body)| iter::once(bytes).chain(body.into_iter().flat_map(Body::slices)))
     }
 }
 

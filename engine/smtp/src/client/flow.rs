@@ -6,7 +6,7 @@ use super::awaited::{Awaited, Due};
 use super::replies::RawReply;
 use super::session::{ClientSession, State};
 use super::transaction::{
-    Flight, missing_line_end, put_chunk, put_chunk_command, put_mail, put_recipient, put_recipients,
+    Flight, bytes_of, put_chunk, put_chunk_command, put_mail, put_recipient, put_recipients,
 };
 use super::{ClientEvent, ClientFault, Lost, Protocol, Transaction};
 use crate::wire;
@@ -61,7 +61,7 @@ impl ClientSession {
 
     /// Sends as much at once as PIPELINING and CHUNKING allow (RFC 2920, RFC 3030).
     fn launch(&mut self, flight: &mut Flight, transaction: &Transaction<'_>, reset: bool) {
-        let at_once = flight.chunked && transaction.body.len() <= FLIGHT_BODY_BYTES_MAX;
+        let at_once = flight.chunked && bytes_of(transaction.body) <= FLIGHT_BODY_BYTES_MAX;
         if reset {
             self.outgoing.append(|out| out.extend_from_slice(b"RSET\r\n"));
             self.expect(Awaited::Rset);
@@ -87,13 +87,14 @@ impl ClientSession {
         }
     }
 
-    fn send_chunk(&mut self, body: &[u8]) {
-        if !self.config.gaps || body.len() < GAP_BYTES_MIN {
+    fn send_chunk(&mut self, body: &[&[u8]]) {
+        let bytes = bytes_of(body);
+        if !self.config.gaps || bytes < GAP_BYTES_MIN {
             return self.outgoing.append(|out| put_chunk(out, body));
         }
-        let missing = missing_line_end(body);
-        self.outgoing.append(|out| put_chunk_command(out, body.len() + missing.len()));
-        self.outgoing.leave_gap(body.len());
+        let missing = wire::missing_line_end(body);
+        self.outgoing.append(|out| put_chunk_command(out, bytes + missing.len()));
+        self.outgoing.leave_gap(bytes);
         self.outgoing.append(|out| out.extend_from_slice(missing));
     }
 

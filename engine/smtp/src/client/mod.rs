@@ -106,8 +106,8 @@ pub struct Transaction<'a> {
     pub sender: &'a str,
     /// The forward-paths; at least one.
     pub recipients: &'a [To<'a>],
-    /// The complete message in CRLF lines, not dot-stuffed.
-    pub body: &'a [u8],
+    /// The complete message in CRLF lines, not dot-stuffed; in pieces of which each but the last ends with a line.
+    pub body: &'a [&'a [u8]],
     /// Whether the body holds bytes above 127, which is said to servers with 8BITMIME. For others the caller has put it
     /// into ASCII.
     pub eight_bit: bool,

@@ -135,13 +135,13 @@ pub(super) fn check(
         });
     }
     // RFC 1870 section 6.1.
-    let bytes = transaction.body.len() as u64;
+    let bytes = bytes_of(transaction.body) as u64;
     if let Some(bytes_max) = capabilities.message_bytes_max.filter(|bytes_max| bytes > *bytes_max) {
         let text = format!("the message has {bytes} bytes, the server takes at most {bytes_max}");
         return refuse(552, Enhanced(5, 3, 4), text);
     }
     // RFC 5321 section 2.3.8: what is ambiguous here may be the end of the message elsewhere.
-    if !wire::has_clean_line_ends(transaction.body) {
+    if !has_clean_lines(transaction.body) {
         return refuse(554, Enhanced(5, 6, 0), "the message holds a bare CR or LF".into());
     }
     Ok(())
@@ -170,7 +170,7 @@ pub(super) fn put_mail(out: &mut Vec<u8>, transaction: &Transaction<'_>, capabil
     put(out, &["MAIL FROM:<", transaction.sender, ">"]);
     if capabilities.size {
         put(out, &[" SIZE="]);
-        put_decimal(out, transaction.body.len());
+        put_decimal(out, bytes_of(transaction.body));
     }
     if transaction.eight_bit && capabilities.eight_bit_mime {
         put(out, &[" BODY=8BITMIME"]);
@@ -247,11 +247,11 @@ fn put_original(out: &mut Vec<u8>, to: &To<'_>, transaction: &Transaction<'_>) {
 }
 
 /// Writes the whole message as one last chunk (RFC 3030 section 2), with CRLF at its end.
-pub(super) fn put_chunk(out: &mut Vec<u8>, body: &[u8]) {
-    let missing = missing_line_end(body);
-    out.reserve(body.len() + 32);
-    put_chunk_command(out, body.len() + missing.len());
-    out.extend_from_slice(body);
+pub(super) fn put_chunk(out: &mut Vec<u8>, body: &[&[u8]]) {
+    let (bytes, missing) = (bytes_of(body), wire::missing_line_end(body));
+    out.reserve(bytes + 32);
+    put_chunk_command(out, bytes + missing.len());
+    body.iter().for_each(|piece| out.extend_from_slice(piece));
     out.extend_from_slice(missing);
 }
 
@@ -262,9 +262,16 @@ pub(super) fn put_chunk_command(out: &mut Vec<u8>, bytes: usize) {
     put(out, &[" LAST\r\n"]);
 }
 
-/// The CRLF that `body` lacks at its end.
-pub(super) fn missing_line_end(body: &[u8]) -> &'static [u8] {
-    if body.is_empty() || body.ends_with(b"\r\n") { b"" } else { b"\r\n" }
+/// How long a body in pieces is.
+pub(super) fn bytes_of(body: &[&[u8]]) -> usize {
+    body.iter().map(|piece| piece.len()).sum()
+}
+
+/// Whether all pieces hold clean lines, and all but the last whole ones.
+fn has_clean_lines(body: &[&[u8]]) -> bool {
+    let Some((last, others)) = body.split_last() else { return true };
+    others.iter().all(|piece| piece.ends_with(b"\r\n") && wire::has_clean_line_ends(piece))
+        && wire::has_clean_line_ends(last)
 }
 
 fn put(out: &mut Vec<u8>, parts: &[&str]) {
@@ -296,7 +303,7 @@ mod tests {
     const BARE: Transaction<'static> = Transaction {
         sender: "a@x.test",
         recipients: &[],
-        body: b"A: b\r\n",
+        body: &[b"A: b\r\n"],
         eight_bit: true,
         smtputf8: false,
         dsn_return: DsnReturn::Full,
@@ -356,7 +363,12 @@ mod tests {
             (Transaction { recipients: &to("\"b >\"@y"), ..BARE }, &old, None),
             (Transaction { recipients: &to("b@y"), sender: "a\n@x", ..BARE }, &old, Some("501 5.1.7")),
             (Transaction { recipients: &to("b@y"), sender: "", ..BARE }, &old, None),
-            (Transaction { recipients: &to("b@y"), body: b"a\n.\r\n", ..BARE }, &old, Some("554 5.6.0")),
+            (Transaction { recipients: &to("b@y"), body: &[b"a\n.\r\n"], ..BARE }, &old, Some("554 5.6.0")),
+            (
+                Transaction { recipients: &to("b@y"), body: &[b"a: b", b"\r\n"], ..BARE },
+                &old,
+                Some("554 5.6.0"),
+            ),
         ] {
             let reply =
                 check(&transaction, capabilities, false).err().map(|unsendable| unsendable.to_string());
@@ -370,7 +382,7 @@ mod tests {
             [("", "BDAT 0 LAST\r\n"), ("a\r\n", "BDAT 3 LAST\r\na\r\n"), ("a", "BDAT 3 LAST\r\na\r\n")]
         {
             let mut out = Vec::new();
-            put_chunk(&mut out, body.as_bytes());
+            put_chunk(&mut out, &[body.as_bytes()]);
             assert_eq!(String::from_utf8(out).unwrap(), chunk);
         }
     }

@@ -188,10 +188,11 @@ impl<'a> World<'a> {
     fn begin(&mut self, plan: &'a Plan) {
         let recipients: Vec<To<'_>> = plan.recipients.iter().map(|address| To::from(*address)).collect();
         let sender = format!("{}@x.test", self.begun);
+        let lines: Vec<&[u8]> = plan.body.split_inclusive(|&byte| byte == b'\n').collect();
         let transaction = Transaction {
             sender: &sender,
             recipients: &recipients,
-            body: &plan.body,
+            body: &lines,
             eight_bit: !plan.body.is_ascii(),
             smtputf8: false,
             dsn_return: DsnReturn::Headers,
@@ -371,7 +372,7 @@ proptest! {
                 let transaction = Transaction {
                     sender: "",
                     recipients: &recipients,
-                    body: b"x\r\n",
+                    body: &[b"x\r\n"],
                     eight_bit: false,
                     smtputf8: false,
                     dsn_return: DsnReturn::Full,

@@ -97,7 +97,7 @@ impl Sender {
         let transaction = Transaction {
             sender,
             recipients: &recipients,
-            body: &body,
+            body: &[&body],
             eight_bit: !body.is_ascii(),
             smtputf8: false,
             dsn_return: DsnReturn::Headers,
