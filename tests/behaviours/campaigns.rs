@@ -7,6 +7,7 @@ use mail::CampaignId;
 use mta::{NewRecipient, Refusal};
 use spool::CampaignPhase;
 
+use crate::delivery::signing;
 use crate::house::{House, PATIENCE, newsletter, to};
 use crate::sink::{Manner, Sink};
 
@@ -78,6 +79,24 @@ fn long_stretches_of_a_template_arrive_in_their_places() {
                 .replace("{{ code }}", &format!("c{number}"));
             assert!(text.starts_with(&whole), "{}", taken.body);
         }
+    }
+}
+
+#[test]
+fn a_body_that_is_the_same_for_all_goes_behind_each_ones_signature() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = House::start(&signing(folder.path()));
+    let text = "A line that is the same for everybody\n".repeat(100);
+    let id = house.campaign(CampaignDraft { text: text.clone(), ..newsletter() }, "").expect("created");
+    house.add(id, &[to("ann@d.test"), to("bob@d.test")]).expect("added");
+    house.set(id, CampaignPhase::Running).expect("started");
+    for taken in house.sink.wait_for(2, PATIENCE) {
+        let (head, body) = taken.body.split_once("\r\n\r\n").expect("a head");
+        assert!(
+            head.starts_with("DKIM-Signature: ") && head.contains(&format!("\r\nTo: {}\r\n", taken.to)),
+            "{head}"
+        );
+        assert_eq!(body.replace("\r\n", "\n"), text);
     }
 }
 

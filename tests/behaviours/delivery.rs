@@ -126,15 +126,20 @@ fn mail_leaves_from_the_source_that_is_chosen_for_its_sender() {
     assert_eq!(ips.into_iter().collect::<Vec<_>>(), ["127.0.0.2", "127.0.0.3"]);
 }
 
+/// A key for sender.test in `folder`, and the section of the configuration that names it.
+pub(crate) fn signing(folder: &std::path::Path) -> String {
+    let key = folder.join("rsa.pem");
+    std::fs::write(&key, content::dkim::generate_rsa_2048().expect("a key")).expect("written");
+    format!(
+        "[[domain]]\nname = \"sender.test\"\n[[domain.dkim]]\nselector = \"s1\"\nkey_file = \"{}\"\nalgorithm = \"rsa-sha256\"\n",
+        key.display()
+    )
+}
+
 #[test]
 fn a_signed_message_carries_its_signatures_first() {
     let folder = tempfile::tempdir().expect("a folder");
-    let key = folder.path().join("rsa.pem");
-    std::fs::write(&key, content::dkim::generate_rsa_2048().expect("a key")).expect("written");
-    let house = House::start(&format!(
-        "[[domain]]\nname = \"sender.test\"\n[[domain.dkim]]\nselector = \"s1\"\nkey_file = \"{}\"\nalgorithm = \"rsa-sha256\"\n",
-        key.display()
-    ));
+    let house = House::start(&signing(folder.path()));
     house.client().send("ann@sender.test", &["bob@there.test"], &message("x"));
     let taken = house.sink.wait_for(1, PATIENCE);
     assert!(taken[0].body.starts_with("DKIM-Signature: "), "{}", taken[0].body);
