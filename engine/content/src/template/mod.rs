@@ -284,7 +284,7 @@ mod tests {
     use crate::dkim::Canonicalization;
     use crate::header::{fields, split_head_body};
 
-    const RECIPIENT: RecipientContext<'_> = RecipientContext {
+    pub(super) const RECIPIENT: RecipientContext<'_> = RecipientContext {
         address: "bob@example.net",
         id: RecipientId::from_raw(4096),
         campaign: CampaignId::from_raw(77),

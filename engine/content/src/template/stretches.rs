@@ -61,20 +61,11 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
-    use mail::{CampaignId, RecipientId, UnixMs};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::template::{CampaignDraft, RecipientContext};
-
-    const RECIPIENT: RecipientContext<'_> = RecipientContext {
-        address: "bob@example.net",
-        id: RecipientId::from_raw(4096),
-        campaign: CampaignId::from_raw(77),
-        account: "shop",
-        host: "example.test",
-        date: UnixMs(1_795_353_001_000),
-    };
+    use crate::template::CampaignDraft;
+    use crate::template::tests::RECIPIENT;
 
     fn template(text: String, html: String) -> Template {
         let from = "news@example.test".to_owned();
